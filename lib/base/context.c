@@ -1,0 +1,119 @@
+#include "base/context.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/threads.h"
+
+struct sn_context *context_allocate(const sn_allocator *allocator)
+{
+    struct memory *memory = memory_create(allocator);
+    if (!memory)
+        return NULL;
+    struct sn_context *context = memory_allocate_zeroed(memory, sizeof *context);
+    if (!context) {
+        memory_release(memory);
+        return NULL;
+    }
+    context->memory = memory;
+    context->pool = thread_pool_create(memory);
+    if (!context->pool) {
+        sn_context_free(context);
+        return NULL;
+    }
+    return context;
+}
+
+void sn_context_free(sn_context *context)
+{
+    if (!context)
+        return;
+    struct memory *memory = context->memory;
+    thread_pool_free(context->pool);
+    memory_free(memory, context, sizeof *context);
+    memory_release(memory);
+}
+
+const char *sn_context_message(const sn_context *context)
+{
+    return context ? context->message : "";
+}
+
+void sn_context_set_progress(sn_context *context, sn_progress_callback callback, void *payload)
+{
+    if (!context)
+        return;
+    context->progress = callback;
+    context->progress_payload = payload;
+}
+
+void sn_context_memory(size_t *current, size_t *peak, const sn_context *context)
+{
+    if (context)
+        memory_usage(context->memory, current, peak);
+}
+
+int sn_context_set_threads(sn_context *context, size_t n_threads)
+{
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    if (n_threads < 1 || n_threads > MAX_WORKERS)
+        return fail(context, SN_ERROR_ARGUMENT, "n_threads is %zu; it must be 1 .. %d", n_threads,
+                    MAX_WORKERS);
+    return thread_pool_set_threads(context->pool, n_threads) ? SN_OK
+                                                             : fail_memory(context, "threads", 0);
+}
+
+int sn_context_set_parallel_for(sn_context *context, sn_parallel_for parallel_for_, void *payload,
+                                size_t n_threads)
+{
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    if (parallel_for_ && (n_threads < 1 || n_threads > MAX_WORKERS))
+        return fail(context, SN_ERROR_ARGUMENT, "n_threads is %zu; it must be 1 .. %d", n_threads,
+                    MAX_WORKERS);
+    thread_pool_set_host(context->pool, parallel_for_, payload, n_threads);
+    return SN_OK;
+}
+
+int fail(struct sn_context *context, int status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(context->message, sizeof context->message, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+int fail_memory(struct sn_context *context, const char *what, size_t bytes)
+{
+    if (bytes)
+        return fail(context, SN_ERROR_MEMORY, "out of memory: %zu bytes for %s", bytes, what);
+    return fail(context, SN_ERROR_MEMORY, "out of memory: %s", what);
+}
+
+int progress(struct sn_context *context, const char *stage, size_t done, size_t total, double value)
+{
+    if (!context->progress)
+        return SN_OK;
+    if (!context->progress(stage, done, total, value, context->progress_payload))
+        return SN_OK;
+    return fail(context, SN_ERROR_CANCELLED, "%s cancelled at %zu of %zu", stage, done, total);
+}
+
+int copy_out(struct sn_context *context, const char *what, void *out, size_t capacity, size_t *needed,
+             const void *values, size_t count, size_t element_size)
+{
+    if (needed)
+        *needed = count;
+    if (!out && capacity == 0)
+        return needed ? SN_OK : fail(context, SN_ERROR_ARGUMENT, "%s: needed is NULL", what);
+    if (!out)
+        return fail(context, SN_ERROR_ARGUMENT, "%s: the array is NULL, its capacity %zu", what, capacity);
+    if (capacity < count)
+        return fail(context, SN_ERROR_CAPACITY, "%s: capacity %zu, needed %zu", what, capacity, count);
+    if (count)
+        memcpy(out, values, count * element_size);
+    return SN_OK;
+}

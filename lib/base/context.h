@@ -1,0 +1,37 @@
+/* The context: errors, memory, threads, progress, and the kernels in use. */
+#ifndef SN_BASE_CONTEXT_H
+#define SN_BASE_CONTEXT_H
+
+#include <stddef.h>
+
+#include "base/memory.h"
+#include "sparsenet.h"
+
+struct kernel_table;
+struct thread_pool;
+
+struct sn_context {
+    struct memory *memory;
+    const struct kernel_table *kernels; /* chosen in kernels/dispatch.c */
+    struct thread_pool *pool;           /* threads.c; never NULL */
+    sn_progress_callback progress;
+    void *progress_payload;
+    char message[1024];
+};
+
+/* Stores a message and returns `status`, so that `return fail(context, SN_ERROR_X, "...", ...)` reads
+ * well. Only for the thread that owns the context, never inside a parallel chunk. */
+int fail(struct sn_context *context, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* fail(SN_ERROR_MEMORY) with what could not be had. */
+int fail_memory(struct sn_context *context, const char *what, size_t bytes);
+/* Reports progress; SN_ERROR_CANCELLED if the callback asks to stop, else SN_OK. */
+int progress(struct sn_context *context, const char *stage, size_t done, size_t total, double value);
+/* The rule of out-arrays: sets *needed, copies if it fits (docs/conventions.md). */
+int copy_out(struct sn_context *context, const char *what, void *out, size_t capacity, size_t *needed,
+             const void *values, size_t count, size_t element_size);
+
+/* Used by sn_context_create (kernels/dispatch.c) and sn_context_free. */
+struct sn_context *context_allocate(const sn_allocator *allocator);
+
+#endif

@@ -1,0 +1,156 @@
+#include "base/memory.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGNMENT 64
+
+struct memory {
+    sn_allocator host;
+    atomic_size_t references;
+    atomic_size_t current;
+    atomic_size_t peak;
+};
+
+static void *host_allocate(size_t size, void *payload)
+{
+    (void)payload;
+    return malloc(size);
+}
+
+static void *host_reallocate(void *block, size_t old_size, size_t new_size, void *payload)
+{
+    (void)old_size;
+    (void)payload;
+    return realloc(block, new_size);
+}
+
+static void host_release(void *block, size_t size, void *payload)
+{
+    (void)size;
+    (void)payload;
+    free(block);
+}
+
+static const sn_allocator default_allocator = {host_allocate, host_reallocate, host_release, NULL};
+
+struct memory *memory_create(const sn_allocator *allocator)
+{
+    const sn_allocator *host = allocator ? allocator : &default_allocator;
+    struct memory *memory = host->allocate(sizeof *memory, host->payload);
+    if (!memory)
+        return NULL;
+    memory->host = *host;
+    atomic_init(&memory->references, 1);
+    atomic_init(&memory->current, sizeof *memory);
+    atomic_init(&memory->peak, sizeof *memory);
+    return memory;
+}
+
+struct memory *memory_retain(struct memory *memory)
+{
+    atomic_fetch_add_explicit(&memory->references, 1, memory_order_relaxed);
+    return memory;
+}
+
+void memory_release(struct memory *memory)
+{
+    if (!memory)
+        return;
+    if (atomic_fetch_sub_explicit(&memory->references, 1, memory_order_acq_rel) == 1) {
+        sn_allocator host = memory->host;
+        host.release(memory, sizeof *memory, host.payload);
+    }
+}
+
+void memory_usage(const struct memory *memory, size_t *current, size_t *peak)
+{
+    if (current)
+        *current = atomic_load_explicit(&memory->current, memory_order_relaxed);
+    if (peak)
+        *peak = atomic_load_explicit(&memory->peak, memory_order_relaxed);
+}
+
+int size_product(size_t *out, size_t a, size_t b)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+static void count_up(struct memory *memory, size_t size)
+{
+    size_t now = atomic_fetch_add_explicit(&memory->current, size, memory_order_relaxed) + size;
+    size_t peak = atomic_load_explicit(&memory->peak, memory_order_relaxed);
+    while (now > peak && !atomic_compare_exchange_weak_explicit(&memory->peak, &peak, now,
+                                                                memory_order_relaxed,
+                                                                memory_order_relaxed))
+        ;
+}
+
+/* The byte in front of an aligned block holds its distance from the host's block (1..64). */
+void *memory_allocate(struct memory *memory, size_t size)
+{
+    if (size > SIZE_MAX - ALIGNMENT)
+        return NULL;
+    size_t total = size + ALIGNMENT;
+    unsigned char *raw = memory->host.allocate(total, memory->host.payload);
+    if (!raw)
+        return NULL;
+    size_t distance = ALIGNMENT - (uintptr_t)raw % ALIGNMENT;
+    raw[distance - 1] = (unsigned char)distance;
+    count_up(memory, total);
+    return raw + distance;
+}
+
+void *memory_allocate_zeroed(struct memory *memory, size_t size)
+{
+    void *block = memory_allocate(memory, size);
+    if (block)
+        memset(block, 0, size);
+    return block;
+}
+
+void *memory_allocate_array(struct memory *memory, size_t count, size_t size)
+{
+    size_t bytes;
+    return size_product(&bytes, count, size) ? memory_allocate(memory, bytes) : NULL;
+}
+
+void *memory_allocate_zeroed_array(struct memory *memory, size_t count, size_t size)
+{
+    size_t bytes;
+    return size_product(&bytes, count, size) ? memory_allocate_zeroed(memory, bytes) : NULL;
+}
+
+void *memory_resize(struct memory *memory, void *block, size_t old_size, size_t new_size)
+{
+    void *bigger = memory_allocate(memory, new_size);
+    if (!bigger)
+        return NULL;
+    if (block) {
+        memcpy(bigger, block, old_size < new_size ? old_size : new_size);
+        memory_free(memory, block, old_size);
+    }
+    return bigger;
+}
+
+void memory_free(struct memory *memory, void *block, size_t size)
+{
+    if (!block)
+        return;
+    unsigned char *aligned = block;
+    size_t total = size + ALIGNMENT;
+    atomic_fetch_sub_explicit(&memory->current, total, memory_order_relaxed);
+    memory->host.release(aligned - aligned[-1], total, memory->host.payload);
+}
+
+char *memory_copy_text(struct memory *memory, const char *text, size_t length)
+{
+    char *copy = length < SIZE_MAX ? memory_allocate(memory, length + 1) : NULL;
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    return copy;
+}

@@ -1,0 +1,66 @@
+#include "base/random.h"
+
+#include <math.h>
+
+static uint64_t splitmix(uint64_t *x)
+{
+    uint64_t z = (*x += 0x9E3779B97F4A7C15u);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+static uint64_t rotate(uint64_t x, int k)
+{
+    return (x << k) | (x >> (64 - k));
+}
+
+void random_seed(struct random_state *state, uint64_t seed, uint64_t stream)
+{
+    uint64_t x = seed;
+    uint64_t mixed = splitmix(&x) ^ (stream * 0xD1342543DE82EF95u);
+    for (int i = 0; i < 4; i++)
+        state->word[i] = splitmix(&mixed);
+}
+
+uint64_t random_bits(struct random_state *state)
+{
+    uint64_t *s = state->word;
+    uint64_t result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = rotate(s[3], 45);
+    return result;
+}
+
+size_t random_below(struct random_state *state, size_t n)
+{
+    uint64_t limit = UINT64_MAX - UINT64_MAX % n, x;
+    do
+        x = random_bits(state);
+    while (x >= limit);
+    return (size_t)(x % n);
+}
+
+double random_uniform(struct random_state *state)
+{
+    return (double)(random_bits(state) >> 11) * 0x1p-53;
+}
+
+double random_normal(struct random_state *state)
+{
+    double u = 1.0 - random_uniform(state), v = random_uniform(state);
+    return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
+}
+
+void random_shuffle(struct random_state *state, size_t *items, size_t n)
+{
+    for (size_t i = n; i > 1; i--) {
+        size_t j = random_below(state, i), swap = items[i - 1];
+        items[i - 1] = items[j];
+        items[j] = swap;
+    }
+}

@@ -1,0 +1,268 @@
+#include "base/threads.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/context.h"
+#include "base/float_mode.h"
+
+#define STACK_BYTES ((size_t)1 << 20) /* libxsmm's JIT needs more than 128 KB */
+
+struct loop {
+    chunk_function function;
+    void *payload;
+    size_t n_chunks;
+    atomic_size_t next;
+    atomic_size_t first_failed; /* lowest failed chunk, SIZE_MAX if none */
+    atomic_int status;          /* of that chunk */
+    pthread_mutex_t failure_lock;
+};
+
+struct thread_pool {
+    struct memory *memory;
+    size_t n_threads; /* including the caller's */
+    sn_parallel_for host;
+    void *host_payload;
+    size_t host_threads;
+    _Atomic unsigned char host_slots[MAX_WORKERS];
+    /* workers */
+    pthread_t threads[MAX_WORKERS];
+    size_t n_started;
+    pid_t process;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_cond_t idle;
+    struct loop *loop;
+    uint64_t generation;
+    size_t n_running;
+    int stopping;
+};
+
+struct worker_start {
+    struct thread_pool *pool;
+    size_t worker;
+    uint64_t generation;
+};
+
+struct thread_pool *thread_pool_create(struct memory *memory)
+{
+    struct thread_pool *pool = memory_allocate_zeroed(memory, sizeof *pool);
+    if (!pool)
+        return NULL;
+    pool->memory = memory;
+    pool->n_threads = 1;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    pthread_cond_init(&pool->idle, NULL);
+    return pool;
+}
+
+static void stop_workers(struct thread_pool *pool)
+{
+    if (pool->n_started == 0)
+        return;
+    if (pool->process == getpid()) {
+        pthread_mutex_lock(&pool->lock);
+        pool->stopping = 1;
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->lock);
+        for (size_t i = 0; i < pool->n_started; i++)
+            pthread_join(pool->threads[i], NULL);
+        pool->stopping = 0;
+    } else { /* a child after fork has none of the parent's threads; its locks start anew */
+        pthread_mutex_init(&pool->lock, NULL);
+        pthread_cond_init(&pool->wake, NULL);
+        pthread_cond_init(&pool->idle, NULL);
+    }
+    pool->n_started = 0;
+    pool->loop = NULL;
+    pool->n_running = 0;
+}
+
+void thread_pool_free(struct thread_pool *pool)
+{
+    if (!pool)
+        return;
+    stop_workers(pool);
+    pthread_mutex_destroy(&pool->lock);
+    pthread_cond_destroy(&pool->wake);
+    pthread_cond_destroy(&pool->idle);
+    memory_free(pool->memory, pool, sizeof *pool);
+}
+
+int thread_pool_set_threads(struct thread_pool *pool, size_t n_threads)
+{
+    if (n_threads != pool->n_threads)
+        stop_workers(pool);
+    pool->n_threads = n_threads;
+    return 1;
+}
+
+void thread_pool_set_host(struct thread_pool *pool, sn_parallel_for host, void *payload,
+                          size_t n_threads)
+{
+    pool->host = host;
+    pool->host_payload = payload;
+    pool->host_threads = host ? n_threads : 0;
+}
+
+static void record_failure(struct loop *loop, size_t chunk, int status)
+{
+    pthread_mutex_lock(&loop->failure_lock);
+    if (chunk < atomic_load(&loop->first_failed)) {
+        atomic_store(&loop->first_failed, chunk);
+        atomic_store(&loop->status, status);
+    }
+    pthread_mutex_unlock(&loop->failure_lock);
+}
+
+static void run_chunk(struct loop *loop, size_t chunk, size_t worker)
+{
+    if (chunk > atomic_load_explicit(&loop->first_failed, memory_order_relaxed))
+        return;
+    float_mode saved = float_mode_flush();
+    int status = loop->function(loop->payload, chunk, worker);
+    float_mode_restore(saved);
+    if (status != SN_OK)
+        record_failure(loop, chunk, status);
+}
+
+static void run_loop(struct loop *loop, size_t worker)
+{
+    for (;;) {
+        size_t chunk = atomic_fetch_add_explicit(&loop->next, 1, memory_order_relaxed);
+        if (chunk >= loop->n_chunks)
+            return;
+        run_chunk(loop, chunk, worker);
+    }
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker_start start = *(struct worker_start *)argument;
+    struct thread_pool *pool = start.pool;
+    memory_free(pool->memory, argument, sizeof start);
+    uint64_t seen = start.generation;
+    pthread_mutex_lock(&pool->lock);
+    for (;;) {
+        while (!pool->stopping && pool->generation == seen)
+            pthread_cond_wait(&pool->wake, &pool->lock);
+        if (pool->stopping)
+            break;
+        seen = pool->generation;
+        struct loop *loop = pool->loop;
+        pthread_mutex_unlock(&pool->lock);
+        run_loop(loop, start.worker);
+        pthread_mutex_lock(&pool->lock);
+        if (--pool->n_running == 0)
+            pthread_cond_signal(&pool->idle);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+/* The host's signals stay on the host's threads. */
+static int start_worker(struct thread_pool *pool, size_t worker)
+{
+    struct worker_start *start = memory_allocate(pool->memory, sizeof *start);
+    if (!start)
+        return 0;
+    start->pool = pool;
+    start->worker = worker;
+    start->generation = pool->generation;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int error = pthread_create(&pool->threads[pool->n_started], &attributes, worker_main, start);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attributes);
+    if (error) {
+        memory_free(pool->memory, start, sizeof *start);
+        return 0;
+    }
+    pool->n_started++;
+    return 1;
+}
+
+/* Fewer threads than asked for is slower, not wrong. */
+static void start_workers(struct thread_pool *pool)
+{
+    if (pool->n_started && pool->process != getpid())
+        stop_workers(pool);
+    pool->process = getpid();
+    while (pool->n_started + 1 < pool->n_threads)
+        if (!start_worker(pool, pool->n_started + 1))
+            break;
+}
+
+static void run_on_pool(struct thread_pool *pool, struct loop *loop)
+{
+    start_workers(pool);
+    if (pool->n_started) {
+        pthread_mutex_lock(&pool->lock);
+        pool->loop = loop;
+        pool->n_running = pool->n_started;
+        pool->generation++;
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->lock);
+    }
+    run_loop(loop, 0);
+    if (pool->n_started) {
+        pthread_mutex_lock(&pool->lock);
+        while (pool->n_running)
+            pthread_cond_wait(&pool->idle, &pool->lock);
+        pool->loop = NULL;
+        pthread_mutex_unlock(&pool->lock);
+    }
+}
+
+struct host_loop {
+    struct thread_pool *pool;
+    struct loop *loop;
+};
+
+static void host_body(void *payload, size_t index)
+{
+    struct host_loop *host = payload;
+    size_t n = host->pool->host_threads, slot = 0;
+    while (atomic_exchange_explicit(&host->pool->host_slots[slot], 1, memory_order_acquire))
+        slot = (slot + 1) % n;
+    run_chunk(host->loop, index, slot);
+    atomic_store_explicit(&host->pool->host_slots[slot], 0, memory_order_release);
+}
+
+int parallel_for(struct sn_context *context, size_t n_chunks, chunk_function function, void *payload)
+{
+    struct thread_pool *pool = context->pool;
+    struct loop loop = {.function = function, .payload = payload, .n_chunks = n_chunks};
+    atomic_init(&loop.next, 0);
+    atomic_init(&loop.first_failed, SIZE_MAX);
+    atomic_init(&loop.status, SN_OK);
+    pthread_mutex_init(&loop.failure_lock, NULL);
+    if (pool->host) {
+        struct host_loop host = {pool, &loop};
+        pool->host(n_chunks, host_body, &host, pool->host_payload);
+    } else if (pool->n_threads > 1 && n_chunks > 1) {
+        run_on_pool(pool, &loop);
+    } else {
+        run_loop(&loop, 0);
+    }
+    pthread_mutex_destroy(&loop.failure_lock);
+    int status = atomic_load(&loop.status);
+    if (status == SN_ERROR_MEMORY)
+        return fail_memory(context, "scratch of a worker", 0);
+    return status;
+}
+
+size_t parallel_workers(const struct sn_context *context)
+{
+    const struct thread_pool *pool = context->pool;
+    return pool->host ? pool->host_threads : pool->n_threads;
+}
