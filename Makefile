@@ -1,0 +1,260 @@
+# libsparsenet - GNU make, out of tree in build/
+#
+#   make deps            install what the build and the tests need (Debian and Ubuntu)
+#   make                 build/libsparsenet.a and build/libsparsenet.so
+#   make examples        every examples/*.c as build/examples/NAME
+#   make demo            train a model, find its circuits, write them to out/
+#   make tests           build the tests, run none
+#   make check           the tests: about a minute
+#   make check-full      check, the long tests, sanitizers, valgrind, clang
+#   make bench           measure (make deps-bench for the peers)
+#   make install         into PREFIX (/usr/local), under DESTDIR
+#   make uninstall
+#   make format          clang-format over the tree
+#   make clean
+#
+# Variables: CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS; PREFIX, LIBDIR, INCLUDEDIR, DESTDIR;
+#   XSMM=0      without libxsmm (the default where it does not exist: outside x86-64)
+#   WERROR=1    warnings are errors
+#   SAN=...     -fsanitize=..., with BUILD=build/... of its own
+#   GOLDENS=... the folder of golden cases that `check` compares with
+#   V=1         show the commands
+
+BUILD   ?= build
+CFLAGS  ?= -O2 -g
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+GOLDENS ?= ../shared/goldens
+LD      ?= ld
+OBJCOPY ?= objcopy
+NM      ?= nm
+CXX     ?= c++
+CLANG_FORMAT ?= clang-format
+
+MACHINE := $(shell uname -m)
+XSMM    ?= $(if $(filter x86_64,$(MACHINE)),1,0)
+WERROR  ?= 0
+SAN     ?=
+V       ?= 0
+Q       := $(if $(filter 1,$(V)),,@)
+say      = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' $(1) $(2))
+
+# The version has one home: the public header.
+version_of = $(shell sed -n 's/^\#define SN_VERSION_$(1) //p' include/sparsenet.h)
+MAJOR   := $(call version_of,MAJOR)
+VERSION := $(MAJOR).$(call version_of,MINOR).$(call version_of,PATCH)
+
+# ------------------------------------------------------------------- flags
+
+# No -ffast-math anywhere: linking a shared object with it would switch the host process to
+# flush-to-zero. Contraction is left to the kernels, so that the rest rounds the same everywhere.
+LANGUAGE := -std=c11 -D_GNU_SOURCE -Iinclude -Ilib -DSN_XSMM=$(XSMM)
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion $(if $(filter 1,$(WERROR)),-Werror)
+CODE     := -fPIC -fvisibility=hidden -ffp-contract=off
+SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+
+COMPILE  = $(CC) $(LANGUAGE) $(WARNINGS) $(CODE) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -MMD -MP
+
+# Instruction sets are chosen at run time: only these files are built for more than the base machine.
+KERNEL_CODE    := -O3 -ffp-contract=fast
+ISA_portable   := $(KERNEL_CODE)
+ISA_avx2       := $(KERNEL_CODE)
+ISA_avx512     := $(KERNEL_CODE)
+ifneq ($(filter x86_64 amd64 i%86,$(MACHINE)),)
+ISA_avx2       += -mavx2 -mfma -mprefer-vector-width=256
+ISA_avx512     += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512
+endif
+
+XSMM_LIBS_1  := -lxsmm -lxsmmnoblas
+XSMM_LIBS    := $(XSMM_LIBS_$(XSMM))
+LIBRARIES    := $(XSMM_LIBS) -ljansson -lpcre2-8 -lpthread -lm -ldl
+LINK_FLAGS    = $(LDFLAGS) $(SANITIZE)
+# Asked for in the recipe, not here: `make deps check` installs pkg-config first.
+CHECK_LIBS    = $(shell pkg-config --libs check 2>/dev/null || echo -lcheck)
+
+# ----------------------------------------------------------------- library
+
+SOURCES  := $(sort $(wildcard lib/*/*.c))
+OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
+INTERNAL := $(BUILD)/libinternal.a
+STATIC   := $(BUILD)/libsparsenet.a
+SONAME   := libsparsenet.so.$(MAJOR)
+SHARED   := $(BUILD)/libsparsenet.so.$(VERSION)
+
+.PHONY: all
+all: $(STATIC) $(SHARED)
+
+# Objects are built anew when the compiler or its flags have changed since.
+FLAGS := $(BUILD)/flags
+.PHONY: always
+$(FLAGS): always
+	@mkdir -p $(@D)
+	@echo '$(COMPILE) $(LINK_FLAGS)' | cmp -s - $@ || echo '$(COMPILE) $(LINK_FLAGS)' > $@
+
+$(BUILD)/lib/kernels/portable.o: private ISA = $(ISA_portable)
+$(BUILD)/lib/kernels/avx2.o:     private ISA = $(ISA_avx2)
+$(BUILD)/lib/kernels/avx512.o:   private ISA = $(ISA_avx512)
+
+$(BUILD)/%.o: %.c $(FLAGS)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(COMPILE) $(ISA) -c -o $@ $<
+
+# The tests reach the insides through an ordinary archive of all objects.
+$(INTERNAL): $(OBJECTS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+# Users get one object in which only sn_* is left visible: names like `fail` stay the host's own.
+$(BUILD)/sparsenet.o: $(OBJECTS)
+	$(call say,LD,$@)
+	$(Q)$(LD) -r -o $@ $^
+	$(Q)$(OBJCOPY) --localize-hidden $@
+
+$(STATIC): $(BUILD)/sparsenet.o
+	$(call say,AR,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(SHARED): $(OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL $(if $(SAN),,-Wl$(comma)-z$(comma)defs) \
+		$(CFLAGS) $(LINK_FLAGS) -o $@ $^ $(LIBRARIES) $(LDLIBS)
+	$(Q)ln -sf $(@F) $(BUILD)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $(BUILD)/libsparsenet.so
+
+comma := ,
+
+# ---------------------------------------------------------------- examples
+
+EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard examples/*.c)))
+
+.PHONY: examples demo
+examples: $(EXAMPLES)
+
+# As a user would: the public header and the static library, nothing else.
+$(BUILD)/examples/%: examples/%.c $(STATIC)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) \
+		-MMD -MP -MF $@.d -MT $@ -o $@ $< $(STATIC) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
+
+demo: $(BUILD)/examples/demo
+	$(BUILD)/examples/demo out $$(nproc)
+
+# ------------------------------------------------------------------- tests
+
+SUITES := $(sort $(wildcard tests/test_*.c))
+TOOLS  := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/tools/*.c)))
+BENCH  := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/*.c)))
+RUNNER := $(BUILD)/tests/check_all
+
+TEST_OBJECTS := $(SUITES:%.c=$(BUILD)/%.o) $(BUILD)/tests/main.o
+$(TEST_OBJECTS): private LANGUAGE += -Itests -I$(BUILD)/tests
+
+.PHONY: tests
+tests: $(RUNNER) $(TOOLS) $(BENCH) examples
+
+# A suite is any tests/test_NAME.c; it defines Suite *NAME_suite(void).
+$(BUILD)/tests/suites.inc: $(SUITES) Makefile
+	$(Q)mkdir -p $(@D)
+	$(Q)for file in $(SUITES:tests/test_%.c=%); do echo "SUITE($$file)"; done > $@
+
+$(BUILD)/tests/main.o: $(BUILD)/tests/suites.inc
+
+$(RUNNER): $(TEST_OBJECTS) $(INTERNAL)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK_FLAGS) -o $@ $^ $(CHECK_LIBS) $(LIBRARIES) $(LDLIBS)
+
+$(TOOLS): $(BUILD)/tests/%: tests/tools/%.c $(INTERNAL) $(FLAGS)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(COMPILE) -Itests -MF $@.d -MT $@ -o $@ $< $(INTERNAL) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
+
+$(BENCH): $(BUILD)/tests/bench/%: tests/bench/%.c $(INTERNAL) $(FLAGS)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(COMPILE) -Itests -MF $@.d -MT $@ -o $@ $< $(INTERNAL) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
+
+CHECK = BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' GOLDENS='$(GOLDENS)' MAKE='$(MAKE)' bash
+
+.PHONY: check check-full bench symbols-update
+check: tests all
+	$(CHECK) tests/check.sh
+
+check-full: check
+	$(CHECK) tests/check_full.sh
+
+bench: $(BENCH)
+	@set -e; for bench in $(BENCH); do echo "== $$bench"; $$bench; done
+
+# The public names, as exported by the shared library; a change of this list is a change of the ABI.
+symbols-update: $(SHARED)
+	$(NM) -D --defined-only $(SHARED) | awk '{print $$3}' | LC_ALL=C sort > tests/data/symbols.txt
+
+# ----------------------------------------------------------------- install
+
+# Phony, because it holds PREFIX, which may differ at each call.
+.PHONY: install uninstall sparsenet.pc
+sparsenet.pc:
+	@mkdir -p $(BUILD)
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+		-e 's|@VERSION@|$(VERSION)|' -e 's|@XSMM_LIBS@|$(XSMM_LIBS)|' sparsenet.pc.in > $(BUILD)/sparsenet.pc
+
+install: all sparsenet.pc
+	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)'
+	install -m 644 include/sparsenet.h '$(DESTDIR)$(INCLUDEDIR)'
+	install -m 644 $(STATIC) '$(DESTDIR)$(LIBDIR)'
+	install -m 755 $(SHARED) '$(DESTDIR)$(LIBDIR)'
+	ln -sf $(notdir $(SHARED)) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
+	ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/libsparsenet.so'
+	install -m 644 $(BUILD)/sparsenet.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
+
+uninstall:
+	rm -f '$(DESTDIR)$(INCLUDEDIR)/sparsenet.h' '$(DESTDIR)$(LIBDIR)/libsparsenet.a' \
+		'$(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))' '$(DESTDIR)$(LIBDIR)/$(SONAME)' \
+		'$(DESTDIR)$(LIBDIR)/libsparsenet.so' '$(DESTDIR)$(LIBDIR)/pkgconfig/sparsenet.pc'
+
+# -------------------------------------------------------------- dependencies
+
+DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check graphviz python3 g++ \
+	$(if $(filter 1,$(XSMM)),libxsmm-dev)
+DEPS_CI    := clang clang-format valgrind
+DEPS_BENCH := python3-torch python3-numpy python3-scipy
+
+# $(call install_packages,NAMES): says what is missing, installs that, does nothing when all is there.
+define install_packages
+@missing=$$(for name in $(1); do \
+	dpkg-query -W -f '$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || printf '%s ' $$name; done); \
+if [ -z "$$missing" ]; then echo 'deps: all there'; exit 0; fi; \
+echo "deps: installing $$missing"; \
+if [ "$$(id -u)" = 0 ]; then root=; else root=sudo; fi; \
+export DEBIAN_FRONTEND=noninteractive; \
+$$root apt-get -q update && $$root apt-get -q install -y --no-install-recommends $$missing
+endef
+
+.PHONY: deps deps-ci deps-bench
+deps:
+	$(call install_packages,$(DEPS))
+deps-ci:
+	$(call install_packages,$(DEPS) $(DEPS_CI))
+deps-bench:
+	$(call install_packages,$(DEPS_BENCH))
+
+# `make -j2 deps check` must install before it compiles.
+ifneq ($(filter deps deps-ci,$(MAKECMDGOALS)),)
+$(FLAGS): | $(filter deps deps-ci,$(MAKECMDGOALS))
+endif
+
+# -------------------------------------------------------------------- house
+
+.PHONY: format clean
+format:
+	$(CLANG_FORMAT) -i $$(git ls-files '*.c' '*.h')
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(EXAMPLES:=.d) $(TOOLS:=.d) $(BENCH:=.d)
