@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# What `make check` runs; `make` has built everything. Wants BUILD, CC, CXX, NM, GOLDENS, MAKE.
+set -u
+. tests/steps.sh
+runner=$BUILD/tests/check_all
+
+# Suites whose results hang on the instruction set run once more for each that this machine has.
+isa_suites=
+for suite in kernels dense matrix selection model forward gradients session; do
+    [ -f "tests/test_$suite.c" ] && isa_suites="$isa_suites $suite"
+done
+
+isas() {
+    for isa in portable avx2 avx512; do
+        SPARSENET_ISA=$isa "$runner" base > /dev/null 2>&1
+        [ $? = 77 ] || echo $isa
+    done
+}
+
+on_isa() { SPARSENET_ISA=$1 "${@:2}"; }
+
+header() {
+    local standard failed=0
+    for standard in c89 c99 c11 c17; do
+        $CC -std=$standard -pedantic -Wall -Wextra -Wconversion -Wstrict-prototypes -Wundef -Werror \
+            -Iinclude -fsyntax-only tests/header_test.c || failed=1
+    done
+    for standard in c++98 c++11 c++14 c++17 c++20; do
+        $CXX -std=$standard -pedantic -Wall -Wextra -Wconversion -Wundef -Werror \
+            -Iinclude -fsyntax-only -x c++ tests/header_test.c || failed=1
+    done
+    return $failed
+}
+
+# Exactly the names of the header are exported, and they are those of the list.
+symbols() {
+    local work=$BUILD/tests/symbols
+    mkdir -p "$work"
+    $NM -D --defined-only "$BUILD/libsparsenet.so" | awk '{print $3}' | LC_ALL=C sort > "$work/shared"
+    $NM -g --defined-only "$BUILD/libsparsenet.a" | awk 'NF == 3 {print $3}' | LC_ALL=C sort > "$work/static"
+    tr '\n' ' ' < include/sparsenet.h | grep -oE 'SN_API [^;(]*\(' | grep -oE 'sn_[a-z0-9_]+ *\($' |
+        tr -d ' (' | LC_ALL=C sort -u > "$work/header"
+    diff -u "$work/header" "$work/shared" && diff -u "$work/header" "$work/static" &&
+        diff -u tests/data/symbols.txt "$work/shared"
+}
+
+# Merely loading the library must not change the host's float mode, nor may it need a locale.
+golden() {
+    local isa=$1 cases=() directory
+    for directory in "$GOLDENS"/*/; do
+        if [ -f "$directory/model.safetensors" ] || [ -f "$directory/ops.safetensors" ]; then
+            cases+=("$directory")
+        fi
+    done
+    if [ ${#cases[@]} = 0 ]; then
+        echo "no golden cases in $GOLDENS"
+        return 77
+    fi
+    SPARSENET_ISA=$isa "$BUILD/tests/golden_check" "${cases[@]}"
+}
+
+step "ladder" bash tests/check_ladder.sh
+step "ladder self-test" bash tests/check_ladder.sh --self-test
+step "public header, C89 to C17 and C++98 to C++20" header
+step "exported symbols" symbols
+step "all suites" "$runner"
+for isa in $(isas); do
+    [ -z "$isa_suites" ] || step "suites on $isa:$isa_suites" on_isa $isa "$runner" $isa_suites
+    [ ! -f tests/tools/golden_check.c ] || step "goldens on $isa" golden $isa
+done
+step "install, link, uninstall" bash tests/install_test.sh
+finish
