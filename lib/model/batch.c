@@ -1,0 +1,173 @@
+/* Ragged batches: sequences packed end to end, no padding between them. */
+#include "model/session_state.h"
+
+#include <string.h>
+
+static int check_offsets(struct sn_session *session, const size_t *offsets, size_t n_sequences)
+{
+    struct sn_context *context = session->context;
+    size_t block_size = session_config(session)->block_size;
+    if (n_sequences == 0)
+        return fail(context, SN_ERROR_ARGUMENT, "n_sequences is 0");
+    if (offsets[0] != 0)
+        return fail(context, SN_ERROR_ARGUMENT, "offsets[0] is %zu; it must be 0", offsets[0]);
+    for (size_t s = 0; s < n_sequences; s++) {
+        if (offsets[s + 1] <= offsets[s])
+            return fail(context, SN_ERROR_ARGUMENT, "sequence %zu is empty: offsets[%zu] is %zu, offsets[%zu] is %zu",
+                        s, s, offsets[s], s + 1, offsets[s + 1]);
+        if (offsets[s + 1] - offsets[s] > block_size)
+            return fail(context, SN_ERROR_ARGUMENT, "sequence %zu has %zu tokens; block_size is %zu", s,
+                        offsets[s + 1] - offsets[s], block_size);
+    }
+    if (offsets[n_sequences] > UINT32_MAX / 2)
+        return fail(context, SN_ERROR_ARGUMENT, "%zu tokens are too many for one batch",
+                    offsets[n_sequences]);
+    return SN_OK;
+}
+
+static int check_tokens(struct sn_session *session, const int32_t *tokens, size_t n_tokens)
+{
+    size_t vocab_size = session_config(session)->vocab_size;
+    for (size_t t = 0; t < n_tokens; t++)
+        if (tokens[t] < 0 || (size_t)tokens[t] >= vocab_size)
+            return fail(session->context, SN_ERROR_ARGUMENT,
+                        "tokens[%zu] is %d; the vocabulary has %zu tokens", t, (int)tokens[t], vocab_size);
+    return SN_OK;
+}
+
+static int grow_tokens(struct sn_session *session, size_t capacity)
+{
+    struct memory *memory = session->context->memory;
+    if (capacity <= session->token_capacity)
+        return SN_OK;
+    int32_t *tokens = memory_allocate_array(memory, capacity, sizeof *tokens);
+    uint32_t *sequence = memory_allocate_array(memory, capacity, sizeof *sequence);
+    uint32_t *position = memory_allocate_array(memory, capacity, sizeof *position);
+    if (!tokens || !sequence || !position) {
+        memory_free(memory, tokens, capacity * sizeof *tokens);
+        memory_free(memory, sequence, capacity * sizeof *sequence);
+        memory_free(memory, position, capacity * sizeof *position);
+        return fail_memory(session->context, "tokens of a batch", capacity * 12);
+    }
+    memory_free(memory, session->tokens, session->token_capacity * sizeof *tokens);
+    memory_free(memory, session->sequence, session->token_capacity * sizeof *sequence);
+    memory_free(memory, session->position, session->token_capacity * sizeof *position);
+    session->tokens = tokens;
+    session->sequence = sequence;
+    session->position = position;
+    session->token_capacity = capacity;
+    return SN_OK;
+}
+
+static int grow_sequences(struct sn_session *session, size_t capacity)
+{
+    struct memory *memory = session->context->memory;
+    if (capacity <= session->sequence_capacity)
+        return SN_OK;
+    size_t *offsets = memory_allocate_array(memory, capacity, sizeof *offsets);
+    size_t *lse_offset = memory_allocate_array(memory, capacity, sizeof *lse_offset);
+    if (!offsets || !lse_offset) {
+        memory_free(memory, offsets, capacity * sizeof *offsets);
+        memory_free(memory, lse_offset, capacity * sizeof *lse_offset);
+        return fail_memory(session->context, "offsets of a batch", 2 * capacity * sizeof *offsets);
+    }
+    memory_free(memory, session->offsets, session->sequence_capacity * sizeof *offsets);
+    memory_free(memory, session->lse_offset, session->sequence_capacity * sizeof *lse_offset);
+    session->offsets = offsets;
+    session->lse_offset = lse_offset;
+    session->sequence_capacity = capacity;
+    return SN_OK;
+}
+
+static void fill_places(struct sn_session *session, const size_t *offsets, size_t n_sequences)
+{
+    size_t n_tokens = offsets[n_sequences], padded = session->n_panels * PANEL;
+    session->lse_offset[0] = 0;
+    session->longest = 0;
+    for (size_t s = 0; s < n_sequences; s++) {
+        size_t length = offsets[s + 1] - offsets[s];
+        session->lse_offset[s + 1] =
+            session->lse_offset[s] + (length + ATTENTION_TILE - 1) / ATTENTION_TILE * ATTENTION_TILE;
+        if (length > session->longest)
+            session->longest = length;
+        for (size_t i = 0; i < length; i++) {
+            session->sequence[offsets[s] + i] = (uint32_t)s;
+            session->position[offsets[s] + i] = (uint32_t)i;
+        }
+    }
+    for (size_t t = n_tokens; t < padded; t++) {
+        session->sequence[t] = (uint32_t)(n_sequences - 1);
+        session->position[t] = 0;
+    }
+    memcpy(session->offsets, offsets, (n_sequences + 1) * sizeof *offsets);
+}
+
+static int set_rows(struct sn_session *session)
+{
+    session->n_rows = session->select_all ? session->n_tokens : session->n_selected;
+    session->n_row_panels = (session->n_rows + PANEL - 1) / PANEL;
+    if (!session->select_all && session->n_selected &&
+        session->selected[session->n_selected - 1] >= session->n_tokens)
+        return fail(session->context, SN_ERROR_ARGUMENT,
+                    "selected position %zu is outside the batch of %zu tokens",
+                    session->selected[session->n_selected - 1], session->n_tokens);
+    return SN_OK;
+}
+
+int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *offsets, size_t n_sequences)
+{
+    session->forward_done = session->backward_done = 0;
+    int status = check_offsets(session, offsets, n_sequences);
+    size_t n_tokens = status == SN_OK ? offsets[n_sequences] : 0;
+    if (status == SN_OK && tokens)
+        status = check_tokens(session, tokens, n_tokens);
+    size_t n_panels = (n_tokens + PANEL - 1) / PANEL;
+    if (status == SN_OK)
+        status = grow_tokens(session, n_panels * PANEL);
+    if (status == SN_OK)
+        status = grow_sequences(session, n_sequences + 1);
+    if (status != SN_OK)
+        return status;
+    session->n_tokens = n_tokens;
+    session->n_sequences = n_sequences;
+    session->n_panels = n_panels;
+    session->has_tokens = tokens != NULL;
+    memset(session->tokens, 0, n_panels * PANEL * sizeof *session->tokens);
+    if (tokens)
+        memcpy(session->tokens, tokens, n_tokens * sizeof *tokens);
+    fill_places(session, offsets, n_sequences);
+    return set_rows(session);
+}
+
+int batch_select(struct sn_session *session, const size_t *positions, size_t n_positions)
+{
+    struct memory *memory = session->context->memory;
+    for (size_t i = 1; i < n_positions; i++)
+        if (positions[i] <= positions[i - 1])
+            return fail(session->context, SN_ERROR_ARGUMENT,
+                        "positions[%zu] is %zu after %zu; they must ascend", i, positions[i],
+                        positions[i - 1]);
+    size_t *copy = NULL;
+    if (n_positions) {
+        copy = memory_allocate_array(memory, n_positions, sizeof *copy);
+        if (!copy)
+            return fail_memory(session->context, "selected positions", n_positions * sizeof *copy);
+        memcpy(copy, positions, n_positions * sizeof *copy);
+    }
+    memory_free(memory, session->selected, session->n_selected * sizeof *copy);
+    session->selected = copy;
+    session->n_selected = n_positions;
+    session->select_all = n_positions == 0;
+    return SN_OK;
+}
+
+void batch_free(struct sn_session *session)
+{
+    struct memory *memory = session->context->memory;
+    memory_free(memory, session->tokens, session->token_capacity * sizeof *session->tokens);
+    memory_free(memory, session->sequence, session->token_capacity * sizeof *session->sequence);
+    memory_free(memory, session->position, session->token_capacity * sizeof *session->position);
+    memory_free(memory, session->offsets, session->sequence_capacity * sizeof *session->offsets);
+    memory_free(memory, session->lse_offset, session->sequence_capacity * sizeof *session->lse_offset);
+    memory_free(memory, session->selected, session->n_selected * sizeof *session->selected);
+}

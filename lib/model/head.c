@@ -1,0 +1,298 @@
+/* The head: final norm, unembedding, biases and bigram rows for the selected tokens; and the loss. */
+#include "model/session_state.h"
+
+#include <math.h>
+#include <string.h>
+
+size_t head_row_token(const struct sn_session *session, size_t row)
+{
+    return session->select_all ? row : session->selected[row];
+}
+
+static size_t rows_in_panel(const struct sn_session *session, size_t panel)
+{
+    size_t left = session->n_rows - panel * PANEL;
+    return left < PANEL ? left : PANEL;
+}
+
+static void gather_rows(struct sn_session *session, size_t panel)
+{
+    size_t width = session_config(session)->d_model;
+    const float *stream = session->stream[2 * session_config(session)->n_layer];
+    float *x = panel_of(session->head_in, panel, width);
+    memset(x, 0, width * PANEL * sizeof *x);
+    for (size_t t = 0; t < rows_in_panel(session, panel); t++) {
+        size_t token = head_row_token(session, panel * PANEL + t);
+        const float *from = stream + (token / PANEL) * width * PANEL + token % PANEL;
+        for (size_t c = 0; c < width; c++)
+            x[c * PANEL + t] = from[c * PANEL];
+    }
+}
+
+static int final_site(void *payload, size_t panel, size_t worker)
+{
+    struct sn_session *session = payload;
+    const struct config *config = session_config(session);
+    (void)worker;
+    site_forward(session, SITES_PER_LAYER * config->n_layer, panel,
+                 panel_of(session->stream[2 * config->n_layer], panel, config->d_model), 0);
+    return SN_OK;
+}
+
+static int head_panel(void *payload, size_t panel, size_t worker)
+{
+    struct sn_session *session = payload;
+    const struct config *config = session_config(session);
+    const struct sn_model *model = session->model;
+    size_t width = config->d_model;
+    float *normed = panel_of(session->head_normed, panel, width);
+    (void)worker;
+    if (!session->select_all)
+        gather_rows(session, panel);
+    norm_forward(session, normed, panel_of(session->head_mean, panel, 1),
+                 panel_of(session->head_inverse, panel, 1), panel_of(session->head_in, panel, width),
+                 model->ln_f, model->ln_f_bias, width);
+    matrix_multiply_panel(session_matrix(session, model->lm_head), session_kernels(session),
+                          panel_of(session->logits, panel, config->vocab_size), normed,
+                          session_vector(session, model->logits_bias), 0);
+    if (model->bigram >= 0)
+        bigram_forward(session, panel);
+    return SN_OK;
+}
+
+int head_forward(struct sn_session *session)
+{
+    int status = parallel_for(session->context, session->n_panels, final_site, session);
+    return status == SN_OK ? parallel_for(session->context, session->n_row_panels, head_panel, session)
+                           : status;
+}
+
+/* ---- loss */
+
+static int set_targets(struct sn_session *session, const int32_t *targets, size_t *counted)
+{
+    size_t vocab_size = session_config(session)->vocab_size;
+    *counted = 0;
+    for (size_t row = 0; row < session->n_rows; row++) {
+        if (targets[row] >= 0 && (size_t)targets[row] >= vocab_size)
+            return fail(session->context, SN_ERROR_ARGUMENT,
+                        "targets[%zu] is %d; the vocabulary has %zu tokens", row, (int)targets[row], vocab_size);
+        session->row_target[row] = targets[row];
+        *counted += targets[row] >= 0;
+    }
+    for (size_t row = session->n_rows; row < session->n_row_panels * PANEL; row++)
+        session->row_target[row] = -1;
+    if (*counted == 0)
+        return fail(session->context, SN_ERROR_ARGUMENT, "no target counts: all are negative");
+    return SN_OK;
+}
+
+static int loss_panel(void *payload, size_t panel, size_t worker)
+{
+    struct sn_session *session = payload;
+    size_t vocab_size = session_config(session)->vocab_size;
+    (void)worker;
+    session_kernels(session)->cross_entropy(panel_of(session->row_loss, panel, 1),
+                                            panel_of(session->row_lse, panel, 1),
+                                            panel_of(session->logits, panel, vocab_size),
+                                            session->row_target + panel * PANEL, vocab_size);
+    return SN_OK;
+}
+
+static int mean_loss(double *loss, size_t *counted, struct sn_session *session, const int32_t *targets)
+{
+    if (!session->forward_done || session->last <= 2 * session_config(session)->n_layer)
+        return fail(session->context, SN_ERROR_STATE, "no forward has computed logits");
+    if (!targets)
+        return fail(session->context, SN_ERROR_ARGUMENT, "targets is NULL");
+    int status = set_targets(session, targets, counted);
+    if (status == SN_OK)
+        status = parallel_for(session->context, session->n_row_panels, loss_panel, session);
+    if (status != SN_OK)
+        return status;
+    double sum = 0;
+    for (size_t row = 0; row < session->n_rows; row++)
+        sum += session->row_target[row] >= 0 ? (double)session->row_loss[row] : 0;
+    *loss = sum / (double)*counted;
+    if (!isfinite(*loss))
+        return fail(session->context, SN_ERROR_NUMERIC, "the loss is not finite");
+    return SN_OK;
+}
+
+int sn_session_loss(double *loss, sn_session *session, const int32_t *targets)
+{
+    size_t counted;
+    if (!session)
+        return SN_ERROR_ARGUMENT;
+    if (!loss)
+        return fail(session->context, SN_ERROR_ARGUMENT, "sn_session_loss: loss is NULL");
+    return mean_loss(loss, &counted, session, targets);
+}
+
+/* ---- backward */
+
+struct loss_work {
+    struct sn_session *session;
+    float scale;
+};
+
+static int loss_gradient_panel(void *payload, size_t panel, size_t worker)
+{
+    const struct loss_work *work = payload;
+    struct sn_session *session = work->session;
+    size_t vocab_size = session_config(session)->vocab_size;
+    float *d = panel_of(session->logits_gradient, panel, vocab_size);
+    (void)worker;
+    memcpy(d, panel_of(session->logits, panel, vocab_size), vocab_size * PANEL * sizeof *d);
+    session_kernels(session)->cross_entropy_backward(d, panel_of(session->row_lse, panel, 1),
+                                                     session->row_target + panel * PANEL, vocab_size,
+                                                     work->scale);
+    return SN_OK;
+}
+
+/* d head_in, kept where head_in was read from: head_normed is still needed for dW, so it goes to the
+ * front of d_out (all rows selected) or through it into d_stream. */
+static int head_backward_panel(void *payload, size_t panel, size_t worker)
+{
+    struct sn_session *session = payload;
+    const struct config *config = session_config(session);
+    size_t width = config->d_model;
+    float *partial = session->norm_partial + panel * 2 * width;
+    float *d_normed = worker_scratch(session, worker), *dx = d_normed + width * PANEL;
+    matrix_multiply_transposed_panel(session_matrix(session, session->model->lm_head),
+                                     session_kernels(session), d_normed,
+                                     panel_of(session->logits_gradient, panel, config->vocab_size), 0);
+    if (session->select_all)
+        dx = panel_of(session->d_stream, panel, width);
+    else
+        memset(dx, 0, width * PANEL * sizeof *dx);
+    norm_backward(session, dx, partial, partial + width, d_normed, panel_of(session->head_in, panel, width),
+                  panel_of(session->head_mean, panel, 1), panel_of(session->head_inverse, panel, 1),
+                  session->model->ln_f, width);
+    if (session->select_all)
+        return SN_OK;
+    for (size_t t = 0; t < rows_in_panel(session, panel); t++) {
+        size_t token = head_row_token(session, panel * PANEL + t);
+        float *to = session->d_stream + (token / PANEL) * width * PANEL + token % PANEL;
+        for (size_t c = 0; c < width; c++)
+            to[c * PANEL] += dx[c * PANEL + t];
+    }
+    return SN_OK;
+}
+
+static int final_site_backward(void *payload, size_t panel, size_t worker)
+{
+    struct sn_session *session = payload;
+    const struct config *config = session_config(session);
+    (void)worker;
+    site_backward(session, SITES_PER_LAYER * config->n_layer, panel,
+                  panel_of(session->d_stream, panel, config->d_model), 0);
+    return SN_OK;
+}
+
+static void set_residual_gradient(struct sn_session *session, const float *gradient)
+{
+    size_t width = session_config(session)->d_model;
+    memset(session->d_stream, 0, session->n_panels * width * PANEL * sizeof(float));
+    for (size_t t = 0; gradient && t < session->n_tokens; t++)
+        for (size_t c = 0; c < width; c++)
+            panel_of(session->d_stream, t / PANEL, width)[c * PANEL + t % PANEL] = gradient[t * width + c];
+}
+
+int head_backward(struct sn_session *session, const float *residual_gradient)
+{
+    const struct config *config = session_config(session);
+    size_t width = config->d_model;
+    set_residual_gradient(session, residual_gradient);
+    if (session->last <= 2 * config->n_layer)
+        return SN_OK;
+    int status = parallel_for(session->context, session->n_row_panels, head_backward_panel, session);
+    if (status == SN_OK)
+        status = parallel_for(session->context, session->n_panels, final_site_backward, session);
+    if (status != SN_OK)
+        return status;
+    add_partials(session, session->model->ln_f, session->norm_partial, 2 * width, width,
+                 session->n_row_panels);
+    add_partials(session, session->model->ln_f_bias, session->norm_partial + width, 2 * width, width,
+                 session->n_row_panels);
+    status = gradients_add_product(session, session->model->lm_head, session->logits_gradient,
+                                   config->vocab_size * PANEL, session->head_normed, width * PANEL,
+                                   session->n_row_panels);
+    return status == SN_OK ? bigram_backward(session) : status;
+}
+
+static int finish_backward(struct sn_session *session, const float *residual_gradient)
+{
+    int status = head_backward(session, residual_gradient);
+    if (status == SN_OK)
+        status = backward_sublayers(session);
+    sites_forget_added(session);
+    session->backward_done = status == SN_OK;
+    return status;
+}
+
+int sn_session_backward(sn_session *session, const int32_t *targets)
+{
+    size_t counted;
+    double loss;
+    if (!session)
+        return SN_ERROR_ARGUMENT;
+    session->backward_done = 0;
+    int status = mean_loss(&loss, &counted, session, targets);
+    if (status != SN_OK)
+        return status;
+    struct loss_work work = {session, 1.0f / (float)counted};
+    status = parallel_for(session->context, session->n_row_panels, loss_gradient_panel, &work);
+    return status == SN_OK ? finish_backward(session, NULL) : status;
+}
+
+static void set_logits_gradient(struct sn_session *session, const float *gradient)
+{
+    size_t vocab_size = session_config(session)->vocab_size;
+    memset(session->logits_gradient, 0, session->n_row_panels * vocab_size * PANEL * sizeof(float));
+    for (size_t row = 0; gradient && row < session->n_rows; row++) {
+        float *to = panel_of(session->logits_gradient, row / PANEL, vocab_size) + row % PANEL;
+        for (size_t c = 0; c < vocab_size; c++)
+            to[c * PANEL] = gradient[row * vocab_size + c];
+    }
+}
+
+int sn_session_backward_from(sn_session *session, const float *logits_gradient,
+                             const float *residual_gradient)
+{
+    if (!session)
+        return SN_ERROR_ARGUMENT;
+    struct sn_context *context = session->context;
+    session->backward_done = 0;
+    if (!session->forward_done)
+        return fail(context, SN_ERROR_STATE, "sn_session_backward_from: no forward has been run");
+    int has_logits = session->last > 2 * session_config(session)->n_layer;
+    if (has_logits && residual_gradient)
+        return fail(context, SN_ERROR_ARGUMENT,
+                    "residual_gradient is given, but the last forward went on to logits");
+    if (!has_logits && logits_gradient)
+        return fail(context, SN_ERROR_ARGUMENT, "logits_gradient is given, but the last forward had no logits");
+    if (has_logits)
+        set_logits_gradient(session, logits_gradient);
+    return finish_backward(session, residual_gradient);
+}
+
+int sn_session_logits(float *logits, size_t capacity, size_t *needed, sn_session *session)
+{
+    if (!session)
+        return SN_ERROR_ARGUMENT;
+    if (!session->forward_done || session->last <= 2 * session_config(session)->n_layer)
+        return fail(session->context, SN_ERROR_STATE, "sn_session_logits: no forward has computed logits");
+    size_t vocab_size = session_config(session)->vocab_size, count = session->n_rows * vocab_size;
+    if (needed)
+        *needed = count;
+    if (!logits || capacity < count)
+        return copy_out(session->context, "sn_session_logits", logits, capacity, needed, NULL, count,
+                        sizeof *logits);
+    for (size_t row = 0; row < session->n_rows; row++) {
+        const float *from = panel_of(session->logits, row / PANEL, vocab_size) + row % PANEL;
+        for (size_t c = 0; c < vocab_size; c++)
+            logits[row * vocab_size + c] = from[c * PANEL];
+    }
+    return SN_OK;
+}

@@ -1,0 +1,177 @@
+/* Sessions: creating, running, freeing. */
+#include "model/session_state.h"
+
+#include "base/options.h"
+
+static int allocate_parts(struct sn_session *session)
+{
+    struct memory *memory = session->context->memory;
+    const struct config *config = session_config(session);
+    size_t n_parameters = session->model->n_parameters;
+    session->layers = memory_allocate_zeroed_array(memory, config->n_layer, sizeof *session->layers);
+    session->stream = memory_allocate_zeroed_array(memory, 2 * config->n_layer + 1, sizeof *session->stream);
+    session->records = memory_allocate_zeroed_array(memory, site_count(config), sizeof *session->records);
+    session->gradients = memory_allocate_zeroed_array(memory, n_parameters, sizeof *session->gradients);
+    session->gradient_size = memory_allocate_zeroed_array(memory, n_parameters, sizeof *session->gradient_size);
+    if (!session->layers || !session->stream || !session->records || !session->gradients ||
+        !session->gradient_size)
+        return fail_memory(session->context, "a session", 0);
+    return gradients_prepare(session);
+}
+
+int session_create(struct sn_session **out, struct sn_context *context, struct sn_model *model,
+                   enum gradient_mode mode)
+{
+    *out = NULL;
+    struct sn_session *session = memory_allocate_zeroed(context->memory, sizeof *session);
+    if (!session)
+        return fail_memory(context, "a session", sizeof *session);
+    session->context = context;
+    session->model = sn_model_retain(model);
+    session->mode = mode;
+    session->select_all = 1;
+    int status = allocate_parts(session);
+    if (status != SN_OK) {
+        sn_session_free(session);
+        return status;
+    }
+    *out = session;
+    return SN_OK;
+}
+
+int sn_session_create(sn_session **out, sn_context *context, sn_model *model, const sn_options *options)
+{
+    static const struct option_spec specs[] = {
+        {"gradients", OPTION_CHOICE, 0, GRADIENT_NONE, 0, 0, "none|support|dense"},
+    };
+    int mode;
+    if (!out || !context)
+        return SN_ERROR_ARGUMENT;
+    *out = NULL;
+    if (!model)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_session_create: model is NULL");
+    int status = options_read(&mode, context, "sn_session_create", specs, 1, options);
+    return status == SN_OK ? session_create(out, context, model, (enum gradient_mode)mode) : status;
+}
+
+void sn_session_free(sn_session *session)
+{
+    if (!session)
+        return;
+    struct memory *memory = session->context->memory;
+    size_t n_layer = session_config(session)->n_layer;
+    sites_free(session);
+    plan_free(session);
+    batch_free(session);
+    gradients_free(session);
+    memory_free(memory, session->layers, n_layer * sizeof *session->layers);
+    memory_free(memory, session->stream, (2 * n_layer + 1) * sizeof *session->stream);
+    sn_model_free(session->model);
+    memory_free(memory, session, sizeof *session);
+}
+
+static int run(struct sn_session *session, size_t first, size_t last, int from_embedding)
+{
+    session->first = first;
+    session->last = last;
+    session->from_embedding = from_embedding;
+    int status = forward_sublayers(session);
+    if (status == SN_OK && last > 2 * session_config(session)->n_layer)
+        status = head_forward(session);
+    session->forward_done = status == SN_OK;
+    return status;
+}
+
+int sn_session_forward(sn_session *session, const int32_t *tokens, const size_t *offsets,
+                       size_t n_sequences)
+{
+    if (!session)
+        return SN_ERROR_ARGUMENT;
+    if (!tokens || !offsets)
+        return fail(session->context, SN_ERROR_ARGUMENT, "sn_session_forward: %s is NULL",
+                    tokens ? "offsets" : "tokens");
+    int status = batch_set(session, tokens, offsets, n_sequences);
+    if (status == SN_OK)
+        status = plan_prepare(session);
+    if (status == SN_OK)
+        status = interventions_check(session);
+    return status == SN_OK ? run(session, 0, 2 * session_config(session)->n_layer + 1, 1) : status;
+}
+
+static void set_stream(struct sn_session *session, size_t sublayer, const float *residual)
+{
+    size_t width = session_config(session)->d_model;
+    float *stream = session->stream[sublayer];
+    for (size_t t = 0; t < session->n_panels * PANEL; t++)
+        for (size_t c = 0; c < width; c++)
+            stream[(t / PANEL * width + c) * PANEL + t % PANEL] =
+                t < session->n_tokens ? residual[t * width + c] : 0;
+}
+
+int sn_session_forward_range(sn_session *session, const float *residual, const int32_t *tokens,
+                             const size_t *offsets, size_t n_sequences, size_t first, size_t last)
+{
+    if (!session)
+        return SN_ERROR_ARGUMENT;
+    struct sn_context *context = session->context;
+    size_t n = 2 * session_config(session)->n_layer;
+    if (!residual || !offsets)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_session_forward_range: %s is NULL",
+                    residual ? "offsets" : "residual");
+    if (first > n || last > n + 1 || first >= last)
+        return fail(context, SN_ERROR_ARGUMENT,
+                    "sn_session_forward_range: sublayers %zu .. %zu; the model has 0 .. %zu", first, last, n + 1);
+    if (last > n && session->model->bigram >= 0 && !tokens)
+        return fail(context, SN_ERROR_ARGUMENT,
+                    "sn_session_forward_range: logits of a model with a bigram table need tokens");
+    int status = batch_set(session, tokens, offsets, n_sequences);
+    if (status == SN_OK)
+        status = plan_prepare(session);
+    if (status == SN_OK)
+        status = interventions_check(session);
+    if (status != SN_OK)
+        return status;
+    set_stream(session, first, residual);
+    return run(session, first, last, 0);
+}
+
+int sn_session_select_logits(sn_session *session, const size_t *positions, size_t n_positions)
+{
+    if (!session)
+        return SN_ERROR_ARGUMENT;
+    if (!positions && n_positions)
+        return fail(session->context, SN_ERROR_ARGUMENT, "sn_session_select_logits: positions is NULL");
+    session->forward_done = 0;
+    return batch_select(session, positions, n_positions);
+}
+
+int sn_session_estimate_memory(size_t *bytes, sn_session *session, size_t n_tokens, size_t n_sequences)
+{
+    if (!session)
+        return SN_ERROR_ARGUMENT;
+    if (!bytes || n_tokens == 0 || n_sequences == 0)
+        return fail(session->context, SN_ERROR_ARGUMENT,
+                    "sn_session_estimate_memory: %zu tokens in %zu sequences", n_tokens, n_sequences);
+    *bytes = plan_bytes(session, n_tokens, n_sequences);
+    return SN_OK;
+}
+
+const float *session_logit_panels(const struct sn_session *session)
+{
+    return session->logits;
+}
+
+size_t session_logit_rows(const struct sn_session *session)
+{
+    return session->n_rows;
+}
+
+struct sn_model *session_model(struct sn_session *session)
+{
+    return session->model;
+}
+
+struct sn_context *session_context(struct sn_session *session)
+{
+    return session->context;
+}

@@ -1,0 +1,202 @@
+/* The inside of a session, shared by the files that run a model: batch.c lays out the ragged batch,
+ * forward.c and backward.c go through the sublayers, embedding.c and head.c are the two ends, sites.c
+ * runs interventions, gradients.c owns the weight gradients.
+ *
+ * P = panels of PANEL tokens, D = d_model, A = n_head d_head, M = d_mlp, E = D + d_pos_emb. Every
+ * activation array is [P][width][PANEL]; one arena holds them all, planned before the run. */
+#ifndef SN_MODEL_SESSION_STATE_H
+#define SN_MODEL_SESSION_STATE_H
+
+#include "kernels/dense.h"
+#include "base/threads.h"
+#include "model/session.h"
+
+/* What one layer keeps between forward and backward. */
+struct layer_state {
+    float *read[2];              /* what the norms read: the stream, or a copy where a reader's
+                                    intervention makes it differ; [0] attention, [1] MLP */
+    float *mean[2], *inverse[2]; /* [P][PANEL] of the norms */
+    float *act_in[2];            /* [P][E][PANEL] after AbsTopK and interventions */
+    float *qkv;                  /* [P][3A][PANEL], q then k then v */
+    float *lse;                  /* per sequence and head, lse_offset */
+    float *y;                    /* [P][A][PANEL] */
+    float *y_before;             /* y before its interventions; == y where there are none */
+    float *pre_act, *post_act;   /* [P][M][PANEL] */
+    uint64_t *mask[TOPK_PLACES]; /* [P][width] kept entries; NULL where the place is off */
+};
+
+struct attachment {
+    struct intervention *intervention;
+    size_t site;
+    int owned;           /* made by sn_session_intervene, freed with the attachment */
+    unsigned char *saved; /* n_panels x saved_bytes */
+    float *partials;     /* n_panels x n_parameters */
+    size_t saved_size, partials_size;
+};
+
+struct site_record {
+    int wanted;
+    float *values, *gradient; /* [P][width][PANEL], filled by forward and backward */
+    float *added;             /* gradient to add in the next backward, or NULL */
+    size_t values_size, gradient_size, added_size; /* bytes */
+};
+
+struct sn_session {
+    struct sn_context *context;
+    struct sn_model *model; /* retained */
+    enum gradient_mode mode;
+
+    /* batch (batch.c) */
+    int32_t *tokens;      /* n_panels x PANEL, padding 0; valid when has_tokens */
+    uint32_t *sequence;   /* n_panels x PANEL */
+    uint32_t *position;   /* n_panels x PANEL */
+    size_t *offsets;      /* n_sequences + 1 */
+    size_t *lse_offset;   /* n_sequences + 1, in tokens rounded up per sequence */
+    size_t n_tokens, n_sequences, n_panels, longest;
+    size_t token_capacity, sequence_capacity;
+    int has_tokens;
+    size_t *selected;     /* packed indices whose logits are wanted */
+    size_t n_selected;
+    int select_all;
+    size_t n_rows, n_row_panels;
+
+    /* range of sublayers of the last forward */
+    size_t first, last;
+    int from_embedding;
+    int forward_done, backward_done;
+
+    /* arena */
+    unsigned char *arena;
+    size_t arena_size;
+    unsigned char *scratch; /* workers x scratch_size */
+    size_t scratch_size, scratch_total;
+    struct layer_state *layers;
+    float **stream;       /* 2 n_layer + 1 inputs of the sublayers and of the head */
+    float *head_in;       /* [row panels][D][PANEL]; the last stream when all rows are selected */
+    float *head_mean, *head_inverse;
+    float *head_normed;   /* [row panels][D][PANEL] */
+    float *logits;        /* [row panels][V][PANEL] */
+    float *logits_gradient;
+    float *row_loss, *row_lse; /* [row panels][PANEL] */
+    int32_t *row_target;
+    /* backward */
+    float *d_stream;      /* [P][D] */
+    float *d_out;         /* [P][D] gradient of a sublayer's output before the residual sum */
+    float *d_wide;        /* [P][max(M, 3A)] */
+    float *d_y;           /* [P][A] */
+    float *d_position;    /* [P][d_pos_emb] */
+    float *norm_partial;  /* 2 x [panels][max(D, d_pos_emb)], this panel's gain and bias gradient */
+    float *position_partial; /* the same for the position norm */
+    float *sink_partial;  /* n_sequences x n_head */
+
+    /* sites (sites.c) */
+    struct attachment *attachments;
+    size_t n_attachments, attachment_capacity;
+    struct site_record *records; /* site_count */
+
+    /* gradients (gradients.c) */
+    float **gradients;    /* per parameter, NULL where none */
+    size_t *gradient_size; /* floats */
+    parameter_gradient_visitor visit;
+    void *visit_payload;
+};
+
+/* A range of the arena. */
+struct arena {
+    unsigned char *base; /* NULL while only sizes are counted */
+    size_t used;
+    int overflow;
+};
+
+static inline const struct config *session_config(const struct sn_session *session)
+{
+    return &session->model->config;
+}
+static inline const struct kernel_table *session_kernels(const struct sn_session *session)
+{
+    return session->context->kernels;
+}
+static inline const float *session_vector(const struct sn_session *session, int parameter)
+{
+    return parameter < 0 ? NULL : session->model->parameters[parameter].vector;
+}
+static inline const struct sn_matrix *session_matrix(const struct sn_session *session, int parameter)
+{
+    return parameter < 0 ? NULL : session->model->parameters[parameter].matrix;
+}
+static inline void *worker_scratch(const struct sn_session *session, size_t worker)
+{
+    return session->scratch + worker * session->scratch_size;
+}
+/* Panel `panel` of an array of `width` channels. */
+static inline float *panel_of(float *array, size_t panel, size_t width)
+{
+    return array + panel * width * PANEL;
+}
+static inline uint64_t *mask_of(uint64_t *mask, size_t panel, size_t width)
+{
+    return mask + panel * width;
+}
+
+/* batch.c */
+int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *offsets,
+              size_t n_sequences);
+int batch_select(struct sn_session *session, const size_t *positions, size_t n_positions);
+void batch_free(struct sn_session *session);
+
+/* plan.c: sizes the arena, the scratch and the attachments for the batch and the range. */
+int plan_prepare(struct sn_session *session);
+size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequences);
+void plan_free(struct sn_session *session);
+
+/* sites.c */
+int sites_prepare(struct sn_session *session);
+void site_forward(struct sn_session *session, size_t site, size_t panel, float *x, int readers);
+void site_backward(struct sn_session *session, size_t site, size_t panel, float *dx, int readers);
+int site_has_attachment(const struct sn_session *session, size_t site, int readers);
+void sites_sum_partials(struct sn_session *session);
+void sites_forget_added(struct sn_session *session);
+void sites_free(struct sn_session *session);
+
+/* intervene.c */
+int interventions_check(const struct sn_session *session);
+
+/* embedding.c */
+void embedding_forward(struct sn_session *session, size_t panel);
+int embedding_backward(struct sn_session *session);
+void position_rows(const struct sn_session *session, size_t panel, float *rows);
+int position_backward(struct sn_session *session);
+/* logits of a panel of rows += bigram rows of their tokens */
+void bigram_forward(struct sn_session *session, size_t row_panel);
+int bigram_backward(struct sn_session *session);
+
+/* head.c */
+int head_forward(struct sn_session *session);
+int head_backward(struct sn_session *session, const float *residual_gradient);
+/* Packed token index of logits row `row`. */
+size_t head_row_token(const struct sn_session *session, size_t row);
+
+/* forward.c, backward.c */
+int attention_backward_all(struct sn_session *session, size_t layer);
+int forward_sublayers(struct sn_session *session);
+int backward_sublayers(struct sn_session *session);
+void norm_forward(const struct sn_session *session, float *y, float *mean, float *inverse, const float *x,
+                  int weight, int bias, size_t width);
+void norm_backward(const struct sn_session *session, float *dx, float *dweight, float *dbias,
+                   const float *dy, const float *x, const float *mean, const float *inverse, int weight,
+                   size_t width);
+/* Adds panels' partials [n_panels][width] in order into the gradient of a norm parameter. */
+void add_partials(struct sn_session *session, int parameter, const float *partial, size_t stride,
+                  size_t width, size_t n_panels);
+
+/* gradients.c */
+int gradients_prepare(struct sn_session *session);
+void gradients_free(struct sn_session *session);
+/* Accumulates dW of a matrix parameter, in the session's mode, and shows it to the visitor. */
+int gradients_add_product(struct sn_session *session, int parameter, const float *dy, size_t dy_stride,
+                          const float *x, size_t x_stride, size_t n_panels);
+/* Accumulates sums over tokens of dy's rows into a 1-D parameter. */
+int gradients_add_rows(struct sn_session *session, int parameter, const float *dy, size_t dy_stride,
+                       size_t n_panels);
+
+#endif
