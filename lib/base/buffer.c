@@ -63,13 +63,25 @@ void buffer_format(struct buffer *buffer, const char *format, ...)
     buffer->size += (size_t)length;
 }
 
+/* A locale's decimal mark may be several bytes long. */
+void number_text(char text[NUMBER_TEXT], double value, int digits)
+{
+    char local[64];
+    snprintf(local, sizeof local, "%.*g", digits < 17 ? digits : 17, value);
+    size_t n = 0;
+    for (const char *c = local; *c && n < NUMBER_TEXT - 1; c++) {
+        if (strchr("0123456789+-einfa", *c))
+            text[n++] = *c;
+        else if (n == 0 || text[n - 1] != '.')
+            text[n++] = '.';
+    }
+    text[n] = '\0';
+}
+
 void buffer_number(struct buffer *buffer, double value, int digits)
 {
-    char text[64];
-    snprintf(text, sizeof text, "%.*g", digits, value);
-    for (char *c = text; *c; c++)
-        if (!strchr("0123456789+-eEinfa", *c))
-            *c = '.';
+    char text[NUMBER_TEXT];
+    number_text(text, value, digits);
     buffer_text(buffer, text);
 }
 

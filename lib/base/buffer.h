@@ -20,7 +20,9 @@ void buffer_append(struct buffer *buffer, const void *bytes, size_t size);
 void buffer_text(struct buffer *buffer, const char *text);
 /* No floating-point conversions here: they follow the host's locale. Use buffer_number. */
 void buffer_format(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A number with `digits` significant digits and a decimal point whatever the locale. */
+/* A number with `digits` significant digits (at most 17) and a decimal point whatever the locale. */
+#define NUMBER_TEXT 32
+void number_text(char text[NUMBER_TEXT], double value, int digits);
 void buffer_number(struct buffer *buffer, double value, int digits);
 void buffer_free(struct buffer *buffer);
 

@@ -50,8 +50,14 @@ void sn_context_set_progress(sn_context *context, sn_progress_callback callback,
 
 void sn_context_memory(size_t *current, size_t *peak, const sn_context *context)
 {
-    if (context)
+    if (context) {
         memory_usage(context->memory, current, peak);
+        return;
+    }
+    if (current)
+        *current = 0;
+    if (peak)
+        *peak = 0;
 }
 
 int sn_context_set_threads(sn_context *context, size_t n_threads)
@@ -77,12 +83,15 @@ int sn_context_set_parallel_for(sn_context *context, sn_parallel_for parallel_fo
     return SN_OK;
 }
 
+/* The arguments may point into the old message: a caller may wrap what a lower floor said. */
 int fail(struct sn_context *context, int status, const char *format, ...)
 {
+    char message[sizeof context->message];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(context->message, sizeof context->message, format, arguments);
+    vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    memcpy(context->message, message, strlen(message) + 1);
     return status;
 }
 

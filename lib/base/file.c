@@ -12,11 +12,23 @@
 
 #define PENDING_BYTES ((size_t)1 << 18)
 
+/* strerror_r returns the text under glibc, a status elsewhere. */
+static inline const char *text_of_glibc(const char *result, const char *text)
+{
+    (void)text;
+    return result;
+}
+
+static inline const char *text_of_posix(int result, const char *text)
+{
+    return result == 0 ? text : "unknown error";
+}
+
 static int fail_system(struct sn_context *context, const char *path, const char *what, int error)
 {
-    char reason[128];
-    if (strerror_r(error, reason, sizeof reason) != 0)
-        snprintf(reason, sizeof reason, "error %d", error);
+    char text[128];
+    const char *reason = _Generic(strerror_r(error, text, sizeof text), char *: text_of_glibc,
+                                  int: text_of_posix)(strerror_r(error, text, sizeof text), text);
     return fail(context, SN_ERROR_IO, "%s: %s: %s", path, what, reason);
 }
 
@@ -24,6 +36,7 @@ int file_open(struct file_reader *file, struct sn_context *context, const char *
 {
     struct stat status;
     file->path = path;
+    file->size = 0;
     file->descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file->descriptor < 0)
         return fail_system(context, path, "cannot open", errno);
@@ -123,8 +136,10 @@ static int open_temporary(struct file_writer *file, size_t length)
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz012345";
     for (int attempt = 0; attempt < 100; attempt++) {
         unsigned char noise[6];
-        if (getrandom(noise, sizeof noise, 0) != (ssize_t)sizeof noise)
+        if (getrandom(noise, sizeof noise, 0) != (ssize_t)sizeof noise) {
+            errno = EIO;
             return 0;
+        }
         for (size_t i = 0; i < sizeof noise; i++)
             file->temporary[length + 1 + i] = letters[noise[i] % 32];
         file->descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -138,6 +153,9 @@ int file_writer_open(struct file_writer *file, struct sn_context *context, const
 {
     memset(file, 0, sizeof *file);
     file->descriptor = -1;
+    struct stat target;
+    if (stat(path, &target) == 0 && !S_ISREG(target.st_mode))
+        return fail(context, SN_ERROR_IO, "%s: not a regular file", path);
     file->memory = context->memory;
     size_t length = strlen(path);
     file->path = memory_copy_text(file->memory, path, length);
@@ -161,13 +179,15 @@ int file_writer_open(struct file_writer *file, struct sn_context *context, const
 
 static int flush_pending(struct file_writer *file, struct sn_context *context)
 {
+    if (file->status != SN_OK)
+        return file->status;
     const unsigned char *from = file->pending;
     while (file->n_pending) {
         ssize_t put = write(file->descriptor, from, file->n_pending);
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0)
-            return fail_system(context, file->path, "cannot write", put < 0 ? errno : ENOSPC);
+            return file->status = fail_system(context, file->path, "cannot write", put < 0 ? errno : ENOSPC);
         from += put;
         file->n_pending -= (size_t)put;
     }
@@ -177,6 +197,8 @@ static int flush_pending(struct file_writer *file, struct sn_context *context)
 int file_write(struct file_writer *file, struct sn_context *context, const void *bytes, size_t size)
 {
     const unsigned char *from = bytes;
+    if (file->status != SN_OK)
+        return file->status;
     file->checksum = checksum_update(file->checksum, bytes, size);
     file->written += size;
     while (size) {

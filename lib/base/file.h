@@ -36,8 +36,10 @@ struct file_writer {
     uint32_t checksum; /* CRC-32 of all that was written */
     unsigned char *pending;
     size_t n_pending;
+    int status; /* of the first failed write: what follows a hole must not become visible */
 };
 
+/* The target may exist as a regular file or not at all; a device or folder is never replaced. */
 int file_writer_open(struct file_writer *file, struct sn_context *context, const char *path);
 int file_write(struct file_writer *file, struct sn_context *context, const void *bytes, size_t size);
 int file_writer_commit(struct file_writer *file, struct sn_context *context);

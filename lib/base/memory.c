@@ -123,16 +123,26 @@ void *memory_allocate_zeroed_array(struct memory *memory, size_t count, size_t s
     return size_product(&bytes, count, size) ? memory_allocate_zeroed(memory, bytes) : NULL;
 }
 
+/* The host's block may land at another distance from alignment: the content then moves along. */
 void *memory_resize(struct memory *memory, void *block, size_t old_size, size_t new_size)
 {
-    void *bigger = memory_allocate(memory, new_size);
-    if (!bigger)
+    if (!block)
+        return memory_allocate(memory, new_size);
+    if (new_size > SIZE_MAX - ALIGNMENT)
         return NULL;
-    if (block) {
-        memcpy(bigger, block, old_size < new_size ? old_size : new_size);
-        memory_free(memory, block, old_size);
-    }
-    return bigger;
+    unsigned char *aligned = block;
+    size_t old_distance = aligned[-1], old_total = old_size + ALIGNMENT, total = new_size + ALIGNMENT;
+    unsigned char *raw =
+        memory->host.reallocate(aligned - old_distance, old_total, total, memory->host.payload);
+    if (!raw)
+        return NULL;
+    size_t distance = ALIGNMENT - (uintptr_t)raw % ALIGNMENT;
+    if (distance != old_distance)
+        memmove(raw + distance, raw + old_distance, old_size < new_size ? old_size : new_size);
+    raw[distance - 1] = (unsigned char)distance;
+    atomic_fetch_sub_explicit(&memory->current, old_total, memory_order_relaxed);
+    count_up(memory, total);
+    return raw + distance;
 }
 
 void memory_free(struct memory *memory, void *block, size_t size)
@@ -150,7 +160,8 @@ char *memory_copy_text(struct memory *memory, const char *text, size_t length)
     char *copy = length < SIZE_MAX ? memory_allocate(memory, length + 1) : NULL;
     if (!copy)
         return NULL;
-    memcpy(copy, text, length);
+    if (length)
+        memcpy(copy, text, length);
     copy[length] = '\0';
     return copy;
 }

@@ -3,6 +3,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/buffer.h"
+
+#define LARGEST_WHOLE 0x1p53 /* above, a double no longer holds every whole number */
+
 struct entry {
     char *key;
     char *text; /* NULL for a number */
@@ -17,9 +21,12 @@ struct sn_options {
 
 int sn_options_create(sn_options **out, sn_context *context)
 {
-    if (!out || !context)
+    if (out)
+        *out = NULL;
+    if (!context)
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
+    if (!out)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_options_create: out is NULL");
     sn_options *options = memory_allocate_zeroed(context->memory, sizeof *options);
     if (!options)
         return fail_memory(context, "options", sizeof *options);
@@ -135,9 +142,15 @@ static int read_number(void *field, struct sn_context *context, const char *func
                        const struct option_spec *spec, double value)
 {
     int whole = spec->kind == OPTION_INTEGER;
-    if (!(value >= spec->minimum && value <= spec->maximum) || (whole && value != floor(value)))
-        return fail(context, SN_ERROR_ARGUMENT, "%s: option %s is %g; it must be %s%g .. %g", function,
-                    spec->key, value, whole ? "a whole number " : "", spec->minimum, spec->maximum);
+    int fits = !whole || (value == floor(value) && value <= LARGEST_WHOLE);
+    if (!fits || !(value >= spec->minimum && value <= spec->maximum)) {
+        char given[NUMBER_TEXT], low[NUMBER_TEXT], high[NUMBER_TEXT];
+        number_text(given, value, 15);
+        number_text(low, spec->minimum, 15);
+        number_text(high, spec->maximum, 15);
+        return fail(context, SN_ERROR_ARGUMENT, "%s: option %s is %s; it must be %s%s .. %s", function,
+                    spec->key, given, whole ? "a whole number " : "", low, high);
+    }
     if (whole)
         *(size_t *)field = (size_t)value;
     else

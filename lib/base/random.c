@@ -50,10 +50,32 @@ double random_uniform(struct random_state *state)
     return (double)(random_bits(state) >> 11) * 0x1p-53;
 }
 
+/* The C library's logarithm differs in the last bit from machine to machine. For x > 0, normal:
+ * x = m 2^e with m in [1/sqrt 2, sqrt 2), ln m = 2 atanh z, z = (m - 1) / (m + 1), |z| < 0.172. */
+static double logarithm(double x)
+{
+    int exponent;
+    double m = frexp(x, &exponent);
+    if (m < 0x1.6a09e667f3bcdp-1) {
+        m *= 2;
+        exponent--;
+    }
+    double z = (m - 1) / (m + 1), series = 0;
+    for (int k = 23; k >= 1; k -= 2)
+        series = series * z * z + 1.0 / k;
+    return 2 * z * series + exponent * 0x1.62e42fefa39efp-1;
+}
+
+/* Marsaglia's polar method: nothing but exactly rounded operations. */
 double random_normal(struct random_state *state)
 {
-    double u = 1.0 - random_uniform(state), v = random_uniform(state);
-    return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
+    double u, v, s;
+    do {
+        u = 2 * random_uniform(state) - 1;
+        v = 2 * random_uniform(state) - 1;
+        s = u * u + v * v;
+    } while (s >= 1 || s == 0);
+    return u * sqrt(-2 * logarithm(s) / s);
 }
 
 void random_shuffle(struct random_state *state, size_t *items, size_t n)

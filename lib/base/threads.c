@@ -149,12 +149,13 @@ static void *worker_main(void *argument)
     uint64_t seen = start.generation;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (!pool->stopping && pool->generation == seen)
+        while (!pool->stopping && (!pool->loop || pool->generation == seen))
             pthread_cond_wait(&pool->wake, &pool->lock);
         if (pool->stopping)
             break;
         seen = pool->generation;
         struct loop *loop = pool->loop;
+        pool->n_running++;
         pthread_mutex_unlock(&pool->lock);
         run_loop(loop, start.worker);
         pthread_mutex_lock(&pool->lock);
@@ -202,13 +203,13 @@ static void start_workers(struct thread_pool *pool)
             break;
 }
 
+/* Waits for the workers that took part, not for those that wake up after the last chunk is taken. */
 static void run_on_pool(struct thread_pool *pool, struct loop *loop)
 {
     start_workers(pool);
     if (pool->n_started) {
         pthread_mutex_lock(&pool->lock);
         pool->loop = loop;
-        pool->n_running = pool->n_started;
         pool->generation++;
         pthread_cond_broadcast(&pool->wake);
         pthread_mutex_unlock(&pool->lock);
@@ -216,9 +217,9 @@ static void run_on_pool(struct thread_pool *pool, struct loop *loop)
     run_loop(loop, 0);
     if (pool->n_started) {
         pthread_mutex_lock(&pool->lock);
+        pool->loop = NULL;
         while (pool->n_running)
             pthread_cond_wait(&pool->idle, &pool->lock);
-        pool->loop = NULL;
         pthread_mutex_unlock(&pool->lock);
     }
 }
@@ -226,16 +227,34 @@ static void run_on_pool(struct thread_pool *pool, struct loop *loop)
 struct host_loop {
     struct thread_pool *pool;
     struct loop *loop;
+    atomic_size_t n_run;
 };
 
 static void host_body(void *payload, size_t index)
 {
     struct host_loop *host = payload;
+    if (index >= host->loop->n_chunks)
+        return;
     size_t n = host->pool->host_threads, slot = 0;
     while (atomic_exchange_explicit(&host->pool->host_slots[slot], 1, memory_order_acquire))
         slot = (slot + 1) % n;
     run_chunk(host->loop, index, slot);
     atomic_store_explicit(&host->pool->host_slots[slot], 0, memory_order_release);
+    atomic_fetch_add_explicit(&host->n_run, 1, memory_order_relaxed);
+}
+
+/* A host that leaves out a chunk would give wrong results without a word. */
+static int run_on_host(struct sn_context *context, struct loop *loop)
+{
+    struct thread_pool *pool = context->pool;
+    struct host_loop host = {.pool = pool, .loop = loop};
+    atomic_init(&host.n_run, 0);
+    pool->host(loop->n_chunks, host_body, &host, pool->host_payload);
+    size_t n_run = atomic_load(&host.n_run);
+    if (n_run == loop->n_chunks)
+        return SN_OK;
+    return fail(context, SN_ERROR_STATE, "the host's parallel_for ran %zu bodies of %zu", n_run,
+                loop->n_chunks);
 }
 
 int parallel_for(struct sn_context *context, size_t n_chunks, chunk_function function, void *payload)
@@ -246,9 +265,9 @@ int parallel_for(struct sn_context *context, size_t n_chunks, chunk_function fun
     atomic_init(&loop.first_failed, SIZE_MAX);
     atomic_init(&loop.status, SN_OK);
     pthread_mutex_init(&loop.failure_lock, NULL);
+    int host_status = SN_OK;
     if (pool->host) {
-        struct host_loop host = {pool, &loop};
-        pool->host(n_chunks, host_body, &host, pool->host_payload);
+        host_status = run_on_host(context, &loop);
     } else if (pool->n_threads > 1 && n_chunks > 1) {
         run_on_pool(pool, &loop);
     } else {
@@ -256,6 +275,8 @@ int parallel_for(struct sn_context *context, size_t n_chunks, chunk_function fun
     }
     pthread_mutex_destroy(&loop.failure_lock);
     int status = atomic_load(&loop.status);
+    if (status == SN_OK)
+        return host_status;
     if (status == SN_ERROR_MEMORY)
         return fail_memory(context, "scratch of a worker", 0);
     return status;

@@ -25,7 +25,8 @@ void thread_pool_set_host(struct thread_pool *pool, sn_parallel_for parallel_for
 typedef int (*chunk_function)(void *payload, size_t chunk, size_t worker);
 
 /* Runs function for every chunk with flush-to-zero set around each; returns the status of the lowest
- * failed chunk, SN_OK if none failed (remaining chunks are skipped after a failure). */
+ * failed chunk, SN_OK if none failed (remaining chunks are skipped after a failure). The message is
+ * set for SN_ERROR_MEMORY; for its own statuses the caller sets it. Chunks run no loops of their own. */
 int parallel_for(struct sn_context *context, size_t n_chunks, chunk_function function, void *payload);
 /* How many workers may run at once. */
 size_t parallel_workers(const struct sn_context *context);
