@@ -1,0 +1,99 @@
+/* Circuits: kept nodes of a model, the nonzero weights between them, and what finds and measures them.
+ *
+ * A node is one channel at one site; inside this floor it is a flat index into a node_layout. A set of
+ * nodes is a byte per node (`kept`), its mask a float per node. docs/circuits.md tells the method. */
+#ifndef SN_CIRCUIT_CIRCUIT_H
+#define SN_CIRCUIT_CIRCUIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/context.h"
+#include "model/model.h"
+
+#define NO_NODE ((size_t)-1)
+#define NODE_NAME_BYTES 96
+
+/* ---- node_layout.c: all nodes of a model, by site and then channel */
+struct node_site {
+    size_t site;  /* index of the model's site */
+    size_t width; /* channels */
+    size_t first; /* flat index of channel 0 */
+};
+
+struct node_layout {
+    struct memory *memory; /* retained */
+    struct node_site *sites;
+    size_t n_sites, n_nodes;
+};
+
+int node_layout_create(struct node_layout *layout, struct sn_context *context,
+                       const struct sn_model *model);
+void node_layout_free(struct node_layout *layout);
+/* Flat index of channel 0 of a site, NO_NODE where no nodes live. */
+size_t node_layout_first(const struct node_layout *layout, size_t site);
+/* The site of a node, as an index into layout->sites. */
+size_t node_layout_site(const struct node_layout *layout, size_t node);
+/* 1 when both are laid out alike. */
+int node_layout_equal(const struct node_layout *a, const struct node_layout *b);
+
+/* ---- graph.c: the edges of a set of nodes (paper 2.3; docs/circuits.md) */
+struct edge {
+    uint32_t from, to; /* positions in the graph's node list */
+    float weight;
+};
+
+struct graph {
+    struct memory *memory;
+    size_t *nodes; /* kept nodes as flat indices, ascending */
+    size_t n_nodes;
+    char (*names)[NODE_NAME_BYTES];
+    struct edge *edges; /* by `to`, then `from` */
+    size_t n_edges;
+    size_t *first_edge; /* n_nodes + 1: edges into node i */
+};
+
+int graph_build(struct graph *graph, struct sn_context *context, const struct sn_model *model,
+                const struct node_layout *layout, const unsigned char *kept);
+void graph_free(struct graph *graph);
+/* Edges among kept nodes, without building anything. */
+size_t graph_count_edges(const struct sn_model *model, const struct node_layout *layout,
+                         const unsigned char *kept);
+
+/* ---- nodes.c */
+struct traced_path {
+    char *text; /* strlen + 1 bytes */
+    double weight, contribution;
+};
+
+struct sn_circuit {
+    struct memory *memory;  /* retained */
+    struct sn_model *model; /* retained */
+    struct node_layout layout;
+    char *task;          /* name, strlen + 1 bytes */
+    unsigned char *kept; /* layout.n_nodes */
+    struct graph graph;  /* always that of `kept` */
+    struct traced_path *paths;
+    size_t n_paths;
+};
+
+/* Replaces the whole set of nodes; on failure the old one stands. */
+int circuit_set_nodes(struct sn_circuit *circuit, struct sn_context *context, const unsigned char *kept);
+void circuit_drop_paths(struct sn_circuit *circuit);
+
+/* ---- means.c */
+struct sn_means {
+    struct memory *memory;  /* retained */
+    struct sn_model *model; /* retained */
+    struct node_layout layout;
+    float *values; /* layout.n_nodes */
+};
+
+/* Means given by the caller, layout.n_nodes floats (copied); NULL = zeros. */
+int means_create_values(struct sn_means **out, struct sn_context *context, struct sn_model *model,
+                        const float *values);
+/* SN_ERROR_ARGUMENT unless the means are those of `model`. */
+int means_check(const struct sn_means *means, struct sn_context *context, const struct sn_model *model,
+                const char *function);
+
+#endif

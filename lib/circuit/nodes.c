@@ -1,0 +1,206 @@
+/* Circuits as sets of nodes: made by hand, at random as a control, listed. */
+#include "circuit/circuit.h"
+
+#include <string.h>
+
+#include "base/random.h"
+
+int circuit_set_nodes(struct sn_circuit *circuit, struct sn_context *context, const unsigned char *kept)
+{
+    struct graph graph;
+    int status = graph_build(&graph, context, circuit->model, &circuit->layout, kept);
+    if (status != SN_OK)
+        return status;
+    graph_free(&circuit->graph);
+    circuit->graph = graph;
+    memmove(circuit->kept, kept, circuit->layout.n_nodes);
+    circuit_drop_paths(circuit);
+    return SN_OK;
+}
+
+void circuit_drop_paths(struct sn_circuit *circuit)
+{
+    for (size_t i = 0; i < circuit->n_paths; i++)
+        memory_free(circuit->memory, circuit->paths[i].text, strlen(circuit->paths[i].text) + 1);
+    memory_free(circuit->memory, circuit->paths, circuit->n_paths * sizeof *circuit->paths);
+    circuit->paths = NULL;
+    circuit->n_paths = 0;
+}
+
+int sn_circuit_create(sn_circuit **out, sn_context *context, sn_model *model, const char *task)
+{
+    if (!context || !out)
+        return SN_ERROR_ARGUMENT;
+    *out = NULL;
+    if (!model)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_create: model is NULL");
+    sn_circuit *circuit = memory_allocate_zeroed(context->memory, sizeof *circuit);
+    if (!circuit)
+        return fail_memory(context, "a circuit", sizeof *circuit);
+    circuit->memory = memory_retain(context->memory);
+    circuit->model = sn_model_retain(model);
+    if (!task)
+        task = "";
+    int status = node_layout_create(&circuit->layout, context, model);
+    if (status == SN_OK) {
+        circuit->kept = memory_allocate_zeroed(circuit->memory, circuit->layout.n_nodes);
+        circuit->task = memory_copy_text(circuit->memory, task, strlen(task));
+        if (!circuit->kept || !circuit->task)
+            status = fail_memory(context, "a circuit", circuit->layout.n_nodes);
+    }
+    if (status == SN_OK)
+        status = graph_build(&circuit->graph, context, model, &circuit->layout, circuit->kept);
+    if (status != SN_OK) {
+        sn_circuit_free(circuit);
+        return status;
+    }
+    *out = circuit;
+    return SN_OK;
+}
+
+void sn_circuit_free(sn_circuit *circuit)
+{
+    if (!circuit)
+        return;
+    struct memory *memory = circuit->memory;
+    circuit_drop_paths(circuit);
+    graph_free(&circuit->graph);
+    memory_free(memory, circuit->kept, circuit->layout.n_nodes);
+    if (circuit->task)
+        memory_free(memory, circuit->task, strlen(circuit->task) + 1);
+    node_layout_free(&circuit->layout);
+    sn_model_free(circuit->model);
+    memory_free(memory, circuit, sizeof *circuit);
+    memory_release(memory);
+}
+
+/* Marks `n` channels of a site, drawn without replacement. pool: width entries. */
+static void draw_channels(unsigned char *kept, size_t *pool, struct random_state *random, size_t width,
+                          size_t n)
+{
+    for (size_t c = 0; c < width; c++)
+        pool[c] = c;
+    for (size_t i = 0; i < n; i++) {
+        size_t j = i + random_below(random, width - i);
+        size_t chosen = pool[j];
+        pool[j] = pool[i];
+        kept[chosen] = 1;
+    }
+}
+
+static int draw_like(sn_circuit *circuit, sn_context *context, const sn_circuit *like, uint64_t seed)
+{
+    const struct node_layout *layout = &like->layout;
+    size_t n = layout->n_nodes;
+    unsigned char *kept = memory_allocate_zeroed(context->memory, n);
+    size_t *pool = memory_allocate_array(context->memory, n, sizeof *pool);
+    int status = kept && pool ? SN_OK : fail_memory(context, "a random circuit", n);
+    struct random_state random;
+    random_seed(&random, seed, 0);
+    for (size_t s = 0; status == SN_OK && s < layout->n_sites; s++) {
+        const struct node_site *site = &layout->sites[s];
+        size_t count = 0;
+        for (size_t c = 0; c < site->width; c++)
+            count += like->kept[site->first + c] != 0;
+        draw_channels(kept + site->first, pool, &random, site->width, count);
+    }
+    if (status == SN_OK)
+        status = circuit_set_nodes(circuit, context, kept);
+    memory_free(context->memory, pool, n * sizeof *pool);
+    memory_free(context->memory, kept, n);
+    return status;
+}
+
+int sn_circuit_create_random(sn_circuit **out, sn_context *context, const sn_circuit *like, uint64_t seed)
+{
+    if (!context || !out)
+        return SN_ERROR_ARGUMENT;
+    *out = NULL;
+    if (!like)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_create_random: like is NULL");
+    sn_circuit *circuit = NULL;
+    int status = sn_circuit_create(&circuit, context, like->model, like->task);
+    if (status == SN_OK)
+        status = draw_like(circuit, context, like, seed);
+    if (status != SN_OK) {
+        sn_circuit_free(circuit);
+        return status;
+    }
+    *out = circuit;
+    return SN_OK;
+}
+
+static int set_node(sn_circuit *circuit, sn_context *context, const char *node, int kept,
+                    const char *function)
+{
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    if (!circuit || !node)
+        return fail(context, SN_ERROR_ARGUMENT, "%s: %s is NULL", function, circuit ? "node" : "circuit");
+    size_t site, channel;
+    if (!node_find(&site, &channel, circuit->model, node) ||
+        node_layout_first(&circuit->layout, site) == NO_NODE)
+        return fail(context, SN_ERROR_ARGUMENT, "%s: \"%s\" is no node of this model", function, node);
+    size_t index = node_layout_first(&circuit->layout, site) + channel;
+    unsigned char before = circuit->kept[index];
+    circuit->kept[index] = (unsigned char)kept;
+    int status = circuit_set_nodes(circuit, context, circuit->kept);
+    if (status != SN_OK)
+        circuit->kept[index] = before;
+    return status;
+}
+
+int sn_circuit_add_node(sn_circuit *circuit, sn_context *context, const char *node)
+{
+    return set_node(circuit, context, node, 1, "sn_circuit_add_node");
+}
+
+int sn_circuit_remove_node(sn_circuit *circuit, sn_context *context, const char *node)
+{
+    return set_node(circuit, context, node, 0, "sn_circuit_remove_node");
+}
+
+size_t sn_circuit_node_count(const sn_circuit *circuit)
+{
+    return circuit ? circuit->graph.n_nodes : 0;
+}
+
+const char *sn_circuit_node_name(const sn_circuit *circuit, size_t index)
+{
+    return circuit && index < circuit->graph.n_nodes ? circuit->graph.names[index] : NULL;
+}
+
+size_t sn_circuit_edge_count(const sn_circuit *circuit)
+{
+    return circuit ? circuit->graph.n_edges : 0;
+}
+
+int sn_circuit_edge(size_t *from, size_t *to, float *weight, const sn_circuit *circuit, size_t index)
+{
+    if (!circuit || index >= circuit->graph.n_edges)
+        return SN_ERROR_ARGUMENT;
+    const struct edge *edge = &circuit->graph.edges[index];
+    if (from)
+        *from = edge->from;
+    if (to)
+        *to = edge->to;
+    if (weight)
+        *weight = edge->weight;
+    return SN_OK;
+}
+
+size_t sn_circuit_path_count(const sn_circuit *circuit)
+{
+    return circuit ? circuit->n_paths : 0;
+}
+
+const char *sn_circuit_path(double *weight, double *contribution, const sn_circuit *circuit, size_t index)
+{
+    if (!circuit || index >= circuit->n_paths)
+        return NULL;
+    if (weight)
+        *weight = circuit->paths[index].weight;
+    if (contribution)
+        *contribution = circuit->paths[index].contribution;
+    return circuit->paths[index].text;
+}
