@@ -1,0 +1,547 @@
+/*
+ * sparsenet.h - the whole public API of libsparsenet: weight-sparse transformers and their circuits.
+ *
+ * Read from the top: SIMPLE (load, run, train, find a circuit), ADVANCED (sites, interventions,
+ * gradients, sparse matrices, host integration). docs/conventions.md states the rules once; in short:
+ *
+ *  - Every function that can fail returns an int status, SN_OK (0) or one of SN_ERROR_*; the message
+ *    of the last failure stands in the context: sn_context_message().
+ *  - Out-parameters come first, then the context or the object that owns one, then inputs.
+ *  - sn_X_create/load/... give an owned object through `sn_X **out` (set to NULL on failure);
+ *    sn_X_free accepts NULL. A returned `const char *` is lent: it lives as long as its object.
+ *  - Arrays are handed out as pointer + capacity + needed: `*needed` is always set to the element
+ *    count; with capacity < *needed nothing is copied and SN_ERROR_CAPACITY is returned, so calling
+ *    with (NULL, 0, &needed) asks for the size. (NULL, 0) itself is a query and returns SN_OK.
+ *  - Matrices of activations are token-major: row t holds the channels of token t.
+ *  - Paper sections refer to Gao et al. 2025, arXiv 2511.13653.
+ *
+ * The header is clean from C89 and C++98 on. SPDX-License-Identifier: MIT
+ */
+#ifndef SPARSENET_H
+#define SPARSENET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define SN_API __attribute__((visibility("default")))
+#else
+#define SN_API
+#endif
+
+#define SN_VERSION_MAJOR 0
+#define SN_VERSION_MINOR 1
+#define SN_VERSION_PATCH 0
+
+/* ------------------------------------------------------------------ status */
+
+#define SN_OK 0
+#define SN_ERROR_ARGUMENT 1    /* an argument is NULL, out of range or contradicts another */
+#define SN_ERROR_MEMORY 2      /* an allocation failed */
+#define SN_ERROR_IO 3          /* the operating system refused to read or write */
+#define SN_ERROR_FORMAT 4      /* a file or text is malformed, or its tensors do not fit */
+#define SN_ERROR_UNSUPPORTED 5 /* well-formed, but not something this build or machine can do */
+#define SN_ERROR_NUMERIC 6     /* a NaN or an infinity turned up */
+#define SN_ERROR_CANCELLED 7   /* the progress callback asked to stop */
+#define SN_ERROR_STATE 8       /* the call comes too early or too late for this object */
+#define SN_ERROR_CAPACITY 9    /* the caller's array is too small; *needed says how large */
+#define SN_ERROR_TARGET 10     /* the model cannot do the task, or no circuit reaches the target loss */
+
+/* "0.1.0"; static storage. */
+SN_API const char *sn_version_string(void);
+/* A short English name of a status code, never NULL; static storage. */
+SN_API const char *sn_status_string(int status);
+
+/* ----------------------------------------------------------------- handles */
+
+typedef struct sn_context sn_context;     /* errors, threads, memory, kernels; one per thread at a time */
+typedef struct sn_options sn_options;     /* named settings for any call that takes them */
+typedef struct sn_matrix sn_matrix;       /* one dense or sparse matrix */
+typedef struct sn_model sn_model;         /* weights; reference-counted, immutable, of no context */
+typedef struct sn_session sn_session;     /* runs one model */
+typedef struct sn_tokenizer sn_tokenizer; /* byte-level BPE; immutable */
+typedef struct sn_corpus sn_corpus;       /* documents and their tokens */
+typedef struct sn_trainer sn_trainer;     /* weight-sparse training of one model */
+typedef struct sn_task sn_task;           /* pairs of prompts with two targets each */
+typedef struct sn_means sn_means;         /* mean activation of every node over a corpus */
+typedef struct sn_circuit sn_circuit;     /* kept nodes, the edges between them, what was measured */
+
+/* ================================================================== SIMPLE */
+
+/* ----------------------------------------------------------------- context */
+
+/* Host allocator. Sizes are bytes; `release` and `reallocate` are told the old size. All three must be
+ * callable from any thread; allocate and reallocate return NULL on failure. Blocks must be aligned as
+ * malloc aligns them (the library aligns further by itself). */
+typedef struct sn_allocator {
+    void *(*allocate)(size_t size, void *payload);
+    void *(*reallocate)(void *block, size_t old_size, size_t new_size, void *payload);
+    void (*release)(void *block, size_t size, void *payload);
+    void *payload;
+} sn_allocator;
+
+/* Creates a context with one thread. allocator: copied; NULL takes malloc/realloc/free.
+ * The environment variable SPARSENET_ISA = portable|avx2|avx512 forces an instruction set.
+ * Errors: SN_ERROR_MEMORY, SN_ERROR_UNSUPPORTED (forced set unknown or absent on this machine);
+ * the message of a failed creation is in sn_status_string only. */
+SN_API int sn_context_create(sn_context **out, const sn_allocator *allocator);
+/* Frees the context. Sessions, trainers made from it must be freed before; models, tokenizers,
+ * corpora, tasks, means and circuits may outlive it. */
+SN_API void sn_context_free(sn_context *context);
+/* Message of the last failure in this context, "" if none; lent, valid until the next call. */
+SN_API const char *sn_context_message(const sn_context *context);
+/* "portable", "avx2" or "avx512": the kernels in use. */
+SN_API const char *sn_context_isa(const sn_context *context);
+/* Number of threads (1..256) for this context's work; results do not depend on it. */
+SN_API int sn_context_set_threads(sn_context *context, size_t n_threads);
+
+/* Progress of long work. stage: lent; done of total units; value: what the stage watches (a loss,
+ * bytes, ...). Called on the caller's thread. Return nonzero to cancel: the call then returns
+ * SN_ERROR_CANCELLED and leaves its objects consistent. */
+typedef int (*sn_progress_callback)(const char *stage, size_t done, size_t total, double value,
+                                    void *payload);
+/* Sets (or with NULL removes) the callback. */
+SN_API void sn_context_set_progress(sn_context *context, sn_progress_callback callback, void *payload);
+
+/* ----------------------------------------------------------------- options */
+
+/* Named settings. Each function that takes options lists its keys with defaults; it refuses unknown
+ * keys and values out of range, naming them. NULL stands for all defaults. Keys are copied. */
+SN_API int sn_options_create(sn_options **out, sn_context *context);
+SN_API void sn_options_free(sn_options *options);
+SN_API int sn_options_set(sn_options *options, sn_context *context, const char *key, double value);
+SN_API int sn_options_set_text(sn_options *options, sn_context *context, const char *key,
+                               const char *value);
+
+/* --------------------------------------------------------------- tokenizer */
+
+/* Byte-level BPE with the released models' split pattern. Immutable once made; may be shared by
+ * threads. Files: a folder with encoder.json + vocab.bpe. */
+SN_API int sn_tokenizer_load(sn_tokenizer **out, sn_context *context, const char *directory);
+/* Learns `vocabulary_size` tokens (256 bytes first, then merges) from the text documents of `corpus`;
+ * options: "required" (text; tokens separated by newlines that must end up as single tokens; each is
+ * built by merges of its own after the learnt ones, counted inside vocabulary_size; inside a token a
+ * newline is written as the two characters \n, a backslash as two).
+ * Errors: SN_ERROR_ARGUMENT (size below 256 + required, empty corpus). Progress stage "tokenizer". */
+SN_API int sn_tokenizer_train(sn_tokenizer **out, sn_context *context, const sn_corpus *corpus,
+                              size_t vocabulary_size, const sn_options *options);
+/* Writes encoder.json and vocab.bpe into `directory` (created if absent), each atomically. */
+SN_API int sn_tokenizer_save(const sn_tokenizer *tokenizer, sn_context *context, const char *directory);
+SN_API void sn_tokenizer_free(sn_tokenizer *tokenizer);
+SN_API size_t sn_tokenizer_size(const sn_tokenizer *tokenizer);
+/* Bytes of one token (not NUL-terminated; `*length` bytes), lent; NULL when out of range. */
+SN_API const char *sn_tokenizer_token(size_t *length, const sn_tokenizer *tokenizer, int32_t token);
+/* The token whose bytes are exactly text[0..length), or -1. */
+SN_API int32_t sn_tokenizer_find(const sn_tokenizer *tokenizer, const char *text, size_t length);
+/* Text (any bytes) to tokens; decode is its exact inverse. Token ids out of range: SN_ERROR_ARGUMENT. */
+SN_API int sn_tokenizer_encode(int32_t *tokens, size_t capacity, size_t *needed, sn_context *context,
+                               const sn_tokenizer *tokenizer, const char *text, size_t length);
+SN_API int sn_tokenizer_decode(char *text, size_t capacity, size_t *needed, sn_context *context,
+                               const sn_tokenizer *tokenizer, const int32_t *tokens, size_t n_tokens);
+
+/* ------------------------------------------------------------------ corpus */
+
+/* A corpus is a list of documents (texts, or token arrays) in the order added. */
+SN_API int sn_corpus_create(sn_corpus **out, sn_context *context);
+SN_API void sn_corpus_free(sn_corpus *corpus);
+/* Adds one text document (bytes copied). */
+SN_API int sn_corpus_add_text(sn_corpus *corpus, sn_context *context, const char *text, size_t length);
+/* Adds one document of tokens (copied; each >= 0). A corpus holds texts or tokens, not both. */
+SN_API int sn_corpus_add_tokens(sn_corpus *corpus, sn_context *context, const int32_t *tokens,
+                                size_t n_tokens);
+/* Adds every regular file below `directory` whose name ends in `suffix`, in sorted order of path,
+ * symbolic links not followed, files above max_file_bytes (0 = 1 MiB) and empty ones skipped, until
+ * max_total_bytes (0 = no limit) is reached. Progress stage "corpus". Errors: SN_ERROR_IO. */
+SN_API int sn_corpus_add_directory(sn_corpus *corpus, sn_context *context, const char *directory,
+                                   const char *suffix, size_t max_file_bytes, size_t max_total_bytes);
+/* Adds a raw little-endian file of tokens of `bytes_per_token` 2 or 4 as one document. */
+SN_API int sn_corpus_add_token_file(sn_corpus *corpus, sn_context *context, const char *path,
+                                    size_t bytes_per_token);
+/* Pulls documents from a callback until it returns 0 (end) or negative (cancel). The callback sets
+ * text and length, which are copied at once. */
+typedef int (*sn_document_callback)(const char **text, size_t *length, void *payload);
+SN_API int sn_corpus_add_documents(sn_corpus *corpus, sn_context *context,
+                                   sn_document_callback callback, void *payload);
+SN_API size_t sn_corpus_count(const sn_corpus *corpus);
+/* Lends document `index`'s text; NULL for a corpus of tokens or an index out of range. */
+SN_API const char *sn_corpus_text(size_t *length, const sn_corpus *corpus, size_t index);
+/* Lends document `index`'s tokens (after sn_corpus_tokenize); NULL before or out of range. */
+SN_API const int32_t *sn_corpus_tokens(size_t *n_tokens, const sn_corpus *corpus, size_t index);
+/* Total tokens of all documents, 0 before tokenising. */
+SN_API size_t sn_corpus_token_count(const sn_corpus *corpus);
+/* Moves a share (0..1) of the documents, chosen by `seed`, into a new corpus: training and validation
+ * split by file. Errors: SN_ERROR_ARGUMENT (either side would be empty). */
+SN_API int sn_corpus_split(sn_corpus **validation, sn_corpus *corpus, sn_context *context, double share,
+                           uint64_t seed);
+/* Encodes every text document with `tokenizer`. Progress stage "tokenize"; uses the context's threads. */
+SN_API int sn_corpus_tokenize(sn_corpus *corpus, sn_context *context, const sn_tokenizer *tokenizer);
+/* Draws `n_windows` windows of at most `window` tokens for training: window number `index` of a run
+ * with this seed is always the same one. Windows start at the start of a line (texts) or anywhere
+ * (tokens). tokens, targets: n_windows x window, row i filled with lengths[i] entries, target = next
+ * token. Errors: SN_ERROR_STATE (not tokenised), SN_ERROR_ARGUMENT (no document of 2 tokens). */
+SN_API int sn_corpus_sample(int32_t *tokens, int32_t *targets, size_t *lengths, const sn_corpus *corpus,
+                            sn_context *context, size_t n_windows, size_t window, uint64_t seed,
+                            uint64_t index);
+
+/* ------------------------------------------------------------------- model */
+
+/* Creates a model with random weights (normal, standard deviation 0.02; projections into the residual
+ * stream divided by sqrt(2 n_layer); norm gains 1; biases 0; bigram uniform [0, 0.02); sinusoidal
+ * positions as in the released code). config_json: the released configuration keys (docs/formats.md),
+ * `length` bytes. Errors: SN_ERROR_FORMAT naming the key and value. */
+SN_API int sn_model_create(sn_model **out, sn_context *context, const char *config_json, size_t length,
+                           uint64_t seed);
+/* Loads a model from a folder (config.json or beeg_config.json with model.safetensors) or from one
+ * native file written by sn_model_save. Tensors are made sparse as they arrive; files are read in
+ * chunks, nothing in them is executed. Errors: SN_ERROR_IO, SN_ERROR_FORMAT, SN_ERROR_UNSUPPORTED,
+ * with file, tensor and reason. */
+SN_API int sn_model_load(sn_model **out, sn_context *context, const char *path);
+/* Writes one native safetensors file, atomically: configuration in __metadata__, sparse tensors as
+ * NAME.indptr, NAME.indices, NAME.values (entries of the support that are zero survive). */
+SN_API int sn_model_save(const sn_model *model, sn_context *context, const char *path);
+/* Takes another reference; thread-safe. sn_model_free drops one. */
+SN_API sn_model *sn_model_retain(sn_model *model);
+SN_API void sn_model_free(sn_model *model);
+/* The full configuration as JSON; lent. */
+SN_API const char *sn_model_config_json(const sn_model *model);
+/* One integer of the configuration by its key ("d_model", "n_layer", "block_size", "vocab_size", ...);
+ * flags give 0 or 1; absent d_pos_emb gives 0; unknown keys give -1. */
+SN_API int64_t sn_model_config_number(const sn_model *model, const char *key);
+
+/* Parameters, in the order and under the names of the released state dict. */
+SN_API size_t sn_model_tensor_count(const sn_model *model);
+SN_API const char *sn_model_tensor_name(const sn_model *model, size_t index);
+/* rows and cols of a tensor (a vector has cols 0), its entries in the support and whether it is kept
+ * sparse. Any out-pointer may be NULL. Returns SN_ERROR_ARGUMENT for an index out of range. */
+SN_API int sn_model_tensor_info(size_t *rows, size_t *cols, size_t *support, int *is_sparse,
+                                const sn_model *model, size_t index);
+/* Dense row-major copy of a tensor. */
+SN_API int sn_model_tensor(float *values, size_t capacity, size_t *needed, sn_context *context,
+                           const sn_model *model, const char *name);
+
+/* ----------------------------------------------------------------- session */
+
+/* A session runs one model on ragged batches: sequences packed end to end, `offsets` has
+ * n_sequences + 1 entries, offsets[0] = 0, sequence s is tokens[offsets[s] .. offsets[s+1]).
+ * Options: "gradients" (text: "none" default, "support", "dense"): what backward computes for weights.
+ * The session retains the model; it uses its context until freed. */
+SN_API int sn_session_create(sn_session **out, sn_context *context, sn_model *model,
+                             const sn_options *options);
+SN_API void sn_session_free(sn_session *session);
+/* Runs forward. Errors: SN_ERROR_ARGUMENT (token outside the vocabulary, sequence longer than
+ * block_size or empty; says which), SN_ERROR_MEMORY. */
+SN_API int sn_session_forward(sn_session *session, const int32_t *tokens, const size_t *offsets,
+                              size_t n_sequences);
+/* Logits of the last forward, n_rows x vocab_size, a row per selected token (all by default). */
+SN_API int sn_session_logits(float *logits, size_t capacity, size_t *needed, sn_session *session);
+/* Mean cross-entropy, nats, over rows with targets[i] >= 0 (one target per logits row, -1 = not
+ * counted). Errors: SN_ERROR_NUMERIC when it is not finite, SN_ERROR_ARGUMENT when no row counts. */
+SN_API int sn_session_loss(double *loss, sn_session *session, const int32_t *targets);
+
+/* ----------------------------------------------------------------- trainer */
+
+/* Trains a copy of `model` (paper 2.1, A.2; docs/training.md explains every option).
+ * Options (default): "steps" (1000), "batch" (16 windows), "window" (block_size), "seed" (0),
+ * "learning_rate" (0.01), "warmup" (0.01 of the run), "beta1" 0.9, "beta2" 0.95, "epsilon" 0.1,
+ * "weight_decay" 0.1, "rms_mode" ("normalize"; or "clip"), "rms_limit" 1,
+ * "density" (1/32: matrices), "density_embedding" (= density), "density_bias" (= density; 1 = dense),
+ * "density_bigram" 1, "minimum_per_neuron" (4), "schedule" ("exponential"; "linear", "power"),
+ * "schedule_power" 3, "schedule_start_density" 1, "schedule_start" 0, "schedule_end" 0.5 (of the run),
+ * "learning_rate_scale" ("sharkfin" = 1/sqrt(L0 fraction); "final" = sqrt(final/current); "none"),
+ * "gradient" ("dense"; "support"), "refresh_interval" 20, "refresh_fraction" 0.3,
+ * "refresh_end" 0.9 (of the run), "order" ("decay_first"; "script" as in the authors' script),
+ * "checkpoint_interval" 0 (steps; with sn_trainer_set_checkpoint).
+ * Where the minimum per neuron does not fit into the budget it is lowered for that matrix to what
+ * fits; sn_trainer_statistic("minimum_lowered") counts such matrices. */
+SN_API int sn_trainer_create(sn_trainer **out, sn_context *context, const sn_model *model,
+                             const sn_options *options);
+SN_API void sn_trainer_free(sn_trainer *trainer);
+/* Adds a source of training windows: `share` of each batch's windows (relative), cut at `window`
+ * tokens (0 = the trainer's). The corpus is lent and must outlive the trainer. */
+SN_API int sn_trainer_add_corpus(sn_trainer *trainer, const sn_corpus *corpus, double share,
+                                 size_t window);
+/* One optimizer step on the next batch; `*loss` (may be NULL) is the batch's mean cross-entropy before
+ * the step. Errors: SN_ERROR_NUMERIC stops before anything is changed. */
+SN_API int sn_trainer_step(double *loss, sn_trainer *trainer);
+/* Steps until the run's end or `n_steps` (0 = to the end). Progress stage "train", value = loss. */
+SN_API int sn_trainer_run(sn_trainer *trainer, size_t n_steps);
+/* Mean cross-entropy over up to n_windows windows of another corpus. */
+SN_API int sn_trainer_validate(double *loss, sn_trainer *trainer, const sn_corpus *corpus,
+                               size_t n_windows);
+/* An immutable copy of the current weights, owned by the caller. */
+SN_API int sn_trainer_snapshot(sn_model **out, sn_trainer *trainer);
+/* A number by name: "step", "steps", "loss", "learning_rate", "density", "gradient_rms", "nonzeros",
+ * "parameters", "dead_neurons", "minimum_lowered". Unknown names: SN_ERROR_ARGUMENT. */
+SN_API int sn_trainer_statistic(double *value, sn_trainer *trainer, const char *name);
+/* Where sn_trainer_run writes checkpoints every "checkpoint_interval" steps. */
+SN_API int sn_trainer_set_checkpoint(sn_trainer *trainer, const char *path);
+/* Writes the whole state, with a checksum, atomically; resuming gives the same bits as going on. */
+SN_API int sn_trainer_save(sn_trainer *trainer, const char *path);
+/* Reads a state written by sn_trainer_save; corpora must be added again in the same order. */
+SN_API int sn_trainer_load(sn_trainer **out, sn_context *context, const char *path);
+
+/* ------------------------------------------------------------------- tasks */
+
+/* A task: pairs of prompts that differ in one respect, each pair with two single-token targets
+ * (paper 2.3, A.3). The right next token of prompt A is target_a, of prompt B target_b. */
+SN_API int sn_task_create(sn_task **out, sn_context *context, const char *name);
+SN_API void sn_task_free(sn_task *task);
+SN_API const char *sn_task_name(const sn_task *task);
+/* Adds a pair of token prompts (copied). Errors: SN_ERROR_ARGUMENT (empty prompt, equal targets). */
+SN_API int sn_task_add_pair(sn_task *task, sn_context *context, const int32_t *prompt_a, size_t n_a,
+                            const int32_t *prompt_b, size_t n_b, int32_t target_a, int32_t target_b);
+/* The same from NUL-terminated text. Errors: SN_ERROR_ARGUMENT naming a target that is not one token,
+ * or that is not what the tokenizer would produce there (prompt + target must encode to the prompt's
+ * tokens followed by the target). */
+SN_API int sn_task_add_text_pair(sn_task *task, sn_context *context, const sn_tokenizer *tokenizer,
+                                 const char *prompt_a, const char *prompt_b, const char *target_a,
+                                 const char *target_b);
+SN_API size_t sn_task_count(const sn_task *task);
+/* Lends pair `index`; any out-pointer may be NULL. */
+SN_API int sn_task_pair(const int32_t **prompt_a, size_t *n_a, const int32_t **prompt_b, size_t *n_b,
+                        int32_t *target_a, int32_t *target_b, const sn_task *task, size_t index);
+
+/* Generated Python (lib/python, built on this header alone; paper A.3 and the first component of its
+ * training data). */
+
+/* Adds about `n_bytes` of generated simple Python idioms as documents. Options: "seed" 0,
+ * "constructs" (text: "all", or names of tasks separated by commas: only their constructs),
+ * "short" 0 (1: every document is one unit, for drill windows of some 48 tokens). Names and strings
+ * are drawn from the training pool only. Errors: SN_ERROR_ARGUMENT naming an unknown construct. */
+SN_API int sn_python_add_idioms(sn_corpus *corpus, sn_context *context, size_t n_bytes,
+                                const sn_options *options);
+/* Number and names of the tasks that sn_python_task can make. */
+SN_API size_t sn_python_task_count(void);
+SN_API const char *sn_python_task_name(size_t index);
+/* The strings that must be single tokens for all tasks, in the form that "required" of
+ * sn_tokenizer_train takes; static storage. */
+SN_API const char *sn_python_required_tokens(void);
+/* Makes `n_pairs` pairs of the named task. Options: "seed" 0, "split" (text: "prune", "develop",
+ * "fresh"; their templates, identifiers and strings are disjoint from one another where the split
+ * says fresh), "min_tokens" 20, "max_tokens" 120, "distractor" 0.33 (share of pairs behind unrelated
+ * code). Errors: SN_ERROR_ARGUMENT naming a target that is no single token. */
+SN_API int sn_python_task(sn_task **out, sn_context *context, const sn_tokenizer *tokenizer,
+                          const char *name, size_t n_pairs, const sn_options *options);
+/* Checks that no identifier and no word of a string in the prompts of `fresh` (words of four letters or
+ * more that are not Python's own: keywords, builtins, common methods) occurs as a whole word in the
+ * texts of `training`. *n_checked (may be NULL): how many different words were looked up.
+ * Errors: SN_ERROR_ARGUMENT naming the first word found and its document. */
+SN_API int sn_python_check_fresh(size_t *n_checked, sn_context *context, const sn_tokenizer *tokenizer,
+                                 const sn_task *fresh, const sn_corpus *training);
+/* Cuts lines of real source (text documents of `source`) that end in a string and its closer, in
+ * front of the closing quote, and makes pairs: the line as it stands, and the same line with the
+ * opening quote swapped. target_a closes with ' and target_b with ". closer: what follows the closing
+ * quote to the end of the line (")", "),", ",", "]", ":", "": the bare end of the line); the targets
+ * are quote + closer + newline. At most `n_pairs`, fewer where the source has no more, and alternating
+ * between lines that had ' and lines that had " as far as both last.
+ * Options: "seed" 0 (order of the lines), "min_tokens" 8, "max_tokens" 120 (preceding lines are kept
+ * while they fit), "context" 1 (0: the line alone). Errors: SN_ERROR_ARGUMENT (no such line; a target
+ * that is no single token). */
+SN_API int sn_python_quote_lines(sn_task **out, sn_context *context, const sn_tokenizer *tokenizer,
+                                 const sn_corpus *source, const char *closer, size_t n_pairs,
+                                 const sn_options *options);
+
+/* ---------------------------------------------------------------- circuits */
+
+/* Mean of every node's activation over windows of `corpus` (mean ablation, paper 2.3).
+ * Options: "tokens" (32768), "window" (block_size), "seed" 0. Progress stage "means". */
+SN_API int sn_means_create(sn_means **out, sn_context *context, sn_model *model, const sn_corpus *corpus,
+                           const sn_options *options);
+SN_API void sn_means_free(sn_means *means);
+/* Lends the means of a site (width floats), NULL if the site carries no nodes. */
+SN_API const float *sn_means_site(size_t *width, const sn_means *means, const char *site);
+
+/* What a model, or a model under a circuit, does on a task. Losses in nats over the two targets of
+ * each pair (chance ln 2 = 0.693). Set struct_size = sizeof(sn_evaluation) before the call. */
+typedef struct sn_evaluation {
+    size_t struct_size;
+    size_t n_pairs;
+    double loss;            /* calibrated: scale in [0, 4] and shift fitted on the fitting task */
+    double accuracy;        /* share of prompts whose right target wins, calibrated */
+    double raw_loss;        /* uncalibrated */
+    double raw_accuracy;    /* uncalibrated */
+    double scale;           /* the calibration used */
+    double shift;
+} sn_evaluation;
+
+#define SN_ABLATE_NOTHING 0    /* the full model */
+#define SN_ABLATE_REST 1       /* all nodes outside the circuit at their means: sufficiency */
+#define SN_ABLATE_CIRCUIT 2    /* only the circuit's nodes at their means: necessity */
+#define SN_ABLATE_EVERYTHING 3 /* every node at its mean: the bigram table and biases alone */
+
+/* Evaluates on `task`, with calibration fitted on `fit` (may be the same task). circuit and means may
+ * be NULL where the mode does not need them. */
+SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *model, const sn_means *means,
+                       const sn_circuit *circuit, int ablate, const sn_task *fit, const sn_task *task);
+
+/* Finds a circuit: learned masks, bisection to the target loss, greedy removal, then growing until
+ * the circuit is necessary as well (paper 2.3, A.5; docs/circuits.md).
+ * Options: "target_loss" 0.15, "calibrated" 1 (0: the target holds without calibration), "steps" 150,
+ * "batch" 32 (pairs), "k_coef" (0 = search over 1e-4, 3e-4, 1e-3, 3e-3), "learning_rate" 0.01, "init_bias" 0.1,
+ * "init_noise" 0.01, "temperature" 1, "weight_decay" 1e-3, "beta2" 0.95, "warmup" 0,
+ * "tie_query_key" 0, "loss" ("pair"; "vocabulary"), "greedy" 2 (passes), "grow" 1,
+ * "necessity" 0.15 (grow until the recalibrated loss of the complement >= ln 2 - this), "seed" 0.
+ * `develop` (may be NULL: `task`) is where settings are chosen and the target is judged.
+ * Errors: SN_ERROR_TARGET when the model cannot do the task or the target stays out of reach; the
+ * message says what was achieved. Progress stages "prune", "greedy", "grow". */
+SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model,
+                              const sn_means *means, const sn_task *task, const sn_task *develop,
+                              const sn_options *options);
+/* An empty circuit of a model, to be filled by hand. The circuit retains the model. */
+SN_API int sn_circuit_create(sn_circuit **out, sn_context *context, sn_model *model, const char *task);
+/* A random circuit with the same number of nodes at every site as `like`: a control. */
+SN_API int sn_circuit_create_random(sn_circuit **out, sn_context *context, const sn_circuit *like,
+                                    uint64_t seed);
+SN_API void sn_circuit_free(sn_circuit *circuit);
+/* Adds or removes a node by name ("0.mlp.post_act.86", "1.attn.v.head2.ch0"). */
+SN_API int sn_circuit_add_node(sn_circuit *circuit, sn_context *context, const char *node);
+SN_API int sn_circuit_remove_node(sn_circuit *circuit, sn_context *context, const char *node);
+SN_API size_t sn_circuit_node_count(const sn_circuit *circuit);
+/* Name of node `index` (nodes in order of site and channel); lent; NULL out of range. */
+SN_API const char *sn_circuit_node_name(const sn_circuit *circuit, size_t index);
+SN_API size_t sn_circuit_edge_count(const sn_circuit *circuit);
+/* Edge `index`: from and to are node indices; weight as in the model. */
+SN_API int sn_circuit_edge(size_t *from, size_t *to, float *weight, const sn_circuit *circuit,
+                           size_t index);
+/* Strongest paths from the difference of the two target logits back through nonzero weights to input
+ * tokens (docs/circuits.md says how strength is measured). Options: "paths" 10, "max_length" 40. The text of path `index` is lent by
+ * the circuit: sn_circuit_path. Errors: SN_ERROR_ARGUMENT. */
+SN_API int sn_circuit_trace(sn_circuit *circuit, sn_context *context, const sn_means *means,
+                            const sn_tokenizer *tokenizer, const sn_task *task,
+                            const sn_options *options);
+SN_API size_t sn_circuit_path_count(const sn_circuit *circuit);
+/* A traced path in words, product of its weights and mean contribution on the task (in logits of
+ * difference); lent; NULL out of range. weight and contribution may be NULL. */
+SN_API const char *sn_circuit_path(double *weight, double *contribution, const sn_circuit *circuit,
+                                   size_t index);
+/* Writes the circuit with a JSON or DOT description, atomically (lib/report). */
+SN_API int sn_report_write_json(sn_context *context, const sn_circuit *circuit, const char *path);
+SN_API int sn_report_write_dot(sn_context *context, const sn_circuit *circuit, const char *path);
+
+/* ================================================================ ADVANCED */
+
+/* -------------------------------------------------------- host integration */
+
+/* Bytes now held and the largest ever held, of everything allocated through this context and the
+ * objects made with it; either pointer may be NULL. */
+SN_API void sn_context_memory(size_t *current, size_t *peak, const sn_context *context);
+/* The host's own parallel loop: must call body(body_payload, i) once for each i in 0..n-1, from at
+ * most n_threads threads at a time, and return when all are done. */
+typedef void (*sn_parallel_for)(size_t n, void (*body)(void *body_payload, size_t index),
+                                void *body_payload, void *payload);
+SN_API int sn_context_set_parallel_for(sn_context *context, sn_parallel_for parallel_for, void *payload,
+                                       size_t n_threads);
+
+/* ------------------------------------------------------- sites and gradients */
+
+/* Sites of a model in the order in which they occur, under the released hook names:
+ * l.resid_in, l.attn.act_in, l.attn.k, l.attn.q, l.attn.v, l.attn.y, l.attn.resid_delta, l.resid_mid,
+ * l.mlp.act_in, l.mlp.post_act, l.mlp.resid_delta, ..., final_resid. */
+SN_API size_t sn_model_site_count(const sn_model *model);
+SN_API const char *sn_model_site_name(const sn_model *model, size_t index);
+/* Channels of a site; 0 when there is no such site. */
+SN_API size_t sn_model_site_width(const sn_model *model, const char *site);
+
+/* Restricts logits to these packed token indices (ascending) in the forwards that follow;
+ * (NULL, 0) = all tokens. */
+SN_API int sn_session_select_logits(sn_session *session, const size_t *positions, size_t n_positions);
+/* Keeps the values (and, after a backward, the gradients) of a site; NULL = forget all. */
+SN_API int sn_session_record(sn_session *session, const char *site);
+/* Recorded values after interventions, n_tokens x width. Errors: SN_ERROR_STATE (not recorded). */
+SN_API int sn_session_activations(float *values, size_t capacity, size_t *needed, sn_session *session,
+                                  const char *site);
+SN_API int sn_session_site_gradient(float *values, size_t capacity, size_t *needed, sn_session *session,
+                                    const char *site);
+
+#define SN_SET 0    /* x = value */
+#define SN_ADD 1    /* x = x + value */
+#define SN_SCALE 2  /* x = x * value */
+/* Attaches an intervention to a site; interventions of a site run in the order attached, after
+ * AbsTopK, in all following forwards. channels: n_channels indices (NULL = all of the site's width).
+ * values: one per channel (n_values = n_channels, or the width), or one per token and channel
+ * (n_values = n_tokens x channels, token-major: patching from another run).
+ * token_mask: one byte per packed token, nonzero where the intervention acts; NULL = everywhere.
+ * All arrays are copied. Mean ablation is SN_SET with sn_means_site. */
+SN_API int sn_session_intervene(sn_session *session, const char *site, int action,
+                                const size_t *channels, size_t n_channels, const float *values,
+                                size_t n_values, const unsigned char *token_mask, size_t n_tokens);
+SN_API int sn_session_clear_interventions(sn_session *session);
+
+/* Runs sublayers [first, last) on a given residual stream, n_tokens x d_model: sublayer 2l is layer
+ * l's attention, 2l+1 its MLP; last = 2 n_layer + 1 includes the final norm and logits. With
+ * bigram tables and logits, `tokens` must be given; otherwise it may be NULL. */
+SN_API int sn_session_forward_range(sn_session *session, const float *residual, const int32_t *tokens,
+                                    const size_t *offsets, size_t n_sequences, size_t first, size_t last);
+/* The residual stream after the last forward (n_tokens x d_model), before the final norm. */
+SN_API int sn_session_residual(float *values, size_t capacity, size_t *needed, sn_session *session);
+
+/* Adds a gradient (n_tokens x width) at a site in the next backward only. */
+SN_API int sn_session_add_site_gradient(sn_session *session, const char *site, const float *gradient,
+                                        size_t n_values);
+/* Backward of the mean cross-entropy over rows with targets >= 0; accumulates into the gradients. */
+SN_API int sn_session_backward(sn_session *session, const int32_t *targets);
+/* Backward from the caller's gradient of the logits (n_rows x vocab_size; NULL = zero) and of the
+ * final residual (n_tokens x d_model; NULL = zero; only after a range without logits). */
+SN_API int sn_session_backward_from(sn_session *session, const float *logits_gradient,
+                                    const float *residual_gradient);
+/* Gradient of the residual stream that entered the last forward_range or the embedding sum. */
+SN_API int sn_session_input_gradient(float *values, size_t capacity, size_t *needed, sn_session *session);
+SN_API int sn_session_zero_gradients(sn_session *session);
+/* Accumulated gradient of a tensor as a dense row-major array (zero off the support when the session
+ * computes support gradients). Errors: SN_ERROR_STATE with "gradients" none. */
+SN_API int sn_session_gradient(float *values, size_t capacity, size_t *needed, sn_session *session,
+                               const char *tensor);
+/* Bytes that a session will hold for a forward (and backward unless gradients is "none") over
+ * n_tokens in n_sequences. */
+SN_API int sn_session_estimate_memory(size_t *bytes, sn_session *session, size_t n_tokens,
+                                      size_t n_sequences);
+
+/* ---------------------------------------------------------- sparse matrices */
+
+/* A rows x cols matrix from CSR arrays (copied): indptr rows + 1, indices ascending in each row,
+ * values nnz (NULL = zeros). Errors: SN_ERROR_ARGUMENT naming the row and index. */
+SN_API int sn_matrix_create_csr(sn_matrix **out, sn_context *context, size_t rows, size_t cols,
+                                const size_t *indptr, const uint32_t *indices, const float *values);
+/* From a dense row-major array; kept sparse when at most `max_density` of it is nonzero
+ * (0.45 is where sparse kernels stop winning; docs/performance.md). */
+SN_API int sn_matrix_create_dense(sn_matrix **out, sn_context *context, size_t rows, size_t cols,
+                                  const float *values, double max_density);
+SN_API void sn_matrix_free(sn_matrix *matrix);
+SN_API size_t sn_matrix_rows(const sn_matrix *matrix);
+SN_API size_t sn_matrix_cols(const sn_matrix *matrix);
+/* Entries in the support. */
+SN_API size_t sn_matrix_support(const sn_matrix *matrix);
+/* New values on the same support, n = sn_matrix_support; order of the CSR arrays. */
+SN_API int sn_matrix_set_values(sn_matrix *matrix, sn_context *context, const float *values, size_t n);
+/* y = x W^T: x n_tokens x cols, y n_tokens x rows, token-major. */
+SN_API int sn_matrix_multiply(float *y, sn_context *context, const sn_matrix *matrix, const float *x,
+                              size_t n_tokens);
+/* dx = dy W: dy n_tokens x rows, dx n_tokens x cols. */
+SN_API int sn_matrix_multiply_transposed(float *dx, sn_context *context, const sn_matrix *matrix,
+                                         const float *dy, size_t n_tokens);
+/* Gradient of the weights on the support: values[i] += sum over tokens of dy[row_i] x[col_i]. */
+SN_API int sn_matrix_gradient(float *values, sn_context *context, const sn_matrix *matrix,
+                              const float *dy, const float *x, size_t n_tokens);
+/* Per row of x (n_tokens x width): keep the k entries largest in magnitude, ties to the lowest index,
+ * zero the rest (paper 2.1). y may be x. */
+SN_API int sn_abs_topk(float *y, sn_context *context, const float *x, size_t n_tokens, size_t width,
+                       size_t k);
+
+#define SN_AXIS_NONE 0 /* no minimum */
+#define SN_AXIS_ROW 1  /* every row keeps at least `minimum` entries */
+#define SN_AXIS_COLUMN 2
+/* keep[i] = 1 for the k entries of the rows x cols matrix w largest in magnitude, after the `minimum`
+ * largest of every row or column have been reserved (they count inside k); ties to the lowest flat
+ * index. Errors: SN_ERROR_ARGUMENT where minimum x neurons > k. */
+SN_API int sn_magnitude_select(unsigned char *keep, sn_context *context, const float *w, size_t rows,
+                               size_t cols, size_t k, int axis, size_t minimum);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,130 @@
+/* The kernel table: pure functions on pointers, no allocation, no context. One portable body in
+ * vector extensions is built per instruction set (vector_body.h compiled by portable.c, avx2.c,
+ * avx512.c); reference_*.c hold the naive kernels that tests compare with.
+ *
+ * Activations stand in panels of PANEL tokens: [channels][PANEL] floats, 64-byte aligned, a channel's
+ * tokens contiguous. The last panel of a batch is padded: kernels always work on all PANEL tokens
+ * (padding stays finite); reductions over tokens take n_tokens. */
+#ifndef SN_KERNELS_KERNELS_H
+#define SN_KERNELS_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PANEL 64
+
+/* One block of columns of a sparse matrix as the kernels stream it: row r's entries are
+ * index[start[r]..start[r+1]) (column - first_column, < 65536) and the values at the same places. */
+struct sparse_block {
+    size_t rows;
+    size_t first_column;
+    const uint32_t *start; /* rows + 1, absolute into index and value */
+    const uint16_t *index;
+    const float *value;
+};
+
+/* Attention of one head over one sequence: causal, softmax with an optional sink logit in the
+ * denominator (findings 5), scale 1/sqrt(d_head). T tokens, channel-major scratch: q, k, v, y are
+ * [d_head][stride] with stride = T rounded up to ATTENTION_TILE; the padding holds zeros. */
+#define ATTENTION_TILE 32
+struct attention_shape {
+    size_t n_tokens;
+    size_t stride;
+    size_t d_head;
+    float scale;
+    int has_sink;
+    float sink;
+};
+
+struct dense_kernels; /* dispatched libxsmm kernels or the portable dense kernel: dense.h */
+
+struct kernel_table {
+    const char *name; /* "reference", "portable", "avx2", "avx512" */
+    size_t lanes;     /* floats per vector */
+
+    /* ---- sparse x panel (sparse_body.h) */
+    /* y[r] = (accumulate ? y[r] : bias ? bias[r] : 0) + sum_i value_i x[first_column + index_i];
+     * y: [rows][PANEL], x: [cols][PANEL]. */
+    void (*sparse_multiply)(float *y, const struct sparse_block *block, const float *x, const float *bias,
+                            int accumulate);
+    /* gradient[i] += sum over the panel's tokens of dy[row_i] x[col_i], rows first_row..last_row-1;
+     * gradient is indexed like block->value. Padding tokens hold zeros in dy. */
+    void (*sparse_gradient)(float *gradient, const struct sparse_block *block, size_t first_row,
+                            size_t last_row, const float *dy, const float *x);
+
+    /* ---- dense product of the portable build (dense_body.h); dense.h decides who serves
+     * c[j ldc + i] = (accumulate ? c : 0) + sum_p a[p lda + i] b[p b_row + j b_column],
+     * i < m, j < n, p < k. */
+    void (*gemm)(float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t b_row,
+                 size_t b_column, size_t m, size_t n, size_t k, int accumulate);
+
+    /* ---- selection */
+    /* Per token of a panel: keeps the k entries of x largest in magnitude, ties to the lowest channel,
+     * zeroes the rest in place. mask: [width] words, bit t of mask[c] set when channel c of token t
+     * was kept (zeros can be kept). k < width; k may be 0. scratch: abs_topk_scratch(width) bytes. */
+    void (*abs_topk)(float *x, uint64_t *mask, size_t width, size_t k, void *scratch);
+    /* dx[c][t] = 0 where bit t of mask[c] is clear. */
+    void (*apply_mask)(float *dx, const uint64_t *mask, size_t width);
+
+    /* ---- norms; weight [width], bias [width] or NULL; inverse, mean: [PANEL] saved for backward */
+    /* y = x / sqrt(mean(x^2) + 2^-23) * weight */
+    void (*rms_norm)(float *y, float *inverse, const float *x, const float *weight, size_t width);
+    /* dx += gradient; dweight[c] = sum over the panel (overwritten; this panel's partial). */
+    void (*rms_norm_backward)(float *dx, float *dweight, const float *dy, const float *x,
+                              const float *inverse, const float *weight, size_t width);
+    /* y = (x - mean) / sqrt(var + 1e-5) * weight + bias, biased variance */
+    void (*layer_norm)(float *y, float *mean, float *inverse, const float *x, const float *weight,
+                       const float *bias, size_t width);
+    void (*layer_norm_backward)(float *dx, float *dweight, float *dbias, const float *dy, const float *x,
+                                const float *mean, const float *inverse, const float *weight,
+                                size_t width);
+
+    /* ---- elementwise over n floats (n a multiple of 16), y may be x */
+    void (*gelu)(float *y, const float *x, size_t n); /* exact: 0.5 x (1 + erf(x / sqrt 2)) */
+    void (*gelu_backward)(float *dx, const float *dy, const float *x, size_t n); /* dx may be dy */
+    void (*relu)(float *y, const float *x, size_t n);
+    void (*relu_backward)(float *dx, const float *dy, const float *x, size_t n); /* 0 at x <= 0 */
+    void (*add)(float *y, const float *x, size_t n); /* y += x */
+
+    /* ---- cross-entropy over a panel of logits [classes][PANEL] */
+    /* loss[t] = logsumexp(logits[.][t]) - logits[target[t]][t]; 0 where target[t] < 0. lse: [PANEL]. */
+    void (*cross_entropy)(float *loss, float *lse, const float *logits, const int32_t *target,
+                          size_t classes);
+    /* logits := scale * (softmax - onehot) where target[t] >= 0, 0 elsewhere. */
+    void (*cross_entropy_backward)(float *logits, const float *lse, const int32_t *target, size_t classes,
+                                   float scale);
+
+    /* ---- attention, one head of one sequence */
+    /* y[d][t]; lse[stride]: log of the softmax denominator, saved for backward. */
+    void (*attention)(float *y, float *lse, const float *q, const float *k, const float *v,
+                      const struct attention_shape *shape, const struct dense_kernels *dense,
+                      void *scratch);
+    /* dq, dk, dv overwritten [d_head][stride]; *dsink = gradient of the sink logit (0 without). */
+    void (*attention_backward)(float *dq, float *dk, float *dv, float *dsink, const float *dy,
+                               const float *y, const float *q, const float *k, const float *v,
+                               const float *lse, const struct attention_shape *shape,
+                               const struct dense_kernels *dense, void *scratch);
+
+    /* ---- layout */
+    /* to[c * to_stride + t] = from[t * from_stride + c]: transposes rows x cols. */
+    void (*transpose)(float *to, size_t to_stride, const float *from, size_t from_stride, size_t rows,
+                      size_t cols);
+
+    /* ---- optimizer, over n floats; see optim/adamw.h for the formulas */
+    void (*adamw)(float *weight, float *m, float *v, const float *gradient, size_t n, float gradient_scale,
+                  float learning_rate, float decay_factor, float beta1, float beta2, float correction1,
+                  float correction2, float epsilon);
+    /* sum of squares in double, fixed order for a given n */
+    double (*sum_of_squares)(const float *x, size_t n);
+};
+
+size_t abs_topk_scratch(size_t width);
+size_t attention_scratch(const struct attention_shape *shape);
+size_t attention_backward_scratch(const struct attention_shape *shape);
+
+/* Tables; a table whose instruction set this build or machine lacks is NULL. */
+const struct kernel_table *kernels_reference(void);
+const struct kernel_table *kernels_by_name(const char *name); /* "portable", "avx2", "avx512" */
+const struct kernel_table *kernels_best(void);
+
+#endif

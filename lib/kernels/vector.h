@@ -1,0 +1,44 @@
+/* Vector types of one instruction set, in the extensions that gcc and clang share. The including file
+ * (portable.c, avx2.c, avx512.c) defines VECTOR_BYTES (16, 32 or 64) first, includes the bodies, and
+ * is the only kind of file compiled with instruction-set flags. */
+#ifndef VECTOR_BYTES
+#error "define VECTOR_BYTES before including vector.h"
+#endif
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES (VECTOR_BYTES / 4)            /* floats per vector */
+#define PANEL_VECTORS (PANEL / LANES)       /* vectors per row of a panel */
+
+typedef float vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t ivec __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint32_t uvec __attribute__((vector_size(VECTOR_BYTES)));
+typedef float vec_unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
+
+static inline vec vec_load(const float *from)
+{
+    return *(const vec_unaligned *)from;
+}
+static inline void vec_store(float *to, vec x)
+{
+    *(vec_unaligned *)to = x;
+}
+static inline vec vec_splat(float x)
+{
+    return x - (vec){0};
+}
+/* where a lane of mask is all ones: a, where it is zero: b */
+static inline vec vec_select(ivec mask, vec a, vec b)
+{
+    return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
+}
+static inline vec vec_max(vec a, vec b)
+{
+    return vec_select(a > b, a, b);
+}
+static inline vec vec_abs(vec x)
+{
+    return (vec)((ivec)x & 0x7FFFFFFF);
+}

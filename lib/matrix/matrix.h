@@ -1,0 +1,101 @@
+/* A weight matrix knows how to multiply. Whether it is dense or sparse, which kernels run and where the
+ * crossover lies is its own business (docs/architecture.md).
+ *
+ * Inside: a pattern (which entries; immutable, shared, both orders), values (this matrix's array over
+ * it), and a packing (what the kernels stream). Gradients, moments and gates are other value arrays in
+ * the same order: CSR order of the pattern when sparse, row-major when dense. */
+#ifndef SN_MATRIX_MATRIX_H
+#define SN_MATRIX_MATRIX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/context.h"
+#include "kernels/kernels.h"
+
+#define SPARSE_MAX_DENSITY 0.45 /* above it dense kernels win (docs/performance.md) */
+
+/* Reference-counted, immutable. */
+struct pattern {
+    struct memory *memory;
+    size_t references; /* atomic builtins */
+    size_t rows, cols, nnz;
+    uint32_t *row_start;  /* rows + 1 */
+    uint32_t *col_index;  /* nnz, ascending in each row */
+    uint32_t *col_start;  /* cols + 1: the transposed order */
+    uint32_t *row_index;  /* nnz: row of each entry in transposed order */
+    uint32_t *entry;      /* nnz: its place in CSR order */
+};
+
+struct packing; /* packing.c: blocks of columns for both orders, derived per pattern */
+
+struct sn_matrix {
+    struct memory *memory; /* retained */
+    size_t rows, cols;
+    struct pattern *pattern; /* NULL when dense */
+    float *values;           /* nnz (sparse) or rows * cols (dense) */
+    size_t n_values;
+    struct packing *packing; /* NULL when dense */
+};
+
+/* Pattern from CSR arrays (copied, checked by the caller). */
+int pattern_create(struct pattern **out, struct sn_context *context, size_t rows, size_t cols,
+                   const uint32_t *row_start, const uint32_t *col_index);
+/* Pattern of the entries with keep[r * cols + c] != 0. */
+int pattern_from_mask(struct pattern **out, struct sn_context *context, size_t rows, size_t cols,
+                      const unsigned char *keep);
+struct pattern *pattern_retain(struct pattern *pattern);
+void pattern_release(struct pattern *pattern);
+
+/* Sparse over `pattern` (retained); values NULL = zeros, else nnz in CSR order. */
+int matrix_create_sparse(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
+                         const float *values);
+/* Kept dense. values NULL = zeros. */
+int matrix_create_dense(struct sn_matrix **out, struct sn_context *context, size_t rows, size_t cols,
+                        const float *values);
+/* Sparse when the share of nonzeros is at most max_density, else dense. */
+int matrix_from_dense(struct sn_matrix **out, struct sn_context *context, size_t rows, size_t cols,
+                      const float *values, double max_density);
+/* Own values, shared pattern. */
+int matrix_copy(struct sn_matrix **out, struct sn_context *context, const struct sn_matrix *matrix);
+void matrix_free(struct sn_matrix *matrix);
+/* Call after writing to matrix->values: refreshes what the kernels stream (parallel). */
+int matrix_values_changed(struct sn_matrix *matrix, struct sn_context *context);
+/* Writes row `row` dense into out[cols]. */
+void matrix_row(float *out, const struct sn_matrix *matrix, size_t row);
+/* Value at (row, col), 0 off the support. */
+float matrix_at(const struct sn_matrix *matrix, size_t row, size_t col);
+/* Bytes held by the matrix, its pattern and packing. */
+size_t matrix_bytes(const struct sn_matrix *matrix);
+
+/* One panel, on the calling thread (inside parallel chunks):
+ * y[rows][PANEL] = (accumulate ? y : bias or 0) + W x[cols][PANEL]. */
+void matrix_multiply_panel(const struct sn_matrix *matrix, const struct kernel_table *kernels, float *y,
+                           const float *x, const float *bias, int accumulate);
+/* dx[cols][PANEL] = (accumulate ? dx : 0) + W^T dy[rows][PANEL]. */
+void matrix_multiply_transposed_panel(const struct sn_matrix *matrix, const struct kernel_table *kernels,
+                                      float *dx, const float *dy, int accumulate);
+
+/* gradient[n_values] += dW on the support (whole matrix when dense), in the order of values; parallel
+ * over blocks of rows, panels in order, so results do not depend on threads. Panel p of dy is at
+ * dy + p * dy_stride, of x at x + p * x_stride. Padding tokens of dy must hold zeros. */
+int matrix_gradient(float *gradient, struct sn_context *context, const struct sn_matrix *matrix,
+                    const float *dy, size_t dy_stride, const float *x, size_t x_stride, size_t n_panels);
+/* The full dense dW (rows x cols, row-major), += ; parallel over blocks of rows. */
+int matrix_gradient_dense(float *gradient, struct sn_context *context, size_t rows, size_t cols,
+                          const float *dy, size_t dy_stride, const float *x, size_t x_stride,
+                          size_t n_panels);
+/* Visits the full dense dW block by block of rows (nothing dense outlives one block): visit gets rows
+ * first_row..last_row-1 as a row-major block; blocks may be visited from several workers at once. */
+typedef int (*gradient_block_visitor)(void *payload, size_t first_row, size_t last_row,
+                                      const float *block, size_t worker);
+int matrix_gradient_visit(struct sn_context *context, size_t rows, size_t cols, const float *dy,
+                          size_t dy_stride, const float *x, size_t x_stride, size_t n_panels,
+                          gradient_block_visitor visit, void *payload);
+
+/* Exact selection by magnitude (select.c), see sn_magnitude_select. minimum is lowered to what fits
+ * k / neurons; *minimum_used (may be NULL) tells. Parallel; deterministic. */
+int select_magnitude(unsigned char *keep, size_t *minimum_used, struct sn_context *context, const float *w,
+                     size_t rows, size_t cols, size_t k, int axis, size_t minimum);
+
+#endif

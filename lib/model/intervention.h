@@ -1,0 +1,39 @@
+/* The intervention contract. A site is where activations become nodes: after AbsTopK each named place
+ * of the forward pass calls the interventions attached there, in order, one panel at a time, on any
+ * worker. Recording, mean ablation under gates, patching, steering are interventions; none has its own
+ * forward pass. */
+#ifndef SN_MODEL_INTERVENTION_H
+#define SN_MODEL_INTERVENTION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One panel of one site. Arrays have n_tokens entries (<= PANEL). */
+struct site_view {
+    size_t site;
+    size_t panel;
+    size_t width;
+    size_t first_token;        /* packed index of the panel's first token */
+    size_t n_tokens;
+    const uint32_t *sequence;  /* of each token */
+    const uint32_t *position;  /* of each token in its sequence */
+};
+
+struct intervention {
+    /* Changes x [width][PANEL] in place. `saved`: saved_bytes(...) bytes for this panel, kept until
+     * the backward (NULL when 0). */
+    void (*forward)(struct intervention *self, const struct site_view *view, float *x, void *saved);
+    /* Turns dx, the gradient by the new value, into the gradient by the old one, in place. `partial`:
+     * n_parameters floats for this panel, zeroed before; the session adds them to `gradient` over
+     * panels in order. NULL when the intervention's backward is the identity. */
+    void (*backward)(struct intervention *self, const struct site_view *view, float *dx,
+                     const void *saved, float *partial);
+    size_t saved_bytes;    /* per panel */
+    size_t n_parameters;   /* floats of gradient; 0 for none */
+    float *gradient;       /* n_parameters, owned by the intervention; accumulated by backward */
+    /* 0: changes the stream itself. 1 (act_in sites' residual reads only need this): what is changed is
+     * only what this block reads. At act_in, q, k, v, y, post_act and resid_delta both mean the same. */
+    int reads_only;
+};
+
+#endif

@@ -1,0 +1,39 @@
+/* What the trainer and the circuit module use of a session beyond the public API. */
+#ifndef SN_MODEL_SESSION_H
+#define SN_MODEL_SESSION_H
+
+#include "matrix/matrix.h"
+#include "model/intervention.h"
+#include "model/model.h"
+
+enum gradient_mode { GRADIENT_NONE, GRADIENT_SUPPORT, GRADIENT_DENSE };
+
+int session_create(struct sn_session **out, struct sn_context *context, struct sn_model *model,
+                   enum gradient_mode mode);
+/* Accumulated gradient of parameter `index`: order of parameter_values; rows x cols row-major for
+ * matrices in GRADIENT_DENSE. NULL for parameters that are not trainable or in GRADIENT_NONE. */
+float *session_gradient(struct sn_session *session, size_t index);
+size_t session_gradient_size(const struct sn_session *session, size_t index);
+/* After the owner of the model replaced matrices or their patterns: sizes gradient arrays anew (their
+ * contents are zeroed). Values changed in place need no call. */
+int session_parameters_changed(struct sn_session *session);
+/* During the next backwards, also visits the full dense gradient of every trainable ROLE_MATRIX and
+ * ROLE_EMBEDDING matrix, block of rows by block (support growth). NULL removes it. */
+typedef int (*parameter_gradient_visitor)(void *payload, size_t parameter, size_t first_row,
+                                          size_t last_row, const float *block, size_t worker);
+void session_set_gradient_visitor(struct sn_session *session, parameter_gradient_visitor visit,
+                                  void *payload);
+
+/* Appends an intervention to a site's list; it is lent and must outlive its use. */
+int session_attach(struct sn_session *session, size_t site, struct intervention *intervention);
+/* Removes an intervention wherever it is attached. */
+void session_detach(struct sn_session *session, struct intervention *intervention);
+
+/* The logits of the last forward in panels [rows/64][vocab][64]; row order of the selection. */
+const float *session_logit_panels(const struct sn_session *session);
+size_t session_logit_rows(const struct sn_session *session);
+struct sn_model *session_model(struct sn_session *session);
+struct sn_context *session_context(struct sn_session *session);
+/* 1: backward stops at the first layer's input without embedding gradients; implied by GRADIENT_NONE. */
+
+#endif
