@@ -1,0 +1,96 @@
+/* Functions of a vector that several bodies share: exp, erf, sqrt, sums over lanes and over tokens.
+ * Included once per instruction set, after vector.h. */
+#ifndef SN_KERNELS_MATH_BODY_H
+#define SN_KERNELS_MATH_BODY_H
+
+#include <math.h>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+/* Vectors of a panel's row that are worked on together: few enough to keep two sums for each in
+ * registers. */
+#define STRIP_VECTORS (PANEL_VECTORS < 8 ? PANEL_VECTORS : 8)
+#define STRIP_TOKENS (STRIP_VECTORS * LANES)
+
+static inline vec vec_min(vec a, vec b)
+{
+    return vec_select(a < b, a, b);
+}
+
+static inline vec vec_sqrt(vec x)
+{
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return (vec)_mm512_sqrt_ps((__m512)x);
+#elif VECTOR_BYTES == 32 && defined(__AVX__)
+    return (vec)_mm256_sqrt_ps((__m256)x);
+#elif VECTOR_BYTES == 16 && defined(__SSE2__)
+    return (vec)_mm_sqrt_ps((__m128)x);
+#else
+    for (int i = 0; i < LANES; i++)
+        x[i] = sqrtf(x[i]);
+    return x;
+#endif
+}
+
+/* The sum over the lanes, by halves. */
+static inline float vec_sum(vec x)
+{
+#if LANES == 16
+    x += __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3);
+    x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1);
+    x += __builtin_shufflevector(x, x, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0);
+#elif LANES == 8
+    x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3);
+    x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 2, 3, 0, 1);
+    x += __builtin_shufflevector(x, x, 1, 0, 1, 0, 1, 0, 1, 0);
+#else
+    x += __builtin_shufflevector(x, x, 2, 3, 0, 1);
+    x += __builtin_shufflevector(x, x, 1, 0, 1, 0);
+#endif
+    return x[0];
+}
+
+/* e^x to about 1 ulp: x = n ln 2 + r, |r| <= ln 2 / 2, polynomial of Cephes' expf in r. 0 below the
+ * smallest normal number (so at -inf), e^88.37 above 88.37; NaN stays NaN. */
+static inline vec vec_exp(vec x)
+{
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it leaves the integer in the low bits */
+    vec bounded = vec_select(x < -87.3f, vec_splat(-87.3f), x);
+    bounded = vec_select(x > 88.37f, vec_splat(88.37f), bounded);
+    vec shifted = bounded * 1.44269504f + round;
+    vec n = shifted - round;
+    vec r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
+    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    ivec exponent = ((ivec)shifted - 0x4B400000 + 127) << 23;
+    vec result = p * (vec)exponent;
+    return (vec)((ivec)result & ~(ivec)(x < -87.3f));
+}
+
+/* erf(x) within 2e-7: a rational minimax function in x on [-4, 4], outside of which erf is +-1. */
+static inline vec vec_erf(vec x)
+{
+    x = vec_select(x < -4.0f, vec_splat(-4.0f), x);
+    x = vec_select(x > 4.0f, vec_splat(4.0f), x);
+    vec s = x * x;
+    vec p = s * -2.72614225801306e-10f + 2.77068142495902e-08f;
+    p = p * s + -2.10102402082508e-06f;
+    p = p * s + -5.69250639462346e-05f;
+    p = p * s + -7.34990630326855e-04f;
+    p = p * s + -2.95459980854025e-03f;
+    p = p * s + -1.60960333262415e-02f;
+    vec q = s * -1.45660718464996e-05f + -2.13374055278905e-04f;
+    q = q * s + -1.68282697438203e-03f;
+    q = q * s + -7.37332916720468e-03f;
+    q = q * s + -1.42647390514189e-02f;
+    return x * p / q;
+}
+
+#endif

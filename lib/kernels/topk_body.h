@@ -1,0 +1,245 @@
+/* AbsTopK: exact selection of the k largest magnitudes of every token, vectorised across tokens.
+ *
+ * A magnitude's bit pattern orders as an integer, so the k-th largest of each lane (token) is found by
+ * bisection on bits: count the lane's keys >= candidate, keep the bit if at least k. To halve the work,
+ * keys are 16 bits wide: first the upper 15 bits of the pattern, then the lower 16 bits of those keys
+ * whose upper half equals the one found. A bisection ends as soon as every lane has a candidate that
+ * exactly k keys reach, which on real activations is mostly within the first half. The time does not
+ * depend on the distribution, on zeros or on ties. */
+#ifndef SN_KERNELS_TOPK_BODY_H
+#define SN_KERNELS_TOPK_BODY_H
+
+#include "kernels/math_body.h"
+
+typedef int16_t svec __attribute__((vector_size(VECTOR_BYTES)));
+
+/* Two vectors of tokens share one vector of keys: token i of the first in the lower half of 32-bit
+ * lane i, token i of the second in the upper half. No shuffles. */
+#define TOPK_TOKENS (2 * LANES)
+#define TOPK_NARROW 32000 /* widths up to this keep their counts in 16 bits */
+
+static inline svec svec_splat(int value)
+{
+    return (int16_t)value - (svec){0};
+}
+
+static inline svec svec_select(svec mask, svec a, svec b)
+{
+    return (mask & a) | (~mask & b);
+}
+
+static inline int any_bit(ivec x)
+{
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)x, (__m512i)x) != 0;
+#elif VECTOR_BYTES == 32 && defined(__AVX__)
+    return !_mm256_testz_si256((__m256i)x, (__m256i)x);
+#else
+    int32_t bits = 0;
+    for (size_t i = 0; i < LANES; i++)
+        bits |= x[i];
+    return bits != 0;
+#endif
+}
+
+/* Bit i = lane i of a mask of zeros and ones. */
+static inline uint64_t mask_bits(ivec mask)
+{
+#if VECTOR_BYTES == 64 && defined(__AVX512DQ__)
+    return (uint64_t)_mm512_movepi32_mask((__m512i)mask);
+#elif VECTOR_BYTES == 32 && defined(__AVX__)
+    return (uint64_t)(unsigned)_mm256_movemask_ps((__m256)mask);
+#elif VECTOR_BYTES == 16 && defined(__SSE2__)
+    return (uint64_t)(unsigned)_mm_movemask_ps((__m128)mask);
+#else
+    uint64_t bits = 0;
+    for (size_t i = 0; i < LANES; i++)
+        bits |= (uint64_t)(mask[i] & 1) << i;
+    return bits;
+#endif
+}
+
+static inline ivec magnitude(const float *x)
+{
+    return (ivec)vec_load(x) & 0x7FFFFFFF;
+}
+
+static inline svec topk_count(const svec *key, size_t width, svec above)
+{
+    svec a = {0}, b = {0}, c = {0}, d = {0};
+    size_t i = 0;
+    for (; i + 4 <= width; i += 4) {
+        a -= key[i] > above;
+        b -= key[i + 1] > above;
+        c -= key[i + 2] > above;
+        d -= key[i + 3] > above;
+    }
+    for (; i < width; i++)
+        a -= key[i] > above;
+    return (a + b) + (c + d);
+}
+
+/* Per lane: the greatest threshold t found with count(key >= t) >= need, how many keys are >= t, and,
+ * once all bits are done, how many are > t. */
+struct topk_level {
+    svec threshold, at_least, above, need;
+};
+
+/* Keys are unsigned numbers of `bits` bits, stored with `bias` (0 or 0x8000) added for the signed
+ * comparison. Lanes in `settled` are not waited for and keep their `above`. */
+static inline void topk_bisect(struct topk_level *level, const svec *key, size_t width, int bits,
+                               int bias, svec settled)
+{
+    for (int bit = bits - 1; bit >= 0; bit--) {
+        svec candidate = level->threshold | svec_splat(1 << bit);
+        svec count = topk_count(key, width, (candidate + svec_splat(-1)) ^ svec_splat(bias));
+        svec enough = ~(svec)(count < level->need);
+        level->threshold = svec_select(enough, candidate, level->threshold);
+        level->at_least = svec_select(enough, count, level->at_least);
+        level->above = svec_select(enough | settled, level->above, count);
+        if (!any_bit((ivec)(~settled & (svec)(level->at_least != level->need))))
+            return;
+    }
+}
+
+/* What the last pass over a strip applies, per token: keep magnitudes > threshold, and of those equal to
+ * threshold the first `ties`. */
+struct topk_cut {
+    ivec threshold[2], ties[2];
+};
+
+static inline struct topk_cut topk_cut_of(const struct topk_level *upper, const struct topk_level *lower,
+                                          svec exact, svec resolved)
+{
+    ivec high = (ivec)upper->threshold, low = (ivec)(lower->threshold & ~exact);
+    ivec ties = (ivec)((lower->need - lower->above) & ~resolved);
+    struct topk_cut cut;
+    cut.threshold[0] = (high << 16) | (low & 0xFFFF);
+    cut.threshold[1] = (ivec)((uvec)high & 0xFFFF0000u) | (ivec)((uvec)low >> 16);
+    cut.ties[0] = ties & 0xFFFF;
+    cut.ties[1] = (ivec)((uvec)ties >> 16);
+    for (int i = 0; i < 2; i++) /* a resolved lane keeps all that reach its threshold */
+        cut.threshold[i] += (ivec)(cut.ties[i] == 0);
+    return cut;
+}
+
+/* The cut of one strip; x: its first token in a panel. */
+static inline struct topk_cut topk_select(svec *key, const float *x, size_t width, size_t k)
+{
+    for (size_t c = 0; c < width; c++) {
+        ivec first = (ivec)vec_load(x + c * PANEL), second = (ivec)vec_load(x + c * PANEL + LANES);
+        key[c] = (svec)(((first >> 16) & 0x7FFF) | (second & 0x7FFF0000));
+    }
+    svec zero = {0};
+    struct topk_level upper = {zero, svec_splat((int)width), zero, svec_splat((int)k)};
+    topk_bisect(&upper, key, width, 15, 0, zero);
+    svec exact = (svec)(upper.at_least == upper.need);
+    struct topk_level lower = {zero, upper.at_least - upper.above, zero, upper.need - upper.above};
+    if (!any_bit((ivec)~exact))
+        return topk_cut_of(&upper, &lower, exact, exact);
+
+    for (size_t c = 0; c < width; c++) { /* keys outside of the bucket become 0, below any candidate */
+        ivec first = (ivec)vec_load(x + c * PANEL), second = (ivec)vec_load(x + c * PANEL + LANES);
+        svec high = (svec)(((first >> 16) & 0x7FFF) | (second & 0x7FFF0000));
+        svec low = (svec)((first & 0xFFFF) | (second << 16));
+        key[c] = (low & (svec)(high == upper.threshold)) ^ svec_splat(0x8000);
+    }
+    /* A threshold of zero is common (sparse weights, padding): settle it at once. */
+    svec nonzero = topk_count(key, width, svec_splat(0x8000));
+    svec settled = exact | ((svec)(upper.threshold == 0) & (svec)(nonzero < lower.need));
+    lower.above = nonzero & settled;
+    topk_bisect(&lower, key, width, 16, 0x8000, settled);
+    return topk_cut_of(&upper, &lower, exact, exact | (svec)(lower.at_least == lower.need));
+}
+
+/* The same for widths whose counts need 32 bits: one bisection on the whole pattern. */
+static inline void topk_select_wide(ivec *threshold, ivec *ties, const float *x, size_t width, size_t k)
+{
+    ivec found = {0}, above = {0}, need = (int32_t)k - (ivec){0}, at_least = (int32_t)width - (ivec){0};
+    for (int bit = 30; bit >= 0; bit--) {
+        ivec candidate = found | (int32_t)(1u << bit), count = {0};
+        for (size_t c = 0; c < width; c++)
+            count += (ivec)(magnitude(x + c * PANEL) < candidate);
+        count += (int32_t)width;
+        ivec enough = ~(ivec)(count < need);
+        found = (enough & candidate) | (~enough & found);
+        at_least = (enough & count) | (~enough & at_least);
+        above = (enough & above) | (~enough & count);
+    }
+    *ties = (need - above) & ~(ivec)(at_least == need);
+    *threshold = found + (ivec)(*ties == 0);
+}
+
+static inline void topk_apply(float *x, uint64_t *mask, size_t width, size_t token,
+                              const struct topk_cut *cut)
+{
+    ivec threshold0 = cut->threshold[0], threshold1 = cut->threshold[1];
+    for (size_t c = 0; c < width; c++) {
+        float *at = x + c * PANEL + token;
+        ivec keep0 = (ivec)(magnitude(at) > threshold0);
+        ivec keep1 = (ivec)(magnitude(at + LANES) > threshold1);
+        vec_store(at, (vec)((ivec)vec_load(at) & keep0));
+        vec_store(at + LANES, (vec)((ivec)vec_load(at + LANES) & keep1));
+        mask[c] |= (mask_bits(keep0) | mask_bits(keep1) << LANES) << token;
+    }
+}
+
+/* With ties: while a token has some left, what equals the threshold passes too and uses one up. */
+static inline void topk_apply_ties(float *x, uint64_t *mask, size_t width, size_t token,
+                                   const struct topk_cut *cut)
+{
+    ivec threshold0 = cut->threshold[0], threshold1 = cut->threshold[1];
+    ivec ties0 = cut->ties[0], ties1 = cut->ties[1];
+    for (size_t c = 0; c < width; c++) {
+        float *at = x + c * PANEL + token;
+        ivec magnitude0 = magnitude(at), magnitude1 = magnitude(at + LANES);
+        ivec keep0 = (ivec)(magnitude0 > threshold0 + (ivec)(ties0 > 0));
+        ivec keep1 = (ivec)(magnitude1 > threshold1 + (ivec)(ties1 > 0));
+        ties0 += (ivec)(magnitude0 == threshold0);
+        ties1 += (ivec)(magnitude1 == threshold1);
+        vec_store(at, (vec)((ivec)vec_load(at) & keep0));
+        vec_store(at + LANES, (vec)((ivec)vec_load(at + LANES) & keep1));
+        mask[c] |= (mask_bits(keep0) | mask_bits(keep1) << LANES) << token;
+    }
+}
+
+static void abs_topk(float *x, uint64_t *mask, size_t width, size_t k, void *scratch)
+{
+    memset(mask, 0, width * sizeof *mask);
+    if (k == 0) {
+        memset(x, 0, width * PANEL * sizeof *x);
+        return;
+    }
+    for (size_t token = 0; token < PANEL; token += TOPK_TOKENS) {
+        struct topk_cut cut;
+        if (width <= TOPK_NARROW)
+            cut = topk_select(scratch, x + token, width, k);
+        else
+            for (size_t i = 0; i < 2; i++)
+                topk_select_wide(&cut.threshold[i], &cut.ties[i], x + token + i * LANES, width, k);
+        if (any_bit(cut.ties[0] | cut.ties[1]))
+            topk_apply_ties(x, mask, width, token, &cut);
+        else
+            topk_apply(x, mask, width, token, &cut);
+    }
+}
+
+/* Lanes of all ones where the bits of `bits` (LANES of them) are set. */
+static inline ivec mask_lanes(uint64_t bits)
+{
+    ivec lane;
+    for (int i = 0; i < LANES; i++)
+        lane[i] = 1 << i;
+    return (ivec)(((int32_t)bits & lane) == lane);
+}
+
+static void apply_mask(float *dx, const uint64_t *mask, size_t width)
+{
+    for (size_t c = 0; c < width; c++)
+        for (size_t t = 0; t < PANEL; t += LANES) {
+            float *at = dx + c * PANEL + t;
+            vec_store(at, (vec)((ivec)vec_load(at) & mask_lanes(mask[c] >> t)));
+        }
+}
+
+#endif
