@@ -1,0 +1,33 @@
+/* Names, phrases and numbers for generated Python. Every word belongs to one of two partitions by its
+ * hash, so that what is made for fresh prompts cannot have been met in generated training text. */
+#ifndef SN_PYTHON_WORDS_H
+#define SN_PYTHON_WORDS_H
+
+#include <stddef.h>
+
+#include "base/buffer.h"
+#include "base/random.h"
+
+enum word_partition {
+    WORDS_TRAINING, /* common words and made-up ones */
+    WORDS_FRESH     /* made-up words of the same syllables, of the other partition */
+};
+
+#define NAME_CAPACITY 40
+
+/* 1 if the word belongs to the fresh partition. */
+int word_is_fresh(const char *word, size_t length);
+/* One lower-case word of the partition, at most 16 letters. */
+void word_draw(char word[NAME_CAPACITY], struct random_state *random, enum word_partition partition);
+/* A made-up word of the partition. */
+void word_draw_made_up(char word[NAME_CAPACITY], struct random_state *random,
+                       enum word_partition partition);
+/* An identifier: a word, two joined by _, in training also a single letter or a word with a digit. */
+void name_draw(char name[NAME_CAPACITY], struct random_state *random, enum word_partition partition);
+/* A class name: one or two capitalised words. */
+void class_draw(char name[NAME_CAPACITY], struct random_state *random, enum word_partition partition);
+/* One to four words separated by spaces. */
+void phrase_append(struct buffer *out, struct random_state *random, enum word_partition partition);
+void number_append(struct buffer *out, struct random_state *random);
+
+#endif
