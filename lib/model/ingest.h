@@ -1,0 +1,34 @@
+/* Makes a matrix from dense rows as they arrive from a file: sparse while few of them are nonzero, so
+ * that a dense copy of a sparse tensor is never held. */
+#ifndef SN_MODEL_INGEST_H
+#define SN_MODEL_INGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/context.h"
+#include "matrix/matrix.h"
+
+struct ingest {
+    struct memory *memory;
+    size_t rows, cols;
+    size_t next_row;
+    size_t limit;             /* nonzeros above which the matrix turns dense */
+    uint32_t *row_start;      /* rows + 1 */
+    uint32_t *col_index;      /* capacity */
+    float *values;            /* capacity */
+    size_t n_nonzero, capacity;
+    struct sn_matrix *dense;  /* once it has turned dense */
+};
+
+/* max_density: as in matrix_from_dense; below 0 the matrix is dense from the start. */
+int ingest_begin(struct ingest *ingest, struct sn_context *context, size_t rows, size_t cols,
+                 double max_density);
+/* The next n_rows rows, row-major. */
+int ingest_rows(struct ingest *ingest, struct sn_context *context, const float *values, size_t n_rows);
+/* After the last row. The ingest is left empty. */
+int ingest_finish(struct sn_matrix **out, struct ingest *ingest, struct sn_context *context);
+/* A no-op on a zeroed or finished ingest. */
+void ingest_abort(struct ingest *ingest);
+
+#endif
