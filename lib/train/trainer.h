@@ -1,0 +1,190 @@
+/* The inside of a trainer, shared by the files of this floor: settings.c reads the options, windows.c
+ * draws batches, trainer.c runs steps, step_dense.c and step_support.c are the two ways to update and
+ * mask, refresh.c drops and grows entries of the support, checkpoint.c saves and resumes.
+ *
+ * A batch is a function of (seed, step), so a trainer holds no random state. */
+#ifndef SN_TRAIN_TRAINER_H
+#define SN_TRAIN_TRAINER_H
+
+#include "base/options.h"
+#include "model/session.h"
+#include "optim/gradient_scale.h"
+#include "optim/schedule.h"
+
+enum train_gradient { TRAIN_DENSE, TRAIN_SUPPORT };
+enum train_order { ORDER_DECAY_FIRST, ORDER_SCRIPT };
+
+/* Which density governs a parameter; PARAMETER_DENSE ones are never masked. */
+enum density_class { CLASS_MATRIX, CLASS_EMBEDDING, CLASS_BIAS, CLASS_BIGRAM, CLASS_DENSE, N_CLASSES };
+
+struct train_settings {
+    size_t steps, batch, window, seed, minimum_per_neuron, refresh_interval, checkpoint_interval;
+    double learning_rate, warmup, beta1, beta2, epsilon, weight_decay, rms_limit;
+    double density, density_embedding, density_bias, density_bigram;
+    double schedule_power, schedule_start_density, schedule_start, schedule_end;
+    double refresh_fraction, refresh_end;
+    int rms_mode, schedule, learning_rate_scale, gradient, order;
+};
+
+/* One trainable parameter. The weights that AdamW updates are
+ *   vectors:       the model's vector
+ *   TRAIN_DENSE:   master->values (the model's matrix itself while that is dense)
+ *   TRAIN_SUPPORT: the model's matrix->values
+ * and the moments lie in the same order. */
+struct train_parameter {
+    size_t index; /* in model->parameters */
+    enum density_class class;
+    size_t elements; /* rows x cols, or rows */
+    size_t n_values; /* length of the moments */
+    float *first, *second;
+    struct sn_matrix *master; /* TRAIN_DENSE, 2-D: zero off the support */
+    unsigned char *keep;      /* elements; NULL = all kept, or sparse in TRAIN_SUPPORT */
+    size_t support;           /* kept entries */
+    int minimum_lowered;      /* the minimum per neuron did not fit at the last selection */
+};
+
+/* What one step does beside AdamW. */
+struct step_plan {
+    double learning_rate;
+    double density[N_CLASSES];
+    int refresh;          /* TRAIN_SUPPORT: choose the support anew */
+    double drop_fraction; /* of the support, replaced by growth */
+};
+
+struct train_source {
+    const sn_corpus *corpus; /* lent */
+    double share;
+    size_t window;
+};
+
+/* A batch, sequences packed end to end, and room to draw one source's windows. */
+struct train_windows {
+    size_t capacity; /* windows */
+    size_t window;   /* longest */
+    int32_t *tokens, *targets;         /* capacity x window, packed */
+    int32_t *row_tokens, *row_targets; /* capacity x window, as drawn */
+    size_t *offsets;                   /* capacity + 1 */
+    size_t *lengths;                   /* capacity */
+    size_t n_sequences;
+};
+
+struct refresh;
+
+struct sn_trainer {
+    struct sn_context *context;
+    struct memory *memory; /* retained */
+    struct sn_model *model;
+    struct sn_session *session;
+    struct train_settings settings;
+    struct train_parameter *parameters;
+    struct optim_array *arrays; /* one per parameter, set anew at each step */
+    size_t n_parameters;
+    size_t n_elements;          /* of all trainable parameters: the RMS is over them */
+    struct train_source *sources;
+    size_t n_sources;
+    struct train_windows windows;
+    struct refresh *refresh; /* refresh.c; NULL between refreshes */
+    char *checkpoint_path;
+    size_t step; /* steps done */
+    double loss, gradient_rms, learning_rate;
+    int broken; /* a step failed after it had begun to change weights */
+};
+
+/* settings.c */
+extern const struct option_spec train_option_specs[];
+extern const size_t n_train_option_specs;
+int settings_read(struct train_settings *settings, struct sn_context *context, const char *function,
+                  const struct config *config, const sn_options *options);
+/* Contradictions between settings, and between them and the model. */
+int settings_check(const struct train_settings *settings, struct sn_context *context,
+                   const char *function, const struct config *config);
+/* Densities once `done` steps are done. */
+void settings_densities(double density[N_CLASSES], const struct train_settings *settings, size_t done);
+/* What step number `step` (from 0) does. */
+struct step_plan settings_plan(const struct train_settings *settings, size_t step);
+
+/* trainer.c */
+/* A trainer around `model` (taken over also on failure), parameters listed, session made; the caller
+ * fills moments and supports. */
+int trainer_allocate(struct sn_trainer **out, struct sn_context *context, struct sn_model *model,
+                     const struct train_settings *settings);
+/* Exactly one step with explicit data, rate and densities (method 3); for parity with golden steps. */
+int trainer_step_with(struct sn_trainer *trainer, const int32_t *tokens, const size_t *offsets,
+                      size_t n_sequences, const int32_t *targets, double learning_rate,
+                      double density_matrix, double density_embedding, double *loss, double *grad_rms);
+struct parameter *train_model_parameter(const struct sn_trainer *trainer,
+                                        const struct train_parameter *parameter);
+/* Entries that `density` leaves of a parameter: int(density * elements), at least 1. */
+size_t train_budget(const struct train_parameter *parameter, const struct step_plan *plan);
+/* Whether so many entries are stored sparse. */
+int train_stored_sparse(const struct train_parameter *parameter, size_t support);
+/* Zeroed moments of n_values entries, replacing the old ones. */
+int train_moments_create(struct sn_trainer *trainer, struct train_parameter *parameter, size_t n_values);
+void train_keep_free(struct sn_trainer *trainer, struct train_parameter *parameter);
+/* Room for a keep mask, its contents undefined if it is new. */
+int train_keep_create(struct sn_trainer *trainer, struct train_parameter *parameter);
+/* keep = the `budget` entries of `weights` largest in magnitude, with the minimum per neuron; sets
+ * minimum_lowered. */
+int train_select(struct sn_trainer *trainer, struct train_parameter *parameter, unsigned char *keep,
+                 const float *weights, size_t budget);
+/* AdamW on trainer->arrays, then (order "script") the decay that comes after the mask: `mask` applies
+ * keep masks to weights, and decay where it comes last. */
+int train_adamw(struct sn_trainer *trainer, const struct step_plan *plan);
+int train_mask(struct sn_trainer *trainer, const struct step_plan *plan);
+/* Selects and masks the 1-D parameters of a density class. */
+int train_select_vector(struct sn_trainer *trainer, struct train_parameter *parameter,
+                        const struct step_plan *plan);
+
+/* step_dense.c */
+int dense_prepare(struct sn_trainer *trainer);
+int dense_update(struct sn_trainer *trainer, const struct step_plan *plan);
+
+/* step_support.c */
+/* The first support, by magnitude (zeros in random order), and zero moments. */
+int support_prepare(struct sn_trainer *trainer, const struct step_plan *plan);
+/* Zeroes gradients off the support of matrices that are stored dense. */
+int support_mask_gradients(struct sn_trainer *trainer);
+int support_update(struct sn_trainer *trainer, const struct step_plan *plan);
+/* retain[i] = 1 for the k of the pattern's entries largest in magnitude after the `minimum` largest of
+ * every row or column are reserved (minimum x neurons <= k); ties to the lowest entry. */
+int support_select(unsigned char *retain, struct sn_context *context, const struct pattern *pattern,
+                   const float *values, size_t k, int axis, size_t minimum);
+
+/* refresh.c */
+int refresh_wanted(const struct sn_trainer *trainer, const struct step_plan *plan);
+/* Chooses what stays and listens to the next backward for what to grow. */
+int refresh_begin(struct sn_trainer *trainer, const struct step_plan *plan);
+/* Rebuilds the supports: dropped entries go, grown ones start at 0 with zero moments. */
+int refresh_apply(struct sn_trainer *trainer);
+void refresh_end(struct sn_trainer *trainer);
+
+/* top_keys.c: unique 64-bit keys, magnitude above, complement of the index below, so that a larger key
+ * is a larger magnitude or, among equals, a lower index. */
+static inline uint64_t magnitude_key(float value, uint32_t index)
+{
+    union {
+        float value;
+        uint32_t bits;
+    } word = {value};
+    return (uint64_t)(word.bits & 0x7FFFFFFFu) << 32 | (uint32_t)~index;
+}
+static inline uint32_t key_index(uint64_t key)
+{
+    return ~(uint32_t)key;
+}
+/* Reorders keys so that the k largest stand first, in no order. */
+void top_keys(uint64_t *keys, size_t n, size_t k);
+/* Ascending. */
+void sort_keys(uint64_t *keys, size_t n);
+
+/* windows.c */
+int windows_create(struct train_windows *windows, struct sn_context *context, size_t capacity,
+                   size_t window);
+void windows_free(struct train_windows *windows, struct memory *memory);
+/* The batch of a step. */
+int windows_draw(struct sn_trainer *trainer, size_t step);
+/* `n` windows of one corpus, numbered from `first`. */
+int windows_draw_corpus(struct train_windows *windows, struct sn_context *context,
+                        const sn_corpus *corpus, size_t n, size_t window, uint64_t seed, uint64_t first);
+
+#endif
