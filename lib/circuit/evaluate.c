@@ -1,0 +1,216 @@
+#include "circuit/judge.h"
+
+#include <string.h>
+
+#define CHUNK_TOKENS 4096 /* of one forward; bounds the session's memory */
+
+static int open_parts(struct judge *judge, const struct sn_means *means)
+{
+    struct sn_context *context = judge->context;
+    int status = node_layout_create(&judge->layout, context, judge->model);
+    if (status == SN_OK)
+        status = session_create(&judge->session, context, judge->model, GRADIENT_NONE);
+    if (status == SN_OK && means) {
+        status = gates_create(&judge->gates, context, &judge->layout, means->values);
+        judge->has_gates = status == SN_OK;
+    }
+    for (int set = 0; status == SN_OK && set < JUDGE_SETS; set++) {
+        size_t n = sn_task_count(judge->tasks[set]);
+        judge->n_pairs[set] = n;
+        judge->differences[set] = memory_allocate_array(context->memory, n, 2 * sizeof(double));
+        if (!judge->differences[set])
+            status = fail_memory(context, "logit differences", 2 * n * sizeof(double));
+    }
+    return status;
+}
+
+int judge_open(struct judge *judge, struct sn_context *context, struct sn_model *model,
+               const struct sn_means *means, const struct sn_task *fit, const struct sn_task *task)
+{
+    memset(judge, 0, sizeof *judge);
+    judge->context = context;
+    judge->model = model;
+    judge->tasks[JUDGE_FIT] = fit;
+    judge->tasks[JUDGE_TASK] = task;
+    pair_batch_init(&judge->batch, context->memory);
+    int status = open_parts(judge, means);
+    if (status != SN_OK)
+        judge_close(judge);
+    return status;
+}
+
+void judge_close(struct judge *judge)
+{
+    struct memory *memory = judge->context->memory;
+    gates_free(&judge->gates);
+    sn_session_free(judge->session);
+    pair_batch_free(&judge->batch);
+    for (int set = 0; set < JUDGE_SETS; set++)
+        memory_free(memory, judge->differences[set], 2 * judge->n_pairs[set] * sizeof(double));
+    node_layout_free(&judge->layout);
+    memset(judge, 0, sizeof *judge);
+}
+
+static int set_masks(struct judge *judge, const unsigned char *kept, int ablate, int learning)
+{
+    if (!judge->has_gates)
+        return SN_OK;
+    size_t n = judge->layout.n_nodes;
+    if (ablate == SN_ABLATE_REST || ablate == SN_ABLATE_CIRCUIT)
+        gates_set(&judge->gates, kept, ablate == SN_ABLATE_CIRCUIT);
+    else
+        for (size_t i = 0; i < n; i++)
+            judge->gates.mask[i] = ablate == SN_ABLATE_NOTHING ? 1.0f : 0.0f;
+    return gates_attach(&judge->gates, judge->session, learning);
+}
+
+/* Pairs [first, result) have at most CHUNK_TOKENS tokens, but there is at least one. */
+static size_t chunk_end(const struct sn_task *task, size_t first, size_t n_pairs)
+{
+    size_t tokens = 0, last = first;
+    for (; last < n_pairs; last++) {
+        size_t n_a, n_b;
+        if (sn_task_pair(NULL, &n_a, NULL, &n_b, NULL, NULL, task, last) != SN_OK)
+            break;
+        tokens += n_a + n_b;
+        if (last > first && tokens > CHUNK_TOKENS)
+            break;
+    }
+    return last;
+}
+
+static int run_chunk(struct judge *judge, enum judge_set set, size_t first, size_t last)
+{
+    int status = pair_batch_fill(&judge->batch, judge->context, judge->tasks[set], NULL, first, last - first,
+                                 judge->model->config.vocab_size);
+    if (status == SN_OK)
+        status = pair_batch_forward(&judge->batch, judge->session);
+    return status;
+}
+
+static size_t used_pairs(const struct judge *judge, enum judge_set set)
+{
+    return judge->n_pairs[set] < judge->limit ? judge->n_pairs[set] : judge->limit;
+}
+
+static int run_set(struct judge *judge, enum judge_set set)
+{
+    size_t n = used_pairs(judge, set);
+    if (set == JUDGE_TASK && judge->tasks[JUDGE_TASK] == judge->tasks[JUDGE_FIT]) {
+        memcpy(judge->differences[set], judge->differences[JUDGE_FIT], 2 * n * sizeof(double));
+        return SN_OK;
+    }
+    int status = SN_OK;
+    for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
+        last = chunk_end(judge->tasks[set], first, n);
+        status = run_chunk(judge, set, first, last);
+        if (status == SN_OK)
+            status = pair_batch_differences(judge->differences[set] + 2 * first, &judge->batch,
+                                            judge->session);
+    }
+    return status;
+}
+
+int judge_measure(struct measurement result[JUDGE_SETS], struct judge *judge, const unsigned char *kept,
+                  int ablate, size_t limit)
+{
+    static const struct calibration raw = {1, 0};
+    judge->limit = limit;
+    int status = set_masks(judge, kept, ablate, 0);
+    for (int set = 0; status == SN_OK && set < JUDGE_SETS; set++)
+        status = run_set(judge, (enum judge_set)set);
+    gates_detach(&judge->gates);
+    if (status != SN_OK)
+        return status;
+    struct calibration fitted =
+        calibrate(judge->differences[JUDGE_FIT], 2 * used_pairs(judge, JUDGE_FIT));
+    for (int set = 0; set < JUDGE_SETS; set++) {
+        const double *difference = judge->differences[set];
+        size_t n = 2 * used_pairs(judge, (enum judge_set)set);
+        result[set] = (struct measurement){.calibration = fitted,
+                                           .loss = calibrated_loss(difference, n, fitted),
+                                           .accuracy = calibrated_accuracy(difference, n, fitted),
+                                           .raw_loss = calibrated_loss(difference, n, raw),
+                                           .raw_accuracy = calibrated_accuracy(difference, n, raw)};
+    }
+    return SN_OK;
+}
+
+int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, enum judge_set set,
+                   struct calibration calibration)
+{
+    size_t n = judge->n_pairs[set];
+    gates_zero_gradient(&judge->gates);
+    int status = set_masks(judge, kept, ablate, 1);
+    for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
+        double loss;
+        last = chunk_end(judge->tasks[set], first, n);
+        status = run_chunk(judge, set, first, last);
+        if (status == SN_OK)
+            status = pair_batch_backward(&loss, &judge->batch, judge->session, calibration);
+    }
+    gates_detach(&judge->gates);
+    return status;
+}
+
+/* ---- public */
+
+static int check_evaluate(sn_context *context, const sn_evaluation *result, const sn_model *model,
+                          const sn_means *means, const sn_circuit *circuit, int ablate, const sn_task *fit,
+                          const sn_task *task)
+{
+    if (!result || result->struct_size < 2 * sizeof(size_t))
+        return fail(context, SN_ERROR_ARGUMENT, "sn_evaluate: result is NULL or its struct_size %zu",
+                    result ? result->struct_size : 0);
+    if (!model || !fit || !task)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_evaluate: %s is NULL",
+                    !model ? "model"
+                    : !fit ? "fit"
+                           : "task");
+    if (ablate < SN_ABLATE_NOTHING || ablate > SN_ABLATE_EVERYTHING)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_evaluate: ablate is %d", ablate);
+    if (sn_task_count(fit) == 0 || sn_task_count(task) == 0)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_evaluate: task %s has no pairs",
+                    sn_task_name(sn_task_count(fit) ? task : fit));
+    if (ablate == SN_ABLATE_NOTHING)
+        return SN_OK;
+    int status = means_check(means, context, model, "sn_evaluate");
+    if (status != SN_OK || ablate == SN_ABLATE_EVERYTHING)
+        return status;
+    if (!circuit)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_evaluate: circuit is NULL");
+    if (circuit->model != model)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_evaluate: the circuit belongs to another model");
+    return SN_OK;
+}
+
+int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *model, const sn_means *means,
+                const sn_circuit *circuit, int ablate, const sn_task *fit, const sn_task *task)
+{
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    int status = check_evaluate(context, result, model, means, circuit, ablate, fit, task);
+    if (status != SN_OK)
+        return status;
+    struct judge judge;
+    struct measurement measured[JUDGE_SETS];
+    status = judge_open(&judge, context, model, ablate == SN_ABLATE_NOTHING ? NULL : means, fit, task);
+    if (status != SN_OK)
+        return status;
+    status = judge_measure(measured, &judge, circuit ? circuit->kept : NULL, ablate, ALL_PAIRS);
+    judge_close(&judge);
+    if (status != SN_OK)
+        return status;
+    const struct measurement *m = &measured[JUDGE_TASK];
+    size_t size = result->struct_size < sizeof *result ? result->struct_size : sizeof *result;
+    sn_evaluation full = {.struct_size = result->struct_size,
+                          .n_pairs = sn_task_count(task),
+                          .loss = m->loss,
+                          .accuracy = m->accuracy,
+                          .raw_loss = m->raw_loss,
+                          .raw_accuracy = m->raw_accuracy,
+                          .scale = m->calibration.scale,
+                          .shift = m->calibration.shift};
+    memcpy(result, &full, size);
+    return SN_OK;
+}

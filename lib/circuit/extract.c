@@ -1,0 +1,188 @@
+/* sn_circuit_extract: the whole way from a task to a circuit. */
+#include <math.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/options.h"
+#include "circuit/refine.h"
+
+#define FULL_ACCURACY 0.9 /* below it the model does not do the task */
+
+static const double k_coef_sweep[] = {1e-4, 3e-4, 1e-3, 3e-3};
+#define SWEEP (sizeof k_coef_sweep / sizeof *k_coef_sweep)
+
+#define NUMBER(key, field, fallback, low, high)                                                            \
+    {                                                                                                      \
+        key, OPTION_NUMBER, offsetof(struct extract_settings, field), fallback, low, high, NULL            \
+    }
+#define INTEGER(key, field, fallback, low, high)                                                           \
+    {                                                                                                      \
+        key, OPTION_INTEGER, offsetof(struct extract_settings, field), fallback, low, high, NULL           \
+    }
+
+static const struct option_spec specs[] = {
+    NUMBER("target_loss", target_loss, 0.15, 1e-6, 100),
+    INTEGER("calibrated", calibrated, 1, 0, 1),
+    INTEGER("steps", steps, 150, 0, 1e9),
+    INTEGER("batch", batch, 32, 1, 1e6),
+    NUMBER("k_coef", k_coef, 0, 0, 1e6),
+    NUMBER("learning_rate", learning_rate, 0.01, 0, 10),
+    NUMBER("init_bias", init_bias, 0.1, -1, 1),
+    NUMBER("init_noise", init_noise, 0.01, 0, 10),
+    NUMBER("temperature", temperature, 1, 1e-3, 1e3),
+    NUMBER("weight_decay", weight_decay, 1e-3, 0, 1),
+    NUMBER("beta2", beta2, 0.95, 0, 0.999999),
+    NUMBER("warmup", warmup, 0, 0, 1),
+    INTEGER("tie_query_key", tie_query_key, 0, 0, 1),
+    {"loss", OPTION_CHOICE, offsetof(struct extract_settings, loss), LOSS_PAIR, 0, 0, "pair|vocabulary"},
+    INTEGER("greedy", greedy, 2, 0, 100),
+    INTEGER("grow", grow, 1, 0, 1),
+    NUMBER("necessity", necessity, 0.15, 0, 0.69),
+    INTEGER("seed", seed, 0, 0, 9e15),
+};
+
+/* The smallest circuit so far. */
+struct best {
+    unsigned char *kept;
+    size_t n_nodes, n_edges;
+    int found;
+};
+
+static int fail_target(struct search *search, const char *what)
+{
+    char loss[NUMBER_TEXT], target[NUMBER_TEXT], accuracy[NUMBER_TEXT];
+    number_text(loss, search->loss, 4);
+    number_text(target, search->settings.target_loss, 4);
+    number_text(accuracy, search->accuracy, 4);
+    return fail(search->judge.context, SN_ERROR_TARGET,
+                "task %s: %s has %s loss %s and accuracy %s; the target is %s",
+                sn_task_name(search->judge.tasks[JUDGE_TASK]), what,
+                search->settings.calibrated ? "calibrated" : "uncalibrated", loss, accuracy, target);
+}
+
+static int check_full_model(struct search *search, unsigned char *kept)
+{
+    int meets;
+    memset(kept, 1, search->n);
+    search->accuracy = 0;
+    int status = search_meets(search, kept, &meets);
+    if (status == SN_OK && (!meets || search->accuracy < FULL_ACCURACY))
+        status = fail_target(search, "the full model");
+    return status;
+}
+
+static size_t count_nodes(const unsigned char *kept, size_t n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += kept[i] != 0;
+    return count;
+}
+
+static void take_smaller(struct best *best, struct search *search, const unsigned char *kept)
+{
+    size_t edges = graph_count_edges(search->judge.model, &search->judge.layout, kept);
+    size_t nodes = count_nodes(kept, search->n);
+    if (best->found && (edges > best->n_edges || (edges == best->n_edges && nodes >= best->n_nodes)))
+        return;
+    memcpy(best->kept, kept, search->n);
+    *best = (struct best){.kept = best->kept, .n_nodes = nodes, .n_edges = edges, .found = 1};
+}
+
+/* Masks, bisection and greedy removal with every strength of the penalty; the fewest edges win. */
+static int sweep(struct best *best, struct search *search, struct masks *masks, unsigned char *kept)
+{
+    const struct extract_settings *settings = &search->settings;
+    size_t n_runs = settings->k_coef > 0 ? 1 : SWEEP;
+    int status = SN_OK;
+    for (size_t run = 0; status == SN_OK && run < n_runs; run++) {
+        double k_coef = settings->k_coef > 0 ? settings->k_coef : k_coef_sweep[run];
+        status = prune_learn(masks, &search->judge, settings, k_coef, search->partner, run * settings->steps,
+                             n_runs * settings->steps);
+        if (status == SN_OK)
+            status = refine_bisect(search, masks->tau, kept);
+        size_t removed = 1;
+        for (size_t pass = 0; status == SN_OK && removed && pass < settings->greedy; pass++)
+            status = refine_greedy(search, kept, 0, &removed);
+        if (status == SN_OK)
+            take_smaller(best, search, kept);
+    }
+    return status;
+}
+
+static int find_nodes(struct best *best, struct search *search)
+{
+    struct sn_context *context = search->judge.context;
+    struct masks masks;
+    int status = masks_create(&masks, context, search->n);
+    if (status != SN_OK)
+        return status;
+    unsigned char *kept = memory_allocate(context->memory, search->n);
+    if (!kept)
+        status = fail_memory(context, "a set of nodes", search->n);
+    if (status == SN_OK)
+        status = check_full_model(search, kept);
+    if (status == SN_OK)
+        status = sweep(best, search, &masks, kept);
+    if (status == SN_OK && search->settings.grow)
+        status = refine_grow(search, best->kept);
+    int meets = 0;
+    if (status == SN_OK)
+        status = search_meets(search, best->kept, &meets);
+    if (status == SN_OK && !meets)
+        status = fail_target(search, "the circuit found");
+    memory_free(context->memory, kept, search->n);
+    masks_free(&masks);
+    return status;
+}
+
+static int check_extract(sn_context *context, const sn_model *model, const sn_means *means,
+                         const sn_task *task, const sn_task *develop)
+{
+    if (!model || !task)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_extract: %s is NULL", model ? "task" : "model");
+    const sn_task *empty = sn_task_count(task) == 0 ? task : sn_task_count(develop) == 0 ? develop : NULL;
+    if (empty)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_extract: task %s has no pairs",
+                    sn_task_name(empty));
+    return means_check(means, context, model, "sn_circuit_extract");
+}
+
+int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model, const sn_means *means,
+                       const sn_task *task, const sn_task *develop, const sn_options *options)
+{
+    if (!context || !out)
+        return SN_ERROR_ARGUMENT;
+    *out = NULL;
+    if (!develop)
+        develop = task;
+    struct extract_settings settings;
+    struct search search;
+    struct best best = {0};
+    sn_circuit *circuit = NULL;
+    int status = check_extract(context, model, means, task, develop);
+    if (status == SN_OK)
+        status = options_read(&settings, context, "sn_circuit_extract", specs, sizeof specs / sizeof *specs,
+                              options);
+    if (status == SN_OK)
+        status = search_open(&search, context, model, means, task, develop, &settings);
+    if (status != SN_OK)
+        return status;
+    best.kept = memory_allocate_zeroed(context->memory, search.n);
+    if (!best.kept)
+        status = fail_memory(context, "a set of nodes", search.n);
+    if (status == SN_OK)
+        status = find_nodes(&best, &search);
+    if (status == SN_OK)
+        status = sn_circuit_create(&circuit, context, model, sn_task_name(task));
+    if (status == SN_OK)
+        status = circuit_set_nodes(circuit, context, best.kept);
+    memory_free(context->memory, best.kept, search.n);
+    search_close(&search);
+    if (status != SN_OK) {
+        sn_circuit_free(circuit);
+        return status;
+    }
+    *out = circuit;
+    return SN_OK;
+}

@@ -1,0 +1,46 @@
+/* Measures a model under node masks on two sets of pairs: the fitting pairs, on which calibration is
+ * fitted, and the judging pairs. One session serves all measurements. */
+#ifndef SN_CIRCUIT_JUDGE_H
+#define SN_CIRCUIT_JUDGE_H
+
+#include "circuit/calibrate.h"
+#include "circuit/gates.h"
+#include "circuit/pair_loss.h"
+
+#define ALL_PAIRS ((size_t)-1)
+
+enum judge_set { JUDGE_FIT, JUDGE_TASK, JUDGE_SETS };
+
+struct judge {
+    struct sn_context *context;
+    struct sn_model *model; /* lent */
+    struct node_layout layout;
+    const struct sn_task *tasks[JUDGE_SETS]; /* lent; the same one twice is run once */
+    struct sn_session *session;
+    struct gates gates;
+    int has_gates; /* 0 without means: only the full model can be measured */
+    struct pair_batch batch;
+    double *differences[JUDGE_SETS]; /* 2 per pair */
+    size_t n_pairs[JUDGE_SETS];
+    size_t limit; /* pairs of each set in use */
+};
+
+struct measurement {
+    struct calibration calibration;
+    double loss, accuracy;         /* calibrated */
+    double raw_loss, raw_accuracy; /* scale 1, shift 0 */
+};
+
+/* means may be NULL. */
+int judge_open(struct judge *judge, struct sn_context *context, struct sn_model *model,
+               const struct sn_means *means, const struct sn_task *fit, const struct sn_task *task);
+void judge_close(struct judge *judge);
+/* Sets the masks (ablate: SN_ABLATE_*; kept may be NULL where it does not matter), runs at most `limit`
+ * pairs of each set, fits calibration on JUDGE_FIT and applies it to both. */
+int judge_measure(struct measurement result[JUDGE_SETS], struct judge *judge, const unsigned char *kept,
+                  int ablate, size_t limit);
+/* Gradient by every mask of the loss of scale x difference + shift over one set: in judge->gates.gradient. */
+int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, enum judge_set set,
+                   struct calibration calibration);
+
+#endif

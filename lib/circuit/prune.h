@@ -1,0 +1,42 @@
+/* Learned node masks (paper A.5): one tau per node in [-1, 1], mask = Heaviside(tau); backward puts the
+ * derivative of a sigmoid in place of the step's. Loss = task loss + k_coef x number of kept nodes. */
+#ifndef SN_CIRCUIT_PRUNE_H
+#define SN_CIRCUIT_PRUNE_H
+
+#include "circuit/judge.h"
+
+enum task_loss { LOSS_PAIR, LOSS_VOCABULARY };
+
+/* Options of sn_circuit_extract. */
+struct extract_settings {
+    double target_loss, k_coef, learning_rate, init_bias, init_noise, temperature, weight_decay, beta2;
+    double warmup, necessity;
+    size_t calibrated, steps, batch, tie_query_key, greedy, grow, seed;
+    int loss; /* enum task_loss */
+};
+
+struct masks {
+    struct memory *memory; /* retained */
+    size_t n;
+    float *tau, *gradient, *first, *second; /* AdamW's moments */
+};
+
+int masks_create(struct masks *masks, struct sn_context *context, size_t n);
+void masks_free(struct masks *masks);
+/* tau = bias + noise x gaussian, clamped; moments 0. */
+void masks_start(struct masks *masks, uint64_t seed, double bias, double noise);
+/* mask[i] = tau[i] > 0 */
+void masks_heaviside(float *mask, const float *tau, size_t n);
+/* gradient = (dm + k_coef) s (1 - s) / temperature, s = sigmoid(tau / temperature) */
+void masks_surrogate(struct masks *masks, const float *dm, double k_coef, double temperature);
+/* AdamW step number t (1, 2, ...) with beta1 0.9, epsilon 1e-8, then the clamp to [-1, 1]. `clip` bounds
+ * the gradient's norm; 0 = unclipped. */
+int masks_step(struct masks *masks, struct sn_context *context, uint64_t t, double learning_rate,
+               double weight_decay, double beta2, double clip);
+
+/* Learns masks->tau with one k_coef on the judge's fitting pairs. partner[i]: the node whose mask is
+ * tied to i's, or i. Progress stage "prune" counts from `done` to `total`. */
+int prune_learn(struct masks *masks, struct judge *judge, const struct extract_settings *settings,
+                double k_coef, const size_t *partner, size_t done, size_t total);
+
+#endif

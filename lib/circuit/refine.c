@@ -1,0 +1,346 @@
+#include "circuit/refine.h"
+
+#include <math.h>
+#include <string.h>
+
+#define SCREEN_PAIRS 16     /* a cheap look first: clearly hopeless sets need no full measurement */
+#define SCREEN_FACTOR 2.0
+#define GROW_CANDIDATES 8   /* method: exactly the 8 most promising are tried */
+#define GROW_LIMIT 32       /* additions */
+#define NECESSITY_SLACK 0.002
+#define LN_2 0.69314718055994531
+
+/* The q and k channels of a head multiply each other: tied, channel c of one goes with c of the other. */
+static void tie_query_key(struct search *search)
+{
+    const struct node_layout *layout = &search->judge.layout;
+    for (size_t i = 0; i < search->n; i++)
+        search->partner[i] = i;
+    if (!search->settings.tie_query_key)
+        return;
+    for (size_t layer = 0; layer < search->judge.model->config.n_layer; layer++) {
+        size_t k = node_layout_first(layout, site_index(layer, SITE_ATTN_K));
+        size_t q = node_layout_first(layout, site_index(layer, SITE_ATTN_Q));
+        size_t width = config_d_attn(&search->judge.model->config);
+        for (size_t c = 0; c < width; c++) {
+            search->partner[k + c] = q + c;
+            search->partner[q + c] = k + c;
+        }
+    }
+}
+
+int search_open(struct search *search, struct sn_context *context, struct sn_model *model,
+                const struct sn_means *means, const struct sn_task *task, const struct sn_task *develop,
+                const struct extract_settings *settings)
+{
+    memset(search, 0, sizeof *search);
+    search->settings = *settings;
+    int status = judge_open(&search->judge, context, model, means, task, develop);
+    if (status != SN_OK)
+        return status;
+    size_t n = search->n = search->judge.layout.n_nodes;
+    search->partner = memory_allocate_array(context->memory, n, sizeof *search->partner);
+    search->order = memory_allocate_array(context->memory, n, sizeof *search->order);
+    search->score = memory_allocate_array(context->memory, n, sizeof *search->score);
+    if (!search->partner || !search->order || !search->score) {
+        search_close(search);
+        return fail_memory(context, "the search for a circuit", 3 * n * sizeof(double));
+    }
+    tie_query_key(search);
+    return SN_OK;
+}
+
+void search_close(struct search *search)
+{
+    if (!search->judge.context)
+        return;
+    struct memory *memory = search->judge.context->memory;
+    memory_free(memory, search->partner, search->n * sizeof *search->partner);
+    memory_free(memory, search->order, search->n * sizeof *search->order);
+    memory_free(memory, search->score, search->n * sizeof *search->score);
+    judge_close(&search->judge);
+}
+
+static double worse_loss(const struct search *search, const struct measurement measured[JUDGE_SETS])
+{
+    if (search->settings.calibrated)
+        return fmax(measured[JUDGE_FIT].loss, measured[JUDGE_TASK].loss);
+    return fmax(measured[JUDGE_FIT].raw_loss, measured[JUDGE_TASK].raw_loss);
+}
+
+int search_meets(struct search *search, const unsigned char *kept, int *meets)
+{
+    struct measurement measured[JUDGE_SETS];
+    double target = search->settings.target_loss;
+    int status = SN_OK;
+    *meets = 0;
+    if (search->judge.n_pairs[JUDGE_FIT] + search->judge.n_pairs[JUDGE_TASK] > 4 * SCREEN_PAIRS) {
+        status = judge_measure(measured, &search->judge, kept, SN_ABLATE_REST, SCREEN_PAIRS);
+        if (status != SN_OK)
+            return status;
+        search->loss = worse_loss(search, measured);
+        search->accuracy = fmin(measured[JUDGE_FIT].accuracy, measured[JUDGE_TASK].accuracy);
+        if (search->loss > SCREEN_FACTOR * target)
+            return SN_OK;
+    }
+    status = judge_measure(measured, &search->judge, kept, SN_ABLATE_REST, ALL_PAIRS);
+    if (status != SN_OK)
+        return status;
+    search->loss = worse_loss(search, measured);
+    search->accuracy = fmin(measured[JUDGE_FIT].accuracy, measured[JUDGE_TASK].accuracy);
+    *meets = search->loss <= target;
+    return SN_OK;
+}
+
+int search_necessity(struct search *search, const unsigned char *kept)
+{
+    struct measurement measured[JUDGE_SETS];
+    int status = judge_measure(measured, &search->judge, kept, SN_ABLATE_CIRCUIT, ALL_PAIRS);
+    if (status != SN_OK)
+        return status;
+    search->necessity = fmin(measured[JUDGE_FIT].loss, measured[JUDGE_TASK].loss);
+    search->complement = measured[JUDGE_FIT].calibration;
+    return SN_OK;
+}
+
+static void set_group(struct search *search, unsigned char *kept, size_t leader, unsigned char value)
+{
+    kept[leader] = value;
+    kept[search->partner[leader]] = value;
+}
+
+/* Restores the heap below `root` of a max-heap by (score, index). */
+static void sift(size_t *items, const double *score, size_t root, size_t n)
+{
+    for (size_t child; (child = 2 * root + 1) < n; root = child) {
+        size_t a = items[child], b = child + 1 < n ? items[child + 1] : a;
+        if (score[b] > score[a] || (score[b] == score[a] && b > a))
+            a = items[++child];
+        size_t r = items[root];
+        if (score[r] > score[a] || (score[r] == score[a] && r > a))
+            return;
+        items[root] = a;
+        items[child] = r;
+    }
+}
+
+/* search->order = leaders with wanted[leader] == value (wanted NULL: all), ascending by score; ties go
+ * to the lower index. */
+static void order_leaders(struct search *search, const unsigned char *wanted, unsigned char value)
+{
+    size_t *order = search->order, n = 0;
+    for (size_t i = 0; i < search->n; i++)
+        if (search->partner[i] >= i && (!wanted || wanted[i] == value))
+            order[n++] = i;
+    for (size_t i = n / 2; i-- > 0;)
+        sift(order, search->score, i, n);
+    for (size_t last = n; last-- > 1;) {
+        size_t top = order[0];
+        order[0] = order[last];
+        order[last] = top;
+        sift(order, search->score, 0, last);
+    }
+    search->n_order = n;
+}
+
+static void keep_first(struct search *search, unsigned char *kept, size_t k)
+{
+    memset(kept, 0, search->n);
+    for (size_t i = 0; i < k; i++)
+        set_group(search, kept, search->order[i], 1);
+}
+
+int refine_bisect(struct search *search, const float *tau, unsigned char *kept)
+{
+    size_t low = 0, high = 0;
+    int meets = 0, status = SN_OK;
+    for (size_t i = 0; i < search->n; i++)
+        search->score[i] = -(double)tau[i];
+    order_leaders(search, NULL, 0);
+    while (high < search->n_order && tau[search->order[high]] > 0)
+        high++;
+    /* Where the learned set itself misses the target, more nodes are let in. */
+    while (status == SN_OK && !meets) {
+        keep_first(search, kept, high);
+        status = search_meets(search, kept, &meets);
+        if (status != SN_OK || meets)
+            break;
+        if (high == search->n_order)
+            return fail(search->judge.context, SN_ERROR_TARGET, "all nodes together miss the target loss");
+        low = high + 1;
+        high = high < 8 ? 16 : 2 * high;
+        if (high > search->n_order)
+            high = search->n_order;
+    }
+    while (status == SN_OK && low < high) {
+        size_t middle = low + (high - low) / 2;
+        keep_first(search, kept, middle);
+        status = search_meets(search, kept, &meets);
+        if (meets)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    keep_first(search, kept, high);
+    return status;
+}
+
+/* ---- greedy removal */
+
+struct removal {
+    struct search *search;
+    unsigned char *kept;
+    double floor;
+    size_t removed, tried;
+};
+
+static int still_good(struct removal *removal, int *good)
+{
+    int status = search_meets(removal->search, removal->kept, good);
+    if (status != SN_OK || !*good || removal->floor <= 0)
+        return status;
+    status = search_necessity(removal->search, removal->kept);
+    *good = removal->search->necessity >= removal->floor;
+    return status;
+}
+
+/* Removes order[first..last) as one block; where that is too much, its halves one after the other. */
+static int remove_block(struct removal *removal, size_t first, size_t last)
+{
+    struct search *search = removal->search;
+    int good;
+    for (size_t i = first; i < last; i++)
+        set_group(search, removal->kept, search->order[i], 0);
+    int status = still_good(removal, &good);
+    if (status != SN_OK)
+        return status;
+    if (!good)
+        for (size_t i = first; i < last; i++)
+            set_group(search, removal->kept, search->order[i], 1);
+    if (good || last - first == 1) {
+        removal->removed += good ? last - first : 0;
+        removal->tried += last - first;
+        return progress(search->judge.context, "greedy", removal->tried, search->n_order,
+                        (double)(search->n_order - removal->removed));
+    }
+    size_t middle = first + (last - first) / 2;
+    status = remove_block(removal, first, middle);
+    return status == SN_OK ? remove_block(removal, middle, last) : status;
+}
+
+/* score = |gradient x (activation - mean)| of each node: the gradient by its mask. */
+static int score_attribution(struct search *search, const unsigned char *kept)
+{
+    struct calibration raw = {1, 0};
+    int status = judge_gradient(&search->judge, kept, SN_ABLATE_REST, JUDGE_FIT, raw);
+    const float *gradient = search->judge.gates.gradient;
+    for (size_t i = 0; i < search->n; i++) {
+        size_t other = search->partner[i];
+        search->score[i] = fabs((double)gradient[i] + (other != i ? (double)gradient[other] : 0));
+    }
+    return status;
+}
+
+int refine_greedy(struct search *search, unsigned char *kept, double floor, size_t *removed)
+{
+    struct removal removal = {.search = search, .kept = kept, .floor = floor};
+    int status = score_attribution(search, kept);
+    if (status != SN_OK)
+        return status;
+    order_leaders(search, kept, 1);
+    size_t block = search->n_order / 16 + 1;
+    for (size_t first = 0; status == SN_OK && first < search->n_order; first += block) {
+        size_t last = first + block < search->n_order ? first + block : search->n_order;
+        status = remove_block(&removal, first, last);
+    }
+    *removed = removal.removed;
+    return status;
+}
+
+/* ---- growing */
+
+/* Among the complement nodes whose ablation would raise the complement's loss most by its gradient, the
+ * one whose ablation does raise it most; one that leaves the circuit sufficient goes before one that
+ * does not. NO_NODE when there is none. */
+static int best_addition(struct search *search, unsigned char *kept, size_t *best)
+{
+    double best_necessity = -1;
+    int best_meets = 0;
+    *best = NO_NODE;
+    int status = judge_gradient(&search->judge, kept, SN_ABLATE_CIRCUIT, JUDGE_FIT, search->complement);
+    for (size_t i = 0; i < search->n; i++) {
+        size_t other = search->partner[i];
+        const float *gradient = search->judge.gates.gradient;
+        search->score[i] = (double)gradient[i] + (other != i ? (double)gradient[other] : 0);
+    }
+    order_leaders(search, kept, 0);
+    for (size_t c = 0; status == SN_OK && c < GROW_CANDIDATES && c < search->n_order; c++) {
+        size_t node = search->order[c];
+        int meets = 0;
+        if (search->score[node] >= 0)
+            break;
+        set_group(search, kept, node, 1);
+        status = search_necessity(search, kept);
+        double necessity = search->necessity;
+        if (status == SN_OK && (necessity > best_necessity || !best_meets))
+            status = search_meets(search, kept, &meets);
+        set_group(search, kept, node, 0);
+        if (meets > best_meets || (meets == best_meets && necessity > best_necessity)) {
+            *best = node;
+            best_necessity = necessity;
+            best_meets = meets;
+        }
+    }
+    return status;
+}
+
+static int grow_nodes(struct search *search, unsigned char *kept, size_t *added)
+{
+    double wanted = LN_2 - search->settings.necessity;
+    int status = search_necessity(search, kept);
+    *added = 0;
+    while (status == SN_OK && search->necessity < wanted && *added < GROW_LIMIT) {
+        size_t node;
+        status = best_addition(search, kept, &node);
+        if (status != SN_OK || node == NO_NODE)
+            break;
+        set_group(search, kept, node, 1);
+        ++*added;
+        status = search_necessity(search, kept);
+        if (status == SN_OK)
+            status = progress(search->judge.context, "grow", *added, GROW_LIMIT, search->necessity);
+    }
+    return status;
+}
+
+/* Greedy passes under both conditions; a necessity that could not be reached is at least not lost. */
+static int prune_jointly(struct search *search, unsigned char *kept)
+{
+    int status = search_necessity(search, kept);
+    double floor = fmin(search->necessity, LN_2 - search->settings.necessity) - NECESSITY_SLACK;
+    size_t removed = 1;
+    for (size_t pass = 0; status == SN_OK && removed && pass < search->settings.greedy; pass++)
+        status = refine_greedy(search, kept, floor, &removed);
+    return status;
+}
+
+int refine_grow(struct search *search, unsigned char *kept)
+{
+    struct memory *memory = search->judge.context->memory;
+    unsigned char *grown = memory_allocate(memory, search->n);
+    size_t added = 0;
+    int meets = 0;
+    if (!grown)
+        return fail_memory(search->judge.context, "a grown circuit", search->n);
+    memcpy(grown, kept, search->n);
+    int status = grow_nodes(search, grown, &added);
+    if (status == SN_OK)
+        status = search_meets(search, grown, &meets);
+    if (status == SN_OK && added && meets) {
+        status = prune_jointly(search, grown);
+        if (status == SN_OK)
+            memcpy(kept, grown, search->n);
+    }
+    memory_free(memory, grown, search->n);
+    return status;
+}

@@ -1,0 +1,41 @@
+/* From learned masks to a small circuit: bisection, greedy removal, growing until necessary. All
+ * conditions are judged on every fitting and every judging pair: the worse of the two counts. */
+#ifndef SN_CIRCUIT_REFINE_H
+#define SN_CIRCUIT_REFINE_H
+
+#include "circuit/prune.h"
+
+struct search {
+    struct judge judge;
+    struct extract_settings settings;
+    size_t n;             /* nodes of the model */
+    size_t *partner;      /* node tied to each, or itself (tie_query_key) */
+    size_t *order;        /* one node of each tied group ("leaders"), in the order last asked for */
+    size_t n_order;
+    double *score;        /* n: what `order` is sorted by */
+    double loss;          /* of the last search_meets: worse set, calibrated or raw as the target is */
+    double accuracy;      /* likewise, calibrated */
+    double necessity;     /* of the last search_necessity */
+    struct calibration complement; /* fitted by the last search_necessity */
+};
+
+int search_open(struct search *search, struct sn_context *context, struct sn_model *model,
+                const struct sn_means *means, const struct sn_task *task, const struct sn_task *develop,
+                const struct extract_settings *settings);
+void search_close(struct search *search);
+/* Whether the kept nodes alone, all others at their means, reach the target loss. */
+int search_meets(struct search *search, const unsigned char *kept, int *meets);
+/* Loss of the model with the kept nodes at their means, recalibrated (findings: ncal), nats. */
+int search_necessity(struct search *search, const unsigned char *kept);
+
+/* The smallest number of nodes, in order of falling tau, that meets the target: kept (n) is set.
+ * SN_ERROR_TARGET when not even all nodes do. */
+int refine_bisect(struct search *search, const float *tau, unsigned char *kept);
+/* One pass over the kept nodes, least attribution first: those that can go, go. While `floor` > 0 the
+ * necessity must stay at least that. *removed counts nodes. Progress stage "greedy". */
+int refine_greedy(struct search *search, unsigned char *kept, double floor, size_t *removed);
+/* Adds nodes until the circuit is necessary, then prunes greedily under both conditions. Keeps the
+ * circuit as it was when the grown one is no longer sufficient. Progress stage "grow". */
+int refine_grow(struct search *search, unsigned char *kept);
+
+#endif
