@@ -1,0 +1,423 @@
+/* Parallel loops: every chunk once, the same failure whatever the threads, float mode, fork, hosts. */
+#include <check.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/context.h"
+#include "base/float_mode.h"
+#include "base/threads.h"
+#include "oom.h"
+
+#define N_CHUNKS 1000
+
+static const size_t thread_counts[] = {1, 2, 3, 8};
+#define N_COUNTS (sizeof thread_counts / sizeof *thread_counts)
+
+static sn_context *create(size_t n_threads)
+{
+    sn_context *context;
+    ck_assert_int_eq(sn_context_create(&context, NULL), SN_OK);
+    ck_assert_int_eq(sn_context_set_threads(context, n_threads), SN_OK);
+    return context;
+}
+
+struct work {
+    size_t n_workers;
+    atomic_int runs[N_CHUNKS];
+    atomic_int busy[MAX_WORKERS]; /* 1 while a chunk runs under this worker's number */
+    atomic_int n_wrong;
+    size_t fail_from, fail_every; /* chunks from here on, at this distance, fail with 100 + chunk */
+};
+
+static int run_chunk(void *payload, size_t chunk, size_t worker)
+{
+    struct work *work = payload;
+    if (chunk >= N_CHUNKS || worker >= work->n_workers || atomic_exchange(&work->busy[worker], 1) != 0) {
+        atomic_fetch_add(&work->n_wrong, 1);
+        return SN_OK;
+    }
+    atomic_fetch_add(&work->runs[chunk], 1);
+    volatile double x = 1;
+    for (size_t i = 0; i < chunk % 50 * 20; i++)
+        x = x * 1.0001;
+    atomic_store(&work->busy[worker], 0);
+    if (work->fail_every && chunk >= work->fail_from && (chunk - work->fail_from) % work->fail_every == 0)
+        return 100 + (int)chunk;
+    return SN_OK;
+}
+
+static size_t chunks_not_run_once(const struct work *work, size_t first, size_t last)
+{
+    size_t n = 0;
+    for (size_t i = first; i < last; i++)
+        n += atomic_load(&work->runs[i]) != 1;
+    return n;
+}
+
+/* Loops of all lengths on one context: every chunk once, worker numbers never shared. */
+static void check_loops(sn_context *context, size_t n_workers)
+{
+    static const size_t lengths[] = {0, 1, 2, 3, 7, 64, N_CHUNKS};
+    ck_assert_uint_eq(parallel_workers(context), n_workers);
+    for (size_t round = 0; round < 30; round++) {
+        size_t length = lengths[round % (sizeof lengths / sizeof *lengths)];
+        struct work work = {.n_workers = n_workers};
+        ck_assert_int_eq(parallel_for(context, length, run_chunk, &work), SN_OK);
+        ck_assert_uint_eq(chunks_not_run_once(&work, 0, length), 0);
+        for (size_t i = length; i < N_CHUNKS; i++)
+            work.n_wrong += work.runs[i] != 0;
+        ck_assert_int_eq(work.n_wrong, 0);
+    }
+}
+
+START_TEST(every_chunk_runs_once)
+{
+    sn_context *context = create(thread_counts[_i]);
+    check_loops(context, thread_counts[_i]);
+    sn_context_free(context);
+}
+END_TEST
+
+START_TEST(thread_count_may_change)
+{
+    sn_context *context = create(1);
+    for (size_t i = 0; i < 12; i++) {
+        size_t n = thread_counts[(i * 7) % N_COUNTS];
+        ck_assert_int_eq(sn_context_set_threads(context, n), SN_OK);
+        check_loops(context, n);
+    }
+    ck_assert_int_eq(sn_context_set_threads(context, 0), SN_ERROR_ARGUMENT);
+    ck_assert_str_eq(sn_context_message(context), "n_threads is 0; it must be 1 .. 256");
+    ck_assert_int_eq(sn_context_set_threads(context, 257), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_context_set_threads(context, 256), SN_OK);
+    check_loops(context, 256);
+    sn_context_free(context);
+}
+END_TEST
+
+/* The lowest failed chunk decides, and all below it have run, on any number of threads. */
+START_TEST(lowest_failure_is_returned)
+{
+    sn_context *context = create(thread_counts[_i]);
+    for (size_t from = 0; from < N_CHUNKS; from += 111) {
+        struct work work = {.n_workers = thread_counts[_i], .fail_from = from, .fail_every = 3};
+        ck_assert_int_eq(parallel_for(context, N_CHUNKS, run_chunk, &work), 100 + (int)from);
+        ck_assert_uint_eq(chunks_not_run_once(&work, 0, from + 1), 0);
+        ck_assert_int_eq(work.n_wrong, 0);
+    }
+    struct work after = {.n_workers = thread_counts[_i]};
+    ck_assert_int_eq(parallel_for(context, N_CHUNKS, run_chunk, &after), SN_OK);
+    ck_assert_uint_eq(chunks_not_run_once(&after, 0, N_CHUNKS), 0);
+    sn_context_free(context);
+}
+END_TEST
+
+static int run_out_of_memory(void *payload, size_t chunk, size_t worker)
+{
+    (void)payload;
+    (void)worker;
+    return chunk == 5 ? SN_ERROR_MEMORY : SN_OK;
+}
+
+START_TEST(lack_of_memory_has_a_message)
+{
+    sn_context *context = create(2);
+    ck_assert_int_eq(parallel_for(context, 10, run_out_of_memory, NULL), SN_ERROR_MEMORY);
+    ck_assert_str_eq(sn_context_message(context), "out of memory: scratch of a worker");
+    sn_context_free(context);
+}
+END_TEST
+
+static int loop_in_context(sn_context *context, void *payload)
+{
+    (void)payload;
+    struct work work = {.n_workers = 4};
+    int status = parallel_for(context, N_CHUNKS, run_chunk, &work);
+    ck_assert_uint_eq(chunks_not_run_once(&work, 0, N_CHUNKS), 0);
+    return status;
+}
+
+/* Threads that cannot be had make a loop slower, not wrong. */
+START_TEST(loops_survive_lack_of_memory)
+{
+    ck_assert_uint_ge(oom_loop(loop_in_context, NULL, 4, 0), 3);
+}
+END_TEST
+
+/* -------------------------------------------------------------- float mode */
+
+#if defined(__SSE__)
+struct flush {
+    atomic_int n_kept; /* denormals that were not flushed */
+};
+
+static int make_denormal(void *payload, size_t chunk, size_t worker)
+{
+    (void)chunk;
+    (void)worker;
+    volatile float small = 1e-30f, product = small * 1e-12f;
+    if (product != 0)
+        atomic_fetch_add(&((struct flush *)payload)->n_kept, 1);
+    return SN_OK;
+}
+
+START_TEST(denormals_are_flushed_inside_only)
+{
+    unsigned int mode = _mm_getcsr(), strange = 0x1F80u | 0x6000u; /* rounding towards zero */
+    sn_context *context = create(thread_counts[_i]);
+    struct flush flush = {0};
+    _mm_setcsr(strange);
+    int status = parallel_for(context, 100, make_denormal, &flush);
+    unsigned int after = _mm_getcsr();
+    _mm_setcsr(mode);
+    ck_assert_int_eq(status, SN_OK);
+    ck_assert_uint_eq(after, strange);
+    ck_assert_int_eq(flush.n_kept, 0);
+    volatile float small = 1e-30f, product = small * 1e-12f;
+    ck_assert(product != 0);
+    sn_context_free(context);
+}
+END_TEST
+#endif
+
+/* -------------------------------------------------------------------- fork */
+
+static void in_child(void (*body)(sn_context *), sn_context *context)
+{
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        alarm(20);
+        body(context);
+        _exit(0);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %d", status);
+}
+
+static void loop_in_child(sn_context *context)
+{
+    struct work work = {.n_workers = 4};
+    for (int round = 0; round < 20; round++) {
+        memset(&work, 0, sizeof work);
+        work.n_workers = 4;
+        if (parallel_for(context, N_CHUNKS, run_chunk, &work) != SN_OK || work.n_wrong ||
+            chunks_not_run_once(&work, 0, N_CHUNKS))
+            _exit(1);
+    }
+    sn_context_free(context);
+}
+
+static void free_in_child(sn_context *context)
+{
+    sn_context_free(context);
+}
+
+static void change_in_child(sn_context *context)
+{
+    if (sn_context_set_threads(context, 3) != SN_OK)
+        _exit(2);
+    struct work work = {.n_workers = 3};
+    if (parallel_for(context, N_CHUNKS, run_chunk, &work) != SN_OK || work.n_wrong)
+        _exit(3);
+    sn_context_free(context);
+}
+
+START_TEST(pool_survives_fork)
+{
+    sn_context *context = create(4);
+    check_loops(context, 4); /* the pool is alive now */
+    for (int i = 0; i < 5; i++) {
+        in_child(loop_in_child, context);
+        in_child(free_in_child, context);
+        in_child(change_in_child, context);
+        check_loops(context, 4);
+    }
+    sn_context_free(context);
+}
+END_TEST
+
+/* -------------------------------------------------------------------- host */
+
+struct host {
+    size_t n_threads, skip, beyond;
+    void (*body)(void *payload, size_t index);
+    void *body_payload;
+    size_t n;
+    atomic_size_t next;
+};
+
+static void *host_thread(void *payload)
+{
+    struct host *host = payload;
+    for (size_t i; (i = atomic_fetch_add(&host->next, 1)) < host->n;)
+        host->body(host->body_payload, host->n - 1 - i); /* any order must do */
+    return NULL;
+}
+
+static void host_parallel_for(size_t n, void (*body)(void *payload, size_t index), void *body_payload,
+                              void *payload)
+{
+    struct host *host = payload;
+    pthread_t threads[16];
+    host->n = n > host->skip ? n - host->skip : 0;
+    host->body = body;
+    host->body_payload = body_payload;
+    atomic_store(&host->next, 0);
+    for (size_t i = 0; i < host->n_threads; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, host_thread, host), 0);
+    for (size_t i = 0; i < host->n_threads; i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < host->beyond; i++)
+        body(body_payload, n + i);
+}
+
+START_TEST(host_runs_the_chunks)
+{
+    sn_context *context = create(2);
+    struct host host = {.n_threads = thread_counts[_i]};
+    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, host.n_threads), SN_OK);
+    check_loops(context, host.n_threads);
+    struct work work = {.n_workers = host.n_threads, .fail_from = 10, .fail_every = 7};
+    int status = parallel_for(context, N_CHUNKS, run_chunk, &work);
+    ck_assert_int_eq((status - 110) % 7, 0); /* the host's order decides which of them ran */
+    ck_assert_int_ge(status, 110);
+    ck_assert_int_eq(sn_context_set_parallel_for(context, NULL, NULL, 0), SN_OK);
+    check_loops(context, 2);
+    sn_context_free(context);
+}
+END_TEST
+
+/* More threads at once than the host announced: they take turns, numbers stay unshared. */
+START_TEST(host_with_more_threads_than_announced)
+{
+    sn_context *context = create(1);
+    struct host host = {.n_threads = 8};
+    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, 2), SN_OK);
+    check_loops(context, 2);
+    sn_context_free(context);
+}
+END_TEST
+
+START_TEST(host_that_breaks_its_word)
+{
+    sn_context *context = create(1);
+    struct host host = {.n_threads = 2, .skip = 3};
+    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, 2), SN_OK);
+    struct work work = {.n_workers = 2};
+    ck_assert_int_eq(parallel_for(context, N_CHUNKS, run_chunk, &work), SN_ERROR_STATE);
+    ck_assert_str_eq(sn_context_message(context), "the host's parallel_for ran 997 bodies of 1000");
+    host.skip = 0;
+    host.beyond = 2;
+    struct work whole = {.n_workers = 2};
+    ck_assert_int_eq(parallel_for(context, N_CHUNKS, run_chunk, &whole), SN_OK);
+    ck_assert_int_eq(whole.n_wrong, 0);
+    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, 0), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, 257), SN_ERROR_ARGUMENT);
+    sn_context_free(context);
+}
+END_TEST
+
+/* ---------------------------------------------------------- the host's state */
+
+static atomic_size_t n_signals_elsewhere;
+static pthread_t main_thread;
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (!pthread_equal(pthread_self(), main_thread))
+        atomic_fetch_add(&n_signals_elsewhere, 1);
+}
+
+static int signal_process(void *payload, size_t chunk, size_t worker)
+{
+    (void)payload;
+    (void)worker;
+    if (chunk % 10 == 0)
+        kill(getpid(), SIGUSR1);
+    return SN_OK;
+}
+
+START_TEST(signals_stay_on_the_hosts_threads)
+{
+    struct sigaction action, old;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGUSR1, &action, &old);
+    main_thread = pthread_self();
+    sigset_t before, after;
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    sn_context *context = create(4);
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(parallel_for(context, 200, signal_process, NULL), SN_OK);
+    pthread_sigmask(SIG_SETMASK, NULL, &after);
+    for (int number = 1; number < SIGRTMAX; number++)
+        ck_assert_int_eq(sigismember(&before, number), sigismember(&after, number));
+    sn_context_free(context);
+    sigaction(SIGUSR1, &old, NULL);
+    ck_assert_uint_eq(n_signals_elsewhere, 0);
+}
+END_TEST
+
+static void *own_context(void *payload)
+{
+    (void)payload;
+    sn_context *context;
+    if (sn_context_create(&context, NULL) != SN_OK || sn_context_set_threads(context, 3) != SN_OK)
+        return (void *)1;
+    size_t n_wrong = 0;
+    for (int i = 0; i < 50; i++) {
+        struct work work = {.n_workers = 3};
+        n_wrong += parallel_for(context, 100, run_chunk, &work) != SN_OK;
+        n_wrong += (size_t)work.n_wrong + chunks_not_run_once(&work, 0, 100);
+    }
+    sn_context_free(context);
+    return (void *)n_wrong;
+}
+
+START_TEST(contexts_are_independent)
+{
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, own_context, NULL), 0);
+    for (int i = 0; i < 4; i++) {
+        void *n_wrong;
+        pthread_join(threads[i], &n_wrong);
+        ck_assert_ptr_null(n_wrong);
+    }
+}
+END_TEST
+
+Suite *threads_suite(void);
+Suite *threads_suite(void)
+{
+    Suite *suite = suite_create("threads");
+    TCase *loops = tcase_create("loops"), *fork_case = tcase_create("fork"), *hosts = tcase_create("hosts");
+    tcase_add_loop_test(loops, every_chunk_runs_once, 0, N_COUNTS);
+    tcase_add_test(loops, thread_count_may_change);
+    tcase_add_loop_test(loops, lowest_failure_is_returned, 0, N_COUNTS);
+    tcase_add_test(loops, lack_of_memory_has_a_message);
+    tcase_add_test(loops, loops_survive_lack_of_memory);
+#if defined(__SSE__)
+    tcase_add_loop_test(loops, denormals_are_flushed_inside_only, 0, N_COUNTS);
+#endif
+    tcase_add_test(loops, contexts_are_independent);
+    tcase_add_test(fork_case, pool_survives_fork);
+    tcase_add_test(fork_case, signals_stay_on_the_hosts_threads);
+    tcase_add_loop_test(hosts, host_runs_the_chunks, 0, N_COUNTS);
+    tcase_add_test(hosts, host_with_more_threads_than_announced);
+    tcase_add_test(hosts, host_that_breaks_its_word);
+    suite_add_tcase(suite, loops);
+    suite_add_tcase(suite, fork_case);
+    suite_add_tcase(suite, hosts);
+    return suite;
+}
