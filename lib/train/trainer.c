@@ -28,13 +28,18 @@ struct parameter *train_model_parameter(const struct sn_trainer *trainer,
     return &trainer->model->parameters[parameter->index];
 }
 
+static int is_trained(const struct parameter *parameter)
+{
+    return parameter->trainable && (parameter->matrix || parameter->vector);
+}
+
 static void list_parameters(struct sn_trainer *trainer)
 {
     const struct sn_model *model = trainer->model;
     size_t n = 0;
     for (size_t i = 0; i < model->n_parameters; i++) {
         const struct parameter *from = &model->parameters[i];
-        if (!from->trainable)
+        if (!is_trained(from))
             continue;
         size_t elements = from->rows * (from->cols ? from->cols : 1);
         trainer->parameters[n++] = (struct train_parameter){
@@ -47,7 +52,7 @@ static size_t count_trainable(const struct sn_model *model)
 {
     size_t n = 0;
     for (size_t i = 0; i < model->n_parameters; i++)
-        n += model->parameters[i].trainable != 0;
+        n += is_trained(&model->parameters[i]) != 0;
     return n;
 }
 

@@ -1,0 +1,123 @@
+/* Writing a checkpoint. */
+#include "train/checkpoint.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "train/trainer.h"
+
+/* Failure is sticky, so that only the end needs a check. */
+struct writer {
+    struct file_writer file;
+    struct sn_context *context;
+    int status;
+};
+
+static void put(struct writer *writer, const void *bytes, size_t size)
+{
+    if (writer->status == SN_OK && size)
+        writer->status = file_write(&writer->file, writer->context, bytes, size);
+}
+
+static void put_count(struct writer *writer, size_t count)
+{
+    uint64_t value = count;
+    put(writer, &value, sizeof value);
+}
+
+static void put_number(struct writer *writer, double value)
+{
+    put(writer, &value, sizeof value);
+}
+
+static void put_text(struct writer *writer, const char *text)
+{
+    put_count(writer, strlen(text));
+    put(writer, text, strlen(text));
+}
+
+static double setting_value(const struct train_settings *settings, const struct option_spec *spec)
+{
+    const char *field = (const char *)settings + spec->offset;
+    if (spec->kind == OPTION_INTEGER)
+        return (double)*(const size_t *)(const void *)field;
+    if (spec->kind == OPTION_CHOICE)
+        return (double)*(const int *)(const void *)field;
+    return *(const double *)(const void *)field;
+}
+
+static void put_header(struct writer *writer, const struct sn_trainer *trainer)
+{
+    const uint32_t marks[2] = {CHECKPOINT_BYTE_ORDER, CHECKPOINT_VERSION};
+    put(writer, CHECKPOINT_MAGIC, 8);
+    put(writer, marks, sizeof marks);
+    put_count(writer, n_train_option_specs);
+    for (size_t i = 0; i < n_train_option_specs; i++) {
+        put_text(writer, train_option_specs[i].key);
+        put_number(writer, setting_value(&trainer->settings, &train_option_specs[i]));
+    }
+    put_count(writer, trainer->step);
+    put_number(writer, trainer->loss);
+    put_number(writer, trainer->gradient_rms);
+    put_number(writer, trainer->learning_rate);
+    put_text(writer, trainer->model->config_json);
+}
+
+static void put_parameter(struct writer *writer, const struct parameter *parameter)
+{
+    const struct pattern *pattern = parameter->matrix ? parameter->matrix->pattern : NULL;
+    put_text(writer, parameter->name);
+    if (!parameter->matrix && !parameter->vector) {
+        put_count(writer, STORAGE_ABSENT);
+        return;
+    }
+    size_t n = parameter_size(parameter);
+    put_count(writer, pattern ? STORAGE_SPARSE : parameter->matrix ? STORAGE_DENSE : STORAGE_VECTOR);
+    put_count(writer, n);
+    if (pattern) {
+        put(writer, pattern->row_start, (pattern->rows + 1) * sizeof(uint32_t));
+        put(writer, pattern->col_index, n * sizeof(uint32_t));
+    }
+    put(writer, parameter->matrix ? parameter->matrix->values : parameter->vector, n * sizeof(float));
+}
+
+static void put_state(struct writer *writer, const struct sn_trainer *trainer,
+                      const struct train_parameter *parameter)
+{
+    const struct sn_matrix *matrix = train_model_parameter(trainer, parameter)->matrix;
+    int has_keep = parameter->keep && !(matrix && matrix->pattern); /* a sparse matrix tells it */
+    put_count(writer, parameter->support);
+    put_count(writer, (size_t)parameter->minimum_lowered);
+    put_count(writer, (size_t)has_keep);
+    put(writer, parameter->keep, has_keep ? parameter->elements : 0);
+    put_count(writer, parameter->n_values);
+    put(writer, parameter->first, parameter->n_values * sizeof(float));
+    put(writer, parameter->second, parameter->n_values * sizeof(float));
+}
+
+int sn_trainer_save(sn_trainer *trainer, const char *path)
+{
+    if (!trainer)
+        return SN_ERROR_ARGUMENT;
+    struct writer writer = {.context = trainer->context};
+    if (!path)
+        return fail(trainer->context, SN_ERROR_ARGUMENT, "sn_trainer_save: path is NULL");
+    if (trainer->broken)
+        return fail(trainer->context, SN_ERROR_STATE,
+                    "sn_trainer_save: the trainer failed in the middle of step %zu", trainer->step + 1);
+    writer.status = file_writer_open(&writer.file, trainer->context, path);
+    if (writer.status != SN_OK)
+        return writer.status;
+    put_header(&writer, trainer);
+    put_count(&writer, trainer->model->n_parameters);
+    for (size_t i = 0; i < trainer->model->n_parameters; i++)
+        put_parameter(&writer, &trainer->model->parameters[i]);
+    for (size_t i = 0; i < trainer->n_parameters; i++)
+        put_state(&writer, trainer, &trainer->parameters[i]);
+    uint32_t checksum = writer.file.checksum;
+    put(&writer, &checksum, sizeof checksum);
+    if (writer.status == SN_OK)
+        return file_writer_commit(&writer.file, trainer->context);
+    file_writer_abort(&writer.file);
+    return writer.status;
+}
