@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# What `make check-full` runs after `make check`: the long cases, and everything again under tools that
+# see what a plain run does not. Wants BUILD, CC, CXX, NM, GOLDENS, MAKE.
+set -u
+. tests/steps.sh
+jobs=$(nproc)
+
+# build FOLDER VARIABLE=VALUE...: a second build of the tests
+build() { $MAKE -j "$jobs" BUILD="$BUILD/$1" "${@:2}" "$BUILD/$1/tests/check_all"; }
+
+# goldens FOLDER VARIABLE=VALUE...
+goldens() {
+    [ -f tests/tools/golden_check.c ] || return 77
+    $MAKE -j "$jobs" BUILD="$BUILD/$1" "${@:2}" "$BUILD/$1/tests/golden_check" || return 1
+    local cases=() directory
+    for directory in "$GOLDENS"/*/; do
+        if [ -f "$directory/model.safetensors" ] || [ -f "$directory/ops.safetensors" ]; then
+            cases+=("$directory")
+        fi
+    done
+    [ ${#cases[@]} != 0 ] || return 77
+    "$BUILD/$1/tests/golden_check" "${cases[@]}"
+}
+
+have() { command -v "$1" > /dev/null; }
+
+suites_like() {
+    local suite pattern
+    for suite in tests/test_*.c; do
+        suite=${suite#tests/test_}
+        suite=${suite%.c}
+        for pattern in "$@"; do
+            # shellcheck disable=SC2254 # patterns are meant
+            case $suite in $pattern) echo "$suite"; break ;; esac
+        done
+    done
+}
+
+step "long cases" env SN_TEST_LONG=1 CK_DEFAULT_TIMEOUT=600 "$BUILD/tests/check_all"
+
+step "build with AddressSanitizer and UBSan" build asan SAN=address,undefined CC=gcc
+step "all suites under AddressSanitizer and UBSan" \
+    env CK_FORK=no UBSAN_OPTIONS=print_stacktrace=1 "$BUILD/asan/tests/check_all"
+step "goldens under AddressSanitizer and UBSan" goldens asan SAN=address,undefined CC=gcc
+
+step "build with ThreadSanitizer" build tsan SAN=thread CC=gcc
+# shellcheck disable=SC2046 # one word a suite
+step "parallel suites under ThreadSanitizer" env CK_FORK=no TSAN_OPTIONS=die_after_fork=0:halt_on_error=1 \
+    "$BUILD/tsan/tests/check_all" $(suites_like threads matrix 'session*' 'train*')
+
+if have valgrind; then
+    # shellcheck disable=SC2046
+    step "suites under valgrind" env CK_FORK=no SPARSENET_ISA=portable valgrind -q --error-exitcode=9 \
+        --leak-check=full --errors-for-leak-kinds=definite "$BUILD/tests/check_all" \
+        $(suites_like base file json safetensors tokenizer)
+fi
+if have clang; then
+    step "build with clang" build clang CC=clang WERROR=1
+    step "all suites, built by clang" "$BUILD/clang/tests/check_all"
+    step "goldens, built by clang" goldens clang CC=clang WERROR=1
+fi
+step "build without libxsmm" build plain XSMM=0
+step "all suites without libxsmm" "$BUILD/plain/tests/check_all"
+step "goldens without libxsmm" goldens plain XSMM=0
+if [ -f tests/tokenizer_peer.py ]; then
+    step "tokenizer against its peer" python3 tests/tokenizer_peer.py "$BUILD"
+fi
+finish
