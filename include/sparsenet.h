@@ -326,9 +326,9 @@ SN_API const char *sn_python_required_tokens(void);
  * code). Errors: SN_ERROR_ARGUMENT naming a target that is no single token. */
 SN_API int sn_python_task(sn_task **out, sn_context *context, const sn_tokenizer *tokenizer,
                           const char *name, size_t n_pairs, const sn_options *options);
-/* Checks that no identifier and no word of a string in the prompts of `fresh` (words of four letters or
- * more that are not Python's own: keywords, builtins, common methods) occurs as a whole word in the
- * texts of `training`. *n_checked (may be NULL): how many different words were looked up.
+/* Checks that no identifier and no word of a string in the prompts of `fresh` occurs in the texts of
+ * `training`. Words are runs of four letters or more, compared without case (a_name is two), Python's
+ * own (keywords, builtins, common methods) excepted. *n_checked (may be NULL): how many different words were looked up.
  * Errors: SN_ERROR_ARGUMENT naming the first word found and its document. */
 SN_API int sn_python_check_fresh(size_t *n_checked, sn_context *context, const sn_tokenizer *tokenizer,
                                  const sn_task *fresh, const sn_corpus *training);

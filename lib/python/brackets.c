@@ -21,13 +21,13 @@ struct list_plan {
     size_t n_head, n_before, n_inner, n_after, n_tail;
 };
 
-static void plan_list(struct list_plan *plan, struct writer *writer)
+static void plan_list(struct list_plan *plan, struct writer *writer, int may_start_nested)
 {
     struct random_state *random = &writer->random;
     double shape = random_uniform(random);
-    plan->names = writer_chance(writer, 0.4);
+    plan->names = writer_chance(writer, 0.35);
     plan->shape = shape < 0.4 ? SHAPE_CLOSE_EARLIER : shape < 0.8 ? SHAPE_OPEN_EARLIER : SHAPE_OPEN_LAST;
-    plan->n_head = 1 + random_below(random, 2);
+    plan->n_head = may_start_nested && writer_chance(writer, 0.2) ? 0 : 1 + random_below(random, 2);
     plan->n_before = random_below(random, 3);
     plan->n_inner = 1 + random_below(random, 2);
     plan->n_after = random_below(random, 3);
@@ -60,14 +60,14 @@ static void write_closed_sublists(struct writer *writer, const struct list_plan 
     }
 }
 
-int write_open_list(struct writer *writer, int side)
+static int write_planned(struct writer *writer, int side, int may_start_nested)
 {
     struct list_plan plan;
     int a = side == SIDE_A;
-    plan_list(&plan, writer);
+    plan_list(&plan, writer, may_start_nested);
     buffer_text(writer->out, "[");
     write_elements(writer, &plan, plan.n_head);
-    buffer_text(writer->out, ", ");
+    buffer_text(writer->out, plan.n_head ? ", " : "");
     write_closed_sublists(writer, &plan, plan.n_before);
     switch (plan.shape) {
     case SHAPE_CLOSE_EARLIER:
@@ -90,6 +90,11 @@ int write_open_list(struct writer *writer, int side)
     }
     write_elements(writer, &plan, plan.n_tail);
     return a ? 2 : 1;
+}
+
+int write_open_list(struct writer *writer, int side)
+{
+    return write_planned(writer, side, 0);
 }
 
 static void write_matrix(struct writer *writer)
@@ -121,7 +126,7 @@ void write_list(struct writer *writer)
     else if (form < 0.3)
         write_flat(writer);
     else {
-        int depth = write_open_list(writer, writer_chance(writer, 0.5) ? SIDE_A : SIDE_B);
+        int depth = write_planned(writer, writer_chance(writer, 0.5) ? SIDE_A : SIDE_B, 1);
         buffer_text(writer->out, depth == 2 ? "]]" : "]");
     }
 }

@@ -47,8 +47,10 @@ static const char *const COMMON[] = {
 
 static const char *const ONSETS[] = {"b",  "d",  "f",  "g",  "k",  "l",  "m",  "n",  "p",  "r",
                                      "s",  "t",  "v",  "z",  "j",  "w",  "br", "dr", "fl", "gr",
-                                     "kl", "kr", "pl", "sk", "tr", "vr", "zl", "sh"};
-static const char *const VOWELS[] = {"a", "e", "i", "o", "u", "a", "e", "i", "o", "u", "oo", "ai"};
+                                     "kl", "kr", "pl", "sk", "tr", "sh"};
+/* One syllable of each word begins with one of these, which real names hardly ever hold. */
+static const char *const ODD_ONSETS[] = {"zl", "vr", "vl", "kv", "zm", "zn", "zv", "mr", "dv", "zr"};
+static const char *const VOWELS[] = {"a", "e", "i", "o", "u", "a", "e", "i", "o", "u", "oo"};
 static const char *const CODAS[] = {"n", "r", "l", "s", "m", "k", "p", "x", "nd", "rt", "sk", "lm"};
 static const char LETTERS[] = "abcdefghijklmnpqrstuvwxyz";
 
@@ -77,11 +79,12 @@ static void make_up(char word[NAME_CAPACITY], struct random_state *random)
 {
     do {
         word[0] = '\0';
-        size_t n = chance(random, 0.3) ? 3 : 2;
+        size_t n = chance(random, 0.2) ? 3 : 2, odd = random_below(random, n);
         for (size_t i = 0; i < n; i++) {
-            add(word, ONSETS[random_below(random, COUNT(ONSETS))]);
+            add(word, i == odd ? ODD_ONSETS[random_below(random, COUNT(ODD_ONSETS))]
+                               : ONSETS[random_below(random, COUNT(ONSETS))]);
             add(word, VOWELS[random_below(random, COUNT(VOWELS))]);
-            if (chance(random, i + 1 == n ? 0.5 : 0.2))
+            if (chance(random, i + 1 == n ? 0.4 : 0.15))
                 add(word, CODAS[random_below(random, COUNT(CODAS))]);
         }
     } while (strlen(word) < 5 || strlen(word) > 12);
@@ -116,12 +119,12 @@ void name_draw(char name[NAME_CAPACITY], struct random_state *random, enum word_
         return;
     }
     word_draw(name, random, partition);
-    if (form > 0.75) {
+    if (form > 0.85) {
         char second[NAME_CAPACITY];
         word_draw(second, random, partition);
         add(name, "_");
         add(name, second);
-    } else if (partition == WORDS_TRAINING && form > 0.72) {
+    } else if (partition == WORDS_TRAINING && form > 0.82) {
         char digit[2] = {(char)('0' + random_below(random, 10)), '\0'};
         add(name, digit);
     }
