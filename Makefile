@@ -151,7 +151,10 @@ TOOLS  := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/to
 BENCH  := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/*.c)))
 RUNNER := $(BUILD)/tests/check_all
 
-TEST_OBJECTS := $(SUITES:%.c=$(BUILD)/%.o) $(BUILD)/tests/main.o
+# What suites and tools share: comparing with the golden folders.
+GOLDEN := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/golden*.c)))
+
+TEST_OBJECTS := $(SUITES:%.c=$(BUILD)/%.o) $(BUILD)/tests/main.o $(GOLDEN)
 $(TEST_OBJECTS): private LANGUAGE += -Itests -I$(BUILD)/tests
 
 .PHONY: tests
@@ -168,10 +171,12 @@ $(RUNNER): $(TEST_OBJECTS) $(INTERNAL)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK_FLAGS) -o $@ $^ $(CHECK_LIBS) $(LIBRARIES) $(LDLIBS)
 
+$(BUILD)/tests/golden_check: $(GOLDEN)
+
 $(TOOLS): $(BUILD)/tests/%: tests/tools/%.c $(INTERNAL) $(FLAGS)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(COMPILE) -Itests -MF $@.d -MT $@ -o $@ $< $(INTERNAL) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
+	$(Q)$(COMPILE) -Itests -MF $@.d -MT $@ -o $@ $< $(filter %.o,$^) $(INTERNAL) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
 
 $(BENCH): $(BUILD)/tests/bench/%: tests/bench/%.c $(INTERNAL) $(FLAGS)
 	$(call say,CC,$@)

@@ -1,5 +1,5 @@
 /* The inside of a session, shared by the files that run a model: batch.c lays out the ragged batch,
- * forward.c and backward.c go through the sublayers, embedding.c and head.c are the two ends, sites.c
+ * forward.c and backward.c go through the sublayers, embedding.c and head.c are the two ends, site_hooks.c
  * runs interventions, gradients.c owns the weight gradients.
  *
  * P = panels of PANEL tokens, D = d_model, A = n_head d_head, M = d_mlp, E = D + d_pos_emb. Every
@@ -89,7 +89,7 @@ struct sn_session {
     float *position_partial; /* the same for the position norm */
     float *sink_partial;  /* n_sequences x n_head */
 
-    /* sites (sites.c) */
+    /* sites (site_hooks.c) */
     struct attachment *attachments;
     size_t n_attachments, attachment_capacity;
     struct site_record *records; /* site_count */
@@ -149,7 +149,7 @@ int plan_prepare(struct sn_session *session);
 size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequences);
 void plan_free(struct sn_session *session);
 
-/* sites.c */
+/* site_hooks.c */
 int sites_prepare(struct sn_session *session);
 void site_forward(struct sn_session *session, size_t site, size_t panel, float *x, int readers);
 void site_backward(struct sn_session *session, size_t site, size_t panel, float *dx, int readers);

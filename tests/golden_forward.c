@@ -1,0 +1,133 @@
+/* Logits, loss, every hook and every gradient of a golden model. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "golden.h"
+
+struct forward_case {
+    FILE *out;
+    sn_context *context;
+    sn_model *model;
+    sn_session *session;
+    json_t *meta;
+    struct safetensors expected;
+    int32_t *tokens, *targets;
+    size_t batch, length;
+    int failures;
+};
+
+static double limit_of(const struct forward_case *c, const char *kind, const float *expected, size_t n)
+{
+    json_t *tolerance = json_object_get(json_object_get(c->meta, "tolerance"), kind);
+    return json_number_value(json_object_get(tolerance, "atol_times_maxabs")) * golden_max_abs(expected, n) +
+           1e-8;
+}
+
+static void trouble(struct forward_case *c, const char *what)
+{
+    fprintf(c->out, "FAIL %s: %s\n", what, sn_context_message(c->context));
+    c->failures++;
+}
+
+static int run_model(struct forward_case *c)
+{
+    size_t offsets[65];
+    double loss;
+    if (c->batch > 64)
+        return SN_ERROR_ARGUMENT;
+    for (size_t b = 0; b <= c->batch; b++)
+        offsets[b] = b * c->length;
+    for (size_t s = 0; s < sn_model_site_count(c->model); s++)
+        if (sn_session_record(c->session, sn_model_site_name(c->model, s)) != SN_OK)
+            return SN_ERROR_ARGUMENT;
+    int status = sn_session_forward(c->session, c->tokens, offsets, c->batch);
+    if (status == SN_OK)
+        status = sn_session_loss(&loss, c->session, c->targets);
+    if (status == SN_OK) {
+        size_t n;
+        float got = (float)loss, *expected = golden_tensor(&c->expected, c->context, "loss", &n);
+        c->failures += golden_compare(c->out, "loss", &got, expected, 1, limit_of(c, "loss", expected, 1));
+        free(expected);
+        status = sn_session_backward(c->session, c->targets);
+    }
+    return status;
+}
+
+static int read_result(struct forward_case *c, const char *name, float *got, size_t n)
+{
+    size_t needed;
+    if (strcmp(name, "logits") == 0)
+        return sn_session_logits(got, n, &needed, c->session);
+    if (strncmp(name, "hook.", 5) == 0)
+        return sn_session_activations(got, n, &needed, c->session, name + 5);
+    return sn_session_gradient(got, n, &needed, c->session, name + 5);
+}
+
+static void compare_all(struct forward_case *c)
+{
+    for (size_t i = 0; i < c->expected.n_entries; i++) {
+        const char *name = c->expected.entries[i].name;
+        const char *kind = strcmp(name, "logits") == 0 ? "logits" : strncmp(name, "hook.", 5) == 0 ? "hook" : "grad";
+        size_t n;
+        if (strcmp(name, "loss") == 0)
+            continue;
+        float *expected = golden_tensor(&c->expected, c->context, name, &n);
+        float *got = malloc((n + 1) * sizeof *got);
+        if (read_result(c, name, got, n) != SN_OK)
+            trouble(c, name);
+        else
+            c->failures += golden_compare(c->out, name, got, expected, n, limit_of(c, kind, expected, n));
+        free(expected);
+        free(got);
+    }
+}
+
+static void open_case(struct forward_case *c, const char *directory)
+{
+    char path[4096];
+    size_t n, m;
+    sn_options *options = NULL;
+    c->meta = golden_meta(directory, c->context);
+    c->tokens = golden_tokens(directory, "tokens.i32", &n);
+    c->targets = golden_tokens(directory, "targets.i32", &m);
+    json_t *shape = json_object_get(c->meta, "tokens_shape");
+    c->batch = (size_t)json_integer_value(json_array_get(shape, 0));
+    c->length = (size_t)json_integer_value(json_array_get(shape, 1));
+    if (!c->meta || !c->tokens || !c->targets || n != m || n != c->batch * c->length)
+        trouble(c, "meta.json and tokens");
+    else if (safetensors_open(&c->expected, c->context,
+                              golden_path(path, sizeof path, directory, "expected.safetensors")) != SN_OK)
+        trouble(c, "expected.safetensors");
+    else if (sn_model_load(&c->model, c->context, directory) != SN_OK)
+        trouble(c, "load");
+    else if (sn_options_create(&options, c->context) != SN_OK ||
+             sn_options_set_text(options, c->context, "gradients", "dense") != SN_OK ||
+             sn_session_create(&c->session, c->context, c->model, options) != SN_OK)
+        trouble(c, "session");
+    sn_options_free(options);
+}
+
+int golden_check_forward(const char *directory, FILE *out)
+{
+    struct forward_case c = {.out = out};
+    if (sn_context_create(&c.context, NULL) != SN_OK) {
+        fprintf(out, "FAIL no context\n");
+        return 1;
+    }
+    open_case(&c, directory);
+    if (c.failures == 0) {
+        if (run_model(&c) != SN_OK)
+            trouble(&c, "run");
+        else
+            compare_all(&c);
+    }
+    sn_session_free(c.session);
+    sn_model_free(c.model);
+    safetensors_close(&c.expected);
+    json_decref(c.meta);
+    free(c.tokens);
+    free(c.targets);
+    sn_context_free(c.context);
+    return c.failures;
+}
