@@ -397,6 +397,9 @@ SN_API int sn_circuit_create(sn_circuit **out, sn_context *context, sn_model *mo
 SN_API int sn_circuit_create_random(sn_circuit **out, sn_context *context, const sn_circuit *like,
                                     uint64_t seed);
 SN_API void sn_circuit_free(sn_circuit *circuit);
+/* The name of its task, and its model (lent: sn_model_retain to keep it). */
+SN_API const char *sn_circuit_task(const sn_circuit *circuit);
+SN_API sn_model *sn_circuit_model(const sn_circuit *circuit);
 /* Adds or removes a node by name ("0.mlp.post_act.86", "1.attn.v.head2.ch0"). */
 SN_API int sn_circuit_add_node(sn_circuit *circuit, sn_context *context, const char *node);
 SN_API int sn_circuit_remove_node(sn_circuit *circuit, sn_context *context, const char *node);
@@ -418,7 +421,15 @@ SN_API size_t sn_circuit_path_count(const sn_circuit *circuit);
  * difference); lent; NULL out of range. weight and contribution may be NULL. */
 SN_API const char *sn_circuit_path(double *weight, double *contribution, const sn_circuit *circuit,
                                    size_t index);
-/* Writes the circuit with a JSON or DOT description, atomically (lib/report). */
+/* Keeps a number under a name with the circuit ("fresh_raw_loss"), for reports; a name set again takes
+ * the new value. Changing the nodes forgets them all. Errors: SN_ERROR_ARGUMENT (not finite). */
+SN_API int sn_circuit_set_measurement(sn_circuit *circuit, sn_context *context, const char *name,
+                                      double value);
+SN_API size_t sn_circuit_measurement_count(const sn_circuit *circuit);
+/* Name of measurement `index` in the order first set, lent; NULL out of range. value may be NULL. */
+SN_API const char *sn_circuit_measurement(double *value, const sn_circuit *circuit, size_t index);
+/* Writes the circuit as one JSON object (docs/formats.md: version, task, model, nodes, edges, paths,
+ * measurements) or as a Graphviz digraph, atomically. Errors: SN_ERROR_IO. */
 SN_API int sn_report_write_json(sn_context *context, const sn_circuit *circuit, const char *path);
 SN_API int sn_report_write_dot(sn_context *context, const sn_circuit *circuit, const char *path);
 

@@ -66,6 +66,11 @@ struct traced_path {
     double weight, contribution;
 };
 
+struct kept_number {
+    char *name; /* strlen + 1 bytes */
+    double value;
+};
+
 struct sn_circuit {
     struct memory *memory;  /* retained */
     struct sn_model *model; /* retained */
@@ -75,11 +80,16 @@ struct sn_circuit {
     struct graph graph;  /* always that of `kept` */
     struct traced_path *paths;
     size_t n_paths;
+    struct kept_number *numbers; /* measurements of this very set of nodes, for reports */
+    size_t n_numbers;
 };
 
 /* Replaces the whole set of nodes; on failure the old one stands. */
 int circuit_set_nodes(struct sn_circuit *circuit, struct sn_context *context, const unsigned char *kept);
 void circuit_drop_paths(struct sn_circuit *circuit);
+
+/* ---- measurements.c */
+void circuit_drop_measurements(struct sn_circuit *circuit);
 
 /* ---- means.c */
 struct sn_means {
