@@ -36,6 +36,16 @@ struct attention_shape {
     float sink;
 };
 
+/* A pass over n weights for the exact selection by magnitude (matrix/select.c). A key is the bits of |w|
+ * read as an integer, which orders like the magnitude. n < 2^31. */
+struct magnitude_scan {
+    int32_t low, high; /* in: low <= high; -1 and INT32_MAX take everything in between */
+    size_t above, at_high, at_low;
+    int32_t *between; /* the keys with low < key < high, in order */
+    size_t capacity;  /* of between; further ones are only counted */
+    size_t n_between;
+};
+
 struct dense_kernels; /* dispatched libxsmm kernels or the portable dense kernel: dense.h */
 
 struct kernel_table {
@@ -65,6 +75,19 @@ struct kernel_table {
     void (*abs_topk)(float *x, uint64_t *mask, size_t width, size_t k, void *scratch);
     /* dx[c][t] = 0 where bit t of mask[c] is clear. */
     void (*apply_mask)(float *dx, const uint64_t *mask, size_t width);
+
+    /* Counts and collects; entries with skip[i] != 0 do not exist (skip may be NULL). */
+    void (*magnitude_scan)(struct magnitude_scan *scan, const float *w, const unsigned char *skip,
+                           size_t n);
+    /* keep[i] = 1 where it was clear and key_i > threshold, or key_i == threshold and *ties, counted down,
+     * was not yet 0. */
+    void (*magnitude_mark)(unsigned char *keep, const float *w, size_t n, int32_t threshold, size_t *ties);
+    /* The same with a threshold and ties for every column of one row of n. */
+    void (*magnitude_mark_columns)(unsigned char *keep, const float *w, size_t n, const int32_t *threshold,
+                                   uint32_t *ties);
+    /* levels[l * stride + i], descending in l: the n_levels largest keys that column i has seen; takes in
+     * one row of n <= stride. Starts from -1. */
+    void (*magnitude_levels)(int32_t *levels, size_t stride, size_t n_levels, const float *w, size_t n);
 
     /* ---- norms; weight [width], bias [width] or NULL; inverse, mean: [PANEL] saved for backward */
     /* y = x / sqrt(mean(x^2) + 2^-23) * weight */
@@ -110,11 +133,15 @@ struct kernel_table {
     void (*transpose)(float *to, size_t to_stride, const float *from, size_t from_stride, size_t rows,
                       size_t cols);
 
-    /* ---- optimizer, over n floats; see optim/adamw.h for the formulas */
+    /* ---- optimizer, over n floats, any n. Per element, with g = gradient * gradient_scale:
+     *   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
+     *   weight = weight * decay_factor
+     *            - learning_rate * (m * correction1) / (sqrt(v * correction2) + epsilon)
+     * where correction1 = 1 / (1 - beta1^step), correction2 = 1 / (1 - beta2^step). */
     void (*adamw)(float *weight, float *m, float *v, const float *gradient, size_t n, float gradient_scale,
                   float learning_rate, float decay_factor, float beta1, float beta2, float correction1,
                   float correction2, float epsilon);
-    /* sum of squares in double, fixed order for a given n */
+    /* sum of squares in double over any n, the same bits on every instruction set */
     double (*sum_of_squares)(const float *x, size_t n);
 };
 

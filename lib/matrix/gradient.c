@@ -1,0 +1,240 @@
+#include <string.h>
+
+#include "base/threads.h"
+#include "kernels/dense.h"
+#include "matrix/matrix.h"
+#include "matrix/packing.h"
+
+/* Activations of all panels. */
+struct panels {
+    const float *dy, *x;
+    size_t dy_stride, x_stride, n_panels;
+};
+
+/* ------------------------------------------------------------- on the support */
+
+struct sparse_work {
+    const struct packed_order *order;
+    const struct pattern *pattern;
+    const struct kernel_table *kernels;
+    struct panels panels;
+    size_t tiles_per_chunk;
+    float *packed;   /* sums in packed order: the gradient itself when that is CSR order */
+    float *gradient; /* CSR order */
+};
+
+/* Panel by panel, so that a tile's dy stays in the cache while the blocks of x pass. */
+static void sparse_tile(const struct sparse_work *work, size_t tile)
+{
+    const struct packed_order *order = work->order;
+    const struct panels *panels = &work->panels;
+    for (size_t p = 0; p < panels->n_panels; p++) {
+        const float *dy = panels->dy + p * panels->dy_stride + tile * order->tile_rows * PANEL;
+        const float *x = panels->x + p * panels->x_stride;
+        for (size_t b = 0; b < order->n_blocks; b++) {
+            struct sparse_block block = packed_block(order, NULL, tile, b);
+            work->kernels->sparse_gradient(work->packed, &block, 0, block.rows, dy, x);
+        }
+    }
+}
+
+/* From packed to CSR order: a row's parts of the blocks follow each other. */
+static void add_packed_tile(const struct sparse_work *work, size_t tile)
+{
+    const struct packed_order *order = work->order;
+    size_t rows = packed_tile_rows(order, tile);
+    for (size_t r = 0; r < rows; r++) {
+        float *to = work->gradient + work->pattern->row_start[tile * order->tile_rows + r];
+        for (size_t b = 0; b < order->n_blocks; b++) {
+            const uint32_t *start = packed_start(order, tile, b) + r;
+            for (uint32_t i = start[0]; i < start[1]; i++)
+                *to++ += work->packed[i];
+        }
+    }
+}
+
+static int sparse_chunk(void *payload, size_t chunk, size_t worker)
+{
+    (void)worker;
+    const struct sparse_work *work = payload;
+    size_t first = chunk * work->tiles_per_chunk, last = first + work->tiles_per_chunk;
+    for (size_t tile = first; tile < last && tile < work->order->n_tiles; tile++) {
+        sparse_tile(work, tile);
+        if (work->packed != work->gradient)
+            add_packed_tile(work, tile);
+    }
+    return SN_OK;
+}
+
+static int sparse_gradients(float *gradient, struct sn_context *context, const struct sn_matrix *matrix,
+                            const struct panels *panels)
+{
+    const struct packed_order *order = &matrix->packing->layout->forward;
+    struct sparse_work work = {order, matrix->pattern, context->kernels, *panels, 1, gradient, gradient};
+    if (order->n_blocks > 1) {
+        work.packed = memory_allocate_zeroed_array(context->memory, order->nnz, sizeof(float));
+        if (!work.packed)
+            return fail_memory(context, "a sparse gradient", order->nnz * sizeof(float));
+    }
+    int status = parallel_for(context, (order->n_tiles + work.tiles_per_chunk - 1) / work.tiles_per_chunk,
+                              sparse_chunk, &work);
+    if (work.packed != gradient)
+        memory_free(context->memory, work.packed, order->nnz * sizeof(float));
+    return status;
+}
+
+/* ------------------------------------------------------------------------ dense */
+
+struct dense_work {
+    size_t rows, cols;
+    const struct kernel_table *kernels;
+    struct panels panels;
+    float *gradient; /* whole, or one block per worker with `visit` */
+    gradient_block_visitor visit;
+    void *payload;
+};
+
+static int dense_chunk(void *payload, size_t chunk, size_t worker)
+{
+    const struct dense_work *work = payload;
+    const struct panels *panels = &work->panels;
+    size_t first = chunk * DENSE_GRADIENT_ROWS, last = first + DENSE_GRADIENT_ROWS;
+    if (last > work->rows)
+        last = work->rows;
+    float *block = work->gradient + (work->visit ? worker * DENSE_GRADIENT_ROWS : first) * work->cols;
+    if (work->visit)
+        memset(block, 0, (last - first) * work->cols * sizeof *block);
+    dense_gradient(work->kernels, block, work->cols, first, last, panels->dy, panels->dy_stride, panels->x,
+                   panels->x_stride, panels->n_panels);
+    return work->visit ? work->visit(work->payload, first, last, block, worker) : SN_OK;
+}
+
+static int run_dense(struct dense_work *work, struct sn_context *context)
+{
+    return parallel_for(context, (work->rows + DENSE_GRADIENT_ROWS - 1) / DENSE_GRADIENT_ROWS, dense_chunk,
+                        work);
+}
+
+int matrix_gradient(float *gradient, struct sn_context *context, const struct sn_matrix *matrix,
+                    const float *dy, size_t dy_stride, const float *x, size_t x_stride, size_t n_panels)
+{
+    struct panels panels = {dy, x, dy_stride, x_stride, n_panels};
+    if (matrix->pattern)
+        return sparse_gradients(gradient, context, matrix, &panels);
+    return matrix_gradient_dense(gradient, context, matrix->rows, matrix->cols, dy, dy_stride, x, x_stride,
+                                 n_panels);
+}
+
+int matrix_gradient_dense(float *gradient, struct sn_context *context, size_t rows, size_t cols,
+                          const float *dy, size_t dy_stride, const float *x, size_t x_stride,
+                          size_t n_panels)
+{
+    struct dense_work work = {.rows = rows,
+                              .cols = cols,
+                              .kernels = context->kernels,
+                              .panels = {dy, x, dy_stride, x_stride, n_panels},
+                              .gradient = gradient};
+    return run_dense(&work, context);
+}
+
+int matrix_gradient_visit(struct sn_context *context, size_t rows, size_t cols, const float *dy,
+                          size_t dy_stride, const float *x, size_t x_stride, size_t n_panels,
+                          gradient_block_visitor visit, void *payload)
+{
+    size_t block = (rows < DENSE_GRADIENT_ROWS ? rows : DENSE_GRADIENT_ROWS), n;
+    struct dense_work work = {.rows = rows,
+                              .cols = cols,
+                              .kernels = context->kernels,
+                              .panels = {dy, x, dy_stride, x_stride, n_panels},
+                              .visit = visit,
+                              .payload = payload};
+    /* one worker's block may be cut to the matrix, several stand DENSE_GRADIENT_ROWS apart */
+    size_t workers = parallel_workers(context);
+    if (workers > 1)
+        block = DENSE_GRADIENT_ROWS * workers;
+    if (!size_product(&n, block, cols))
+        return fail_memory(context, "blocks of a gradient", SIZE_MAX);
+    work.gradient = memory_allocate_array(context->memory, n, sizeof(float));
+    if (!work.gradient)
+        return fail_memory(context, "blocks of a gradient", n * sizeof(float));
+    int status = run_dense(&work, context);
+    memory_free(context->memory, work.gradient, n * sizeof(float));
+    return status;
+}
+
+/* ----------------------------------------------------------------------- public */
+
+#define GROUP_PANELS 16 /* panels transposed at a time: bounded scratch, whatever n_tokens */
+
+struct group {
+    const struct kernel_table *kernels;
+    const float *dy, *x; /* token-major, from the group's first token on */
+    size_t rows, cols, n_tokens;
+    float *dy_panels, *x_panels;
+};
+
+static void to_panel(const struct kernel_table *kernels, float *panel, const float *tokens, size_t width,
+                     size_t n)
+{
+    if (n < PANEL)
+        memset(panel, 0, width * PANEL * sizeof *panel);
+    kernels->transpose(panel, PANEL, tokens, width, n, width);
+}
+
+static int group_chunk(void *payload, size_t chunk, size_t worker)
+{
+    (void)worker;
+    const struct group *group = payload;
+    size_t token = chunk * PANEL, left = group->n_tokens - token, n = left < PANEL ? left : PANEL;
+    to_panel(group->kernels, group->dy_panels + token * group->rows, group->dy + token * group->rows,
+             group->rows, n);
+    to_panel(group->kernels, group->x_panels + token * group->cols, group->x + token * group->cols,
+             group->cols, n);
+    return SN_OK;
+}
+
+static int add_groups(float *values, struct sn_context *context, const struct sn_matrix *matrix,
+                      const float *dy, const float *x, size_t n_tokens, float *scratch)
+{
+    size_t rows = matrix->rows, cols = matrix->cols, limit = GROUP_PANELS * PANEL;
+    for (size_t token = 0; token < n_tokens; token += limit) {
+        size_t n = n_tokens - token < limit ? n_tokens - token : limit;
+        size_t n_panels = (n + PANEL - 1) / PANEL;
+        struct group group = {context->kernels, dy + token * rows, x + token * cols, rows, cols, n,
+                              scratch, scratch + n_panels * PANEL * rows};
+        int status = parallel_for(context, n_panels, group_chunk, &group);
+        if (status == SN_OK)
+            status = matrix_gradient(values, context, matrix, group.dy_panels, rows * PANEL,
+                                     group.x_panels, cols * PANEL, n_panels);
+        if (status != SN_OK)
+            return status;
+    }
+    return SN_OK;
+}
+
+int sn_matrix_gradient(float *values, sn_context *context, const sn_matrix *matrix, const float *dy,
+                       const float *x, size_t n_tokens)
+{
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    const char *missing = !matrix                             ? "matrix"
+                          : !values && matrix->n_values       ? "values"
+                          : n_tokens && !dy                   ? "dy"
+                          : n_tokens && !x                    ? "x"
+                                                              : NULL;
+    if (missing)
+        return fail(context, SN_ERROR_ARGUMENT, "%s is NULL", missing);
+    if (n_tokens == 0)
+        return SN_OK;
+    size_t n_panels = (n_tokens + PANEL - 1) / PANEL, n;
+    if (n_panels > GROUP_PANELS)
+        n_panels = GROUP_PANELS;
+    if (!size_product(&n, n_panels * PANEL, matrix->rows + matrix->cols))
+        return fail_memory(context, "panels", SIZE_MAX);
+    float *scratch = memory_allocate_array(context->memory, n, sizeof *scratch);
+    if (!scratch)
+        return fail_memory(context, "panels", n * sizeof *scratch);
+    int status = add_groups(values, context, matrix, dy, x, n_tokens, scratch);
+    memory_free(context->memory, scratch, n * sizeof *scratch);
+    return status;
+}

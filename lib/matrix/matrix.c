@@ -1,0 +1,304 @@
+#include "matrix/matrix.h"
+
+#include <string.h>
+
+#include "matrix/packing.h"
+
+/* A shell with room for n_values; the caller fills them. */
+static struct sn_matrix *allocate_matrix(struct memory *memory, size_t rows, size_t cols, size_t n_values)
+{
+    struct sn_matrix *matrix = memory_allocate_zeroed(memory, sizeof *matrix);
+    if (!matrix)
+        return NULL;
+    matrix->values = memory_allocate_array(memory, n_values, sizeof(float));
+    if (!matrix->values) {
+        memory_free(memory, matrix, sizeof *matrix);
+        return NULL;
+    }
+    matrix->memory = memory_retain(memory);
+    matrix->rows = rows;
+    matrix->cols = cols;
+    matrix->n_values = n_values;
+    return matrix;
+}
+
+static void fill_values(struct sn_matrix *matrix, const float *values)
+{
+    if (values)
+        memcpy(matrix->values, values, matrix->n_values * sizeof *values);
+    else
+        memset(matrix->values, 0, matrix->n_values * sizeof *values);
+}
+
+/* Over `pattern` (retained); shares the layout of `like` (NULL = makes one). */
+static int create_over(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
+                       const struct packing *like, const float *values)
+{
+    *out = NULL;
+    struct sn_matrix *matrix = allocate_matrix(context->memory, pattern->rows, pattern->cols, pattern->nnz);
+    if (!matrix)
+        return fail_memory(context, "a sparse matrix", pattern->nnz * sizeof(float));
+    matrix->pattern = pattern_retain(pattern);
+    fill_values(matrix, values);
+    int status = like ? packing_copy(&matrix->packing, context, like)
+                      : packing_create(&matrix->packing, context, pattern);
+    if (status == SN_OK)
+        status = matrix_values_changed(matrix, context);
+    if (status == SN_OK)
+        *out = matrix;
+    else
+        matrix_free(matrix);
+    return status;
+}
+
+int matrix_create_sparse(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
+                         const float *values)
+{
+    return create_over(out, context, pattern, NULL, values);
+}
+
+int matrix_create_dense(struct sn_matrix **out, struct sn_context *context, size_t rows, size_t cols,
+                        const float *values)
+{
+    *out = NULL;
+    size_t n;
+    if (rows == 0 || cols == 0 || !size_product(&n, rows, cols))
+        return fail(context, SN_ERROR_ARGUMENT, "a matrix of %zu x %zu", rows, cols);
+    struct sn_matrix *matrix = allocate_matrix(context->memory, rows, cols, n);
+    if (!matrix)
+        return fail_memory(context, "a dense matrix", n * sizeof(float));
+    fill_values(matrix, values);
+    *out = matrix;
+    return SN_OK;
+}
+
+/* Marks the nonzeros (NaN included) and counts them. */
+static size_t mark_nonzeros(unsigned char *keep, const float *values, size_t n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        keep[i] = values[i] != 0;
+        count += keep[i];
+    }
+    return count;
+}
+
+static void gather_kept(float *out, const unsigned char *keep, const float *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (keep[i])
+            *out++ = values[i];
+}
+
+/* keep: room for one byte per entry. */
+static int create_from_marked(struct sn_matrix **out, struct sn_context *context, size_t rows, size_t cols,
+                              const float *values, const unsigned char *keep, size_t nnz)
+{
+    struct pattern *pattern = NULL;
+    int status = pattern_from_mask(&pattern, context, rows, cols, keep);
+    float *kept = memory_allocate_array(context->memory, nnz, sizeof *kept);
+    if (status == SN_OK && !kept)
+        status = fail_memory(context, "the nonzeros of a matrix", nnz * sizeof *kept);
+    if (status == SN_OK) {
+        gather_kept(kept, keep, values, rows * cols);
+        status = matrix_create_sparse(out, context, pattern, kept);
+    }
+    memory_free(context->memory, kept, nnz * sizeof *kept);
+    pattern_release(pattern);
+    return status;
+}
+
+int matrix_from_dense(struct sn_matrix **out, struct sn_context *context, size_t rows, size_t cols,
+                      const float *values, double max_density)
+{
+    *out = NULL;
+    size_t n;
+    if (rows == 0 || cols == 0 || !size_product(&n, rows, cols))
+        return fail(context, SN_ERROR_ARGUMENT, "a matrix of %zu x %zu", rows, cols);
+    unsigned char *keep = memory_allocate(context->memory, n);
+    if (!keep)
+        return fail_memory(context, "the pattern of a matrix", n);
+    size_t nnz = mark_nonzeros(keep, values, n);
+    int status = (double)nnz <= max_density * (double)n
+                     ? create_from_marked(out, context, rows, cols, values, keep, nnz)
+                     : matrix_create_dense(out, context, rows, cols, values);
+    memory_free(context->memory, keep, n);
+    return status;
+}
+
+int matrix_copy(struct sn_matrix **out, struct sn_context *context, const struct sn_matrix *matrix)
+{
+    return matrix->pattern
+               ? create_over(out, context, matrix->pattern, matrix->packing, matrix->values)
+               : matrix_create_dense(out, context, matrix->rows, matrix->cols, matrix->values);
+}
+
+void matrix_free(struct sn_matrix *matrix)
+{
+    if (!matrix)
+        return;
+    struct memory *memory = matrix->memory;
+    packing_free(matrix->packing, memory);
+    pattern_release(matrix->pattern);
+    memory_free(memory, matrix->values, matrix->n_values * sizeof(float));
+    memory_free(memory, matrix, sizeof *matrix);
+    memory_release(memory);
+}
+
+int matrix_values_changed(struct sn_matrix *matrix, struct sn_context *context)
+{
+    return matrix->pattern ? packing_refresh(matrix->packing, context, matrix->pattern, matrix->values)
+                           : SN_OK;
+}
+
+void matrix_row(float *out, const struct sn_matrix *matrix, size_t row)
+{
+    if (!matrix->pattern) {
+        memcpy(out, matrix->values + row * matrix->cols, matrix->cols * sizeof *out);
+        return;
+    }
+    memset(out, 0, matrix->cols * sizeof *out);
+    const struct pattern *pattern = matrix->pattern;
+    for (size_t i = pattern->row_start[row]; i < pattern->row_start[row + 1]; i++)
+        out[pattern->col_index[i]] = matrix->values[i];
+}
+
+float matrix_at(const struct sn_matrix *matrix, size_t row, size_t col)
+{
+    if (!matrix->pattern)
+        return matrix->values[row * matrix->cols + col];
+    const struct pattern *pattern = matrix->pattern;
+    size_t low = pattern->row_start[row], high = pattern->row_start[row + 1];
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (pattern->col_index[middle] < col)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < pattern->row_start[row + 1] && pattern->col_index[low] == col ? matrix->values[low] : 0;
+}
+
+size_t matrix_bytes(const struct sn_matrix *matrix)
+{
+    size_t bytes = sizeof *matrix + matrix->n_values * sizeof(float);
+    if (matrix->pattern)
+        bytes += packing_bytes(matrix->packing) + sizeof *matrix->pattern +
+                 (matrix->rows + matrix->cols + 2 + 3 * matrix->n_values) * sizeof(uint32_t);
+    return bytes;
+}
+
+/* ------------------------------------------------------------------ public */
+
+/* Checks CSR arrays and narrows indptr into row_start. */
+static int read_csr(uint32_t *row_start, struct sn_context *context, size_t rows, size_t cols,
+                    const size_t *indptr, const uint32_t *indices)
+{
+    for (size_t r = 0; r < rows; r++) {
+        row_start[r] = (uint32_t)indptr[r];
+        for (size_t i = indptr[r]; i < indptr[r + 1]; i++) {
+            if (indices[i] >= cols)
+                return fail(context, SN_ERROR_ARGUMENT, "indices[%zu] in row %zu is %u; the matrix has %zu columns",
+                            i, r, indices[i], cols);
+            if (i > indptr[r] && indices[i] <= indices[i - 1])
+                return fail(context, SN_ERROR_ARGUMENT, "indices[%zu] in row %zu is %u after %u; they must ascend",
+                            i, r, indices[i], indices[i - 1]);
+        }
+    }
+    row_start[rows] = (uint32_t)indptr[rows];
+    return SN_OK;
+}
+
+static int check_indptr(struct sn_context *context, size_t rows, size_t cols, const size_t *indptr)
+{
+    if (rows == 0 || cols == 0 || rows >= UINT32_MAX || cols >= UINT32_MAX)
+        return fail(context, SN_ERROR_ARGUMENT, "a matrix of %zu x %zu: each side must be 1 .. 2^32 - 2",
+                    rows, cols);
+    if (indptr[0] != 0)
+        return fail(context, SN_ERROR_ARGUMENT, "indptr[0] is %zu; it must be 0", indptr[0]);
+    for (size_t r = 0; r < rows; r++)
+        if (indptr[r + 1] < indptr[r] || indptr[r + 1] - indptr[r] > cols)
+            return fail(context, SN_ERROR_ARGUMENT,
+                        "row %zu reaches from indptr %zu to %zu; a row holds 0 .. %zu entries", r,
+                        indptr[r], indptr[r + 1], cols);
+    if (indptr[rows] >= UINT32_MAX)
+        return fail(context, SN_ERROR_UNSUPPORTED, "%zu nonzeros in one matrix; 2^32 - 2 is the limit",
+                    indptr[rows]);
+    return SN_OK;
+}
+
+int sn_matrix_create_csr(sn_matrix **out, sn_context *context, size_t rows, size_t cols,
+                         const size_t *indptr, const uint32_t *indices, const float *values)
+{
+    if (out)
+        *out = NULL;
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    if (!out || !indptr)
+        return fail(context, SN_ERROR_ARGUMENT, "%s is NULL", out ? "indptr" : "out");
+    int status = check_indptr(context, rows, cols, indptr);
+    if (status != SN_OK)
+        return status;
+    if (indptr[rows] && !indices)
+        return fail(context, SN_ERROR_ARGUMENT, "indices is NULL, indptr tells of %zu", indptr[rows]);
+    uint32_t *row_start = memory_allocate_array(context->memory, rows + 1, sizeof *row_start);
+    if (!row_start)
+        return fail_memory(context, "the rows of a matrix", (rows + 1) * sizeof *row_start);
+    struct pattern *pattern = NULL;
+    status = read_csr(row_start, context, rows, cols, indptr, indices);
+    if (status == SN_OK)
+        status = pattern_create(&pattern, context, rows, cols, row_start, indices);
+    if (status == SN_OK)
+        status = matrix_create_sparse(out, context, pattern, values);
+    pattern_release(pattern);
+    memory_free(context->memory, row_start, (rows + 1) * sizeof *row_start);
+    return status;
+}
+
+int sn_matrix_create_dense(sn_matrix **out, sn_context *context, size_t rows, size_t cols,
+                           const float *values, double max_density)
+{
+    if (out)
+        *out = NULL;
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    if (!out || !values)
+        return fail(context, SN_ERROR_ARGUMENT, "%s is NULL", out ? "values" : "out");
+    if (!(max_density >= 0 && max_density <= 1))
+        return fail(context, SN_ERROR_ARGUMENT, "max_density must be 0 .. 1");
+    return matrix_from_dense(out, context, rows, cols, values, max_density);
+}
+
+void sn_matrix_free(sn_matrix *matrix)
+{
+    matrix_free(matrix);
+}
+
+size_t sn_matrix_rows(const sn_matrix *matrix)
+{
+    return matrix ? matrix->rows : 0;
+}
+
+size_t sn_matrix_cols(const sn_matrix *matrix)
+{
+    return matrix ? matrix->cols : 0;
+}
+
+size_t sn_matrix_support(const sn_matrix *matrix)
+{
+    return matrix ? matrix->n_values : 0;
+}
+
+int sn_matrix_set_values(sn_matrix *matrix, sn_context *context, const float *values, size_t n)
+{
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    if (!matrix || (!values && n))
+        return fail(context, SN_ERROR_ARGUMENT, "%s is NULL", matrix ? "values" : "matrix");
+    if (n != matrix->n_values)
+        return fail(context, SN_ERROR_ARGUMENT, "n is %zu; the support has %zu entries", n,
+                    matrix->n_values);
+    if (n)
+        memcpy(matrix->values, values, n * sizeof *values);
+    return matrix_values_changed(matrix, context);
+}

@@ -1,0 +1,208 @@
+#include "matrix/packing.h"
+
+#include <string.h>
+
+#include "base/threads.h"
+
+/* Measured on panels of 64 tokens (docs/performance.md). A dense enough matrix reuses each input row
+ * within a tile of rows, so blocks that fit the L1 cache win; a sparser one only needs its input in
+ * the L2 cache, and blocks would cost more in reading and writing sums than they save. */
+#define L1_BLOCK_COLS 96
+#define L2_BLOCK_COLS 1536
+#define TILE_ROWS 128
+
+static void choose_blocks(struct packed_order *order, size_t rows, size_t cols, size_t nnz)
+{
+    int dense = (double)nnz >= 0.1 * (double)rows * (double)cols;
+    size_t limit = dense ? L1_BLOCK_COLS : L2_BLOCK_COLS;
+    order->rows = rows;
+    order->cols = cols;
+    order->nnz = nnz;
+    order->tile_rows = rows < TILE_ROWS ? rows : TILE_ROWS;
+    order->n_tiles = (rows + order->tile_rows - 1) / order->tile_rows;
+    order->n_blocks = (cols + limit - 1) / limit;
+    order->block_cols = (cols + order->n_blocks - 1) / order->n_blocks; /* blocks of equal width */
+    order->n_blocks = (cols + order->block_cols - 1) / order->block_cols;
+}
+
+/* start of the pattern's rows in this order; index: the other side of each entry. */
+static void fill_order(struct packed_order *order, const uint32_t *row_start, const uint32_t *index)
+{
+    uint32_t cursor[TILE_ROWS];
+    uint32_t filled = 0, *start = order->start;
+    for (size_t tile = 0; tile < order->n_tiles; tile++) {
+        size_t first = tile * order->tile_rows, rows = packed_tile_rows(order, tile);
+        memcpy(cursor, row_start + first, rows * sizeof *cursor);
+        for (size_t block = 0; block < order->n_blocks; block++) {
+            size_t begin = block * order->block_cols, end = begin + order->block_cols;
+            for (size_t r = 0; r < rows; r++) {
+                *start++ = filled;
+                uint32_t i = cursor[r], last = row_start[first + r + 1];
+                for (; i < last && index[i] < end; i++)
+                    order->index[filled++] = (uint16_t)(index[i] - begin);
+                cursor[r] = i;
+            }
+        }
+    }
+    *start = filled;
+}
+
+static int create_order(struct packed_order *order, struct memory *memory, size_t rows, size_t cols,
+                        size_t nnz, const uint32_t *row_start, const uint32_t *index)
+{
+    choose_blocks(order, rows, cols, nnz);
+    size_t n_starts;
+    if (!size_product(&n_starts, rows, order->n_blocks))
+        return 0;
+    order->start = memory_allocate_array(memory, n_starts + 1, sizeof *order->start);
+    order->index = memory_allocate_array(memory, nnz, sizeof *order->index);
+    if (!order->start || !order->index)
+        return 0;
+    fill_order(order, row_start, index);
+    return 1;
+}
+
+static size_t start_bytes(const struct packed_order *order)
+{
+    return (order->rows * order->n_blocks + 1) * sizeof *order->start;
+}
+
+static void free_order(struct packed_order *order, struct memory *memory)
+{
+    memory_free(memory, order->start, start_bytes(order));
+    memory_free(memory, order->index, order->nnz * sizeof *order->index);
+}
+
+static void release_layout(struct packed_layout *layout)
+{
+    if (!layout || __atomic_sub_fetch(&layout->references, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    struct memory *memory = layout->memory;
+    free_order(&layout->forward, memory);
+    free_order(&layout->transposed, memory);
+    memory_free(memory, layout, sizeof *layout);
+    memory_release(memory);
+}
+
+static struct packed_layout *create_layout(struct memory *memory, const struct pattern *pattern)
+{
+    struct packed_layout *layout = memory_allocate_zeroed(memory, sizeof *layout);
+    if (!layout)
+        return NULL;
+    layout->memory = memory_retain(memory);
+    layout->references = 1;
+    if (create_order(&layout->forward, memory, pattern->rows, pattern->cols, pattern->nnz,
+                     pattern->row_start, pattern->col_index) &&
+        create_order(&layout->transposed, memory, pattern->cols, pattern->rows, pattern->nnz,
+                     pattern->col_start, pattern->row_index))
+        return layout;
+    release_layout(layout);
+    return NULL;
+}
+
+/* Takes over the reference to layout, also when it fails. */
+static int create_over(struct packing **out, struct sn_context *context, struct packed_layout *layout)
+{
+    struct memory *memory = context->memory;
+    size_t nnz = layout->forward.nnz;
+    struct packing *packing = memory_allocate_zeroed(memory, sizeof *packing);
+    if (!packing) {
+        release_layout(layout);
+        return fail_memory(context, "a packed matrix", sizeof *packing);
+    }
+    packing->layout = layout;
+    packing->forward = memory_allocate_array(memory, nnz, sizeof(float));
+    packing->transposed = memory_allocate_array(memory, nnz, sizeof(float));
+    if (!packing->forward || !packing->transposed) {
+        packing_free(packing, memory);
+        return fail_memory(context, "a packed matrix", 2 * nnz * sizeof(float));
+    }
+    *out = packing;
+    return SN_OK;
+}
+
+int packing_create(struct packing **out, struct sn_context *context, const struct pattern *pattern)
+{
+    *out = NULL;
+    struct packed_layout *layout = create_layout(context->memory, pattern);
+    if (!layout)
+        return fail_memory(context, "a packed pattern", pattern->nnz * 2 * sizeof(uint16_t));
+    return create_over(out, context, layout);
+}
+
+int packing_copy(struct packing **out, struct sn_context *context, const struct packing *packing)
+{
+    *out = NULL;
+    __atomic_add_fetch(&packing->layout->references, 1, __ATOMIC_RELAXED);
+    return create_over(out, context, packing->layout);
+}
+
+void packing_free(struct packing *packing, struct memory *memory)
+{
+    if (!packing)
+        return;
+    size_t bytes = packing->layout->forward.nnz * sizeof(float);
+    memory_free(memory, packing->forward, bytes);
+    memory_free(memory, packing->transposed, bytes);
+    release_layout(packing->layout);
+    memory_free(memory, packing, sizeof *packing);
+}
+
+struct refresh {
+    struct packing *packing;
+    const struct pattern *pattern;
+    const float *values;
+};
+
+/* A row's CSR entries are its parts of the blocks in order: no permutation is kept for them. entry:
+ * where each value of this order stands in CSR order, NULL when it is that order. */
+static void refresh_tile(float *packed, const struct packed_order *order, const uint32_t *row_start,
+                         const uint32_t *entry, const float *values, size_t tile)
+{
+    size_t first = tile * order->tile_rows, rows = packed_tile_rows(order, tile);
+    for (size_t r = 0; r < rows; r++) {
+        size_t from = row_start[first + r];
+        for (size_t block = 0; block < order->n_blocks; block++) {
+            const uint32_t *start = packed_start(order, tile, block) + r;
+            float *to = packed + start[0];
+            size_t n = start[1] - start[0];
+            for (size_t i = 0; i < n; i++)
+                to[i] = values[entry ? entry[from + i] : from + i];
+            from += n;
+        }
+    }
+}
+
+static int refresh_chunk(void *payload, size_t chunk, size_t worker)
+{
+    (void)worker;
+    const struct refresh *refresh = payload;
+    const struct pattern *pattern = refresh->pattern;
+    const struct packed_layout *layout = refresh->packing->layout;
+    if (chunk < layout->forward.n_tiles)
+        refresh_tile(refresh->packing->forward, &layout->forward, pattern->row_start, NULL,
+                     refresh->values, chunk);
+    else
+        refresh_tile(refresh->packing->transposed, &layout->transposed, pattern->col_start, pattern->entry,
+                     refresh->values, chunk - layout->forward.n_tiles);
+    return SN_OK;
+}
+
+int packing_refresh(struct packing *packing, struct sn_context *context, const struct pattern *pattern,
+                    const float *values)
+{
+    struct refresh refresh = {packing, pattern, values};
+    return parallel_for(context, packing->layout->forward.n_tiles + packing->layout->transposed.n_tiles,
+                        refresh_chunk, &refresh);
+}
+
+static size_t order_bytes(const struct packed_order *order)
+{
+    return start_bytes(order) + order->nnz * (sizeof *order->index + sizeof(float));
+}
+
+size_t packing_bytes(const struct packing *packing)
+{
+    return sizeof *packing + sizeof *packing->layout + order_bytes(&packing->layout->forward) +
+           order_bytes(&packing->layout->transposed);
+}

@@ -1,0 +1,132 @@
+#include <string.h>
+
+#include "matrix/matrix.h"
+
+/* Columns counted, summed, then filled row by row: rows stay ascending in each column. */
+static void fill_transposed(struct pattern *pattern)
+{
+    uint32_t *next = pattern->col_start; /* next[c] ends as the start of c + 1 and is shifted back */
+    memset(next, 0, (pattern->cols + 1) * sizeof *next);
+    for (size_t i = 0; i < pattern->nnz; i++)
+        next[pattern->col_index[i]]++;
+    uint32_t sum = 0;
+    for (size_t c = 0; c <= pattern->cols; c++) {
+        uint32_t count = next[c];
+        next[c] = sum;
+        sum += count;
+    }
+    for (size_t r = 0; r < pattern->rows; r++)
+        for (uint32_t i = pattern->row_start[r]; i < pattern->row_start[r + 1]; i++) {
+            uint32_t place = next[pattern->col_index[i]]++;
+            pattern->row_index[place] = (uint32_t)r;
+            pattern->entry[place] = i;
+        }
+    memmove(next + 1, next, pattern->cols * sizeof *next);
+    next[0] = 0;
+}
+
+/* The five arrays, unfilled; NULL and a message when they cannot be had. */
+static struct pattern *allocate_pattern(struct sn_context *context, size_t rows, size_t cols, size_t nnz)
+{
+    struct memory *memory = context->memory;
+    struct pattern *pattern = memory_allocate_zeroed(memory, sizeof *pattern);
+    if (!pattern)
+        return NULL;
+    pattern->memory = memory_retain(memory);
+    pattern->references = 1;
+    pattern->rows = rows;
+    pattern->cols = cols;
+    pattern->nnz = nnz;
+    pattern->row_start = memory_allocate_array(memory, rows + 1, sizeof(uint32_t));
+    pattern->col_index = memory_allocate_array(memory, nnz, sizeof(uint32_t));
+    pattern->col_start = memory_allocate_array(memory, cols + 1, sizeof(uint32_t));
+    pattern->row_index = memory_allocate_array(memory, nnz, sizeof(uint32_t));
+    pattern->entry = memory_allocate_array(memory, nnz, sizeof(uint32_t));
+    if (pattern->row_start && pattern->col_index && pattern->col_start && pattern->row_index &&
+        pattern->entry)
+        return pattern;
+    pattern_release(pattern);
+    return NULL;
+}
+
+static int check_size(struct sn_context *context, size_t rows, size_t cols, size_t nnz)
+{
+    if (rows == 0 || cols == 0 || rows >= UINT32_MAX || cols >= UINT32_MAX)
+        return fail(context, SN_ERROR_ARGUMENT, "a matrix of %zu x %zu: each side must be 1 .. 2^32 - 2",
+                    rows, cols);
+    if (nnz >= UINT32_MAX)
+        return fail(context, SN_ERROR_UNSUPPORTED, "%zu nonzeros in one matrix; 2^32 - 2 is the limit",
+                    nnz);
+    return SN_OK;
+}
+
+int pattern_create(struct pattern **out, struct sn_context *context, size_t rows, size_t cols,
+                   const uint32_t *row_start, const uint32_t *col_index)
+{
+    *out = NULL;
+    size_t nnz = row_start[rows];
+    int status = check_size(context, rows, cols, nnz);
+    if (status != SN_OK)
+        return status;
+    struct pattern *pattern = allocate_pattern(context, rows, cols, nnz);
+    if (!pattern)
+        return fail_memory(context, "a sparse pattern", nnz * 3 * sizeof(uint32_t));
+    memcpy(pattern->row_start, row_start, (rows + 1) * sizeof *row_start);
+    if (nnz)
+        memcpy(pattern->col_index, col_index, nnz * sizeof *col_index);
+    fill_transposed(pattern);
+    *out = pattern;
+    return SN_OK;
+}
+
+static size_t count_kept(const unsigned char *keep, size_t n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += keep[i] != 0;
+    return count;
+}
+
+int pattern_from_mask(struct pattern **out, struct sn_context *context, size_t rows, size_t cols,
+                      const unsigned char *keep)
+{
+    *out = NULL;
+    size_t nnz = count_kept(keep, rows * cols), filled = 0;
+    int status = check_size(context, rows, cols, nnz);
+    if (status != SN_OK)
+        return status;
+    struct pattern *pattern = allocate_pattern(context, rows, cols, nnz);
+    if (!pattern)
+        return fail_memory(context, "a sparse pattern", nnz * 3 * sizeof(uint32_t));
+    for (size_t r = 0; r < rows; r++) {
+        pattern->row_start[r] = (uint32_t)filled;
+        for (size_t c = 0; c < cols; c++)
+            if (keep[r * cols + c])
+                pattern->col_index[filled++] = (uint32_t)c;
+    }
+    pattern->row_start[rows] = (uint32_t)filled;
+    fill_transposed(pattern);
+    *out = pattern;
+    return SN_OK;
+}
+
+struct pattern *pattern_retain(struct pattern *pattern)
+{
+    if (pattern)
+        __atomic_add_fetch(&pattern->references, 1, __ATOMIC_RELAXED);
+    return pattern;
+}
+
+void pattern_release(struct pattern *pattern)
+{
+    if (!pattern || __atomic_sub_fetch(&pattern->references, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    struct memory *memory = pattern->memory;
+    memory_free(memory, pattern->row_start, (pattern->rows + 1) * sizeof(uint32_t));
+    memory_free(memory, pattern->col_index, pattern->nnz * sizeof(uint32_t));
+    memory_free(memory, pattern->col_start, (pattern->cols + 1) * sizeof(uint32_t));
+    memory_free(memory, pattern->row_index, pattern->nnz * sizeof(uint32_t));
+    memory_free(memory, pattern->entry, pattern->nnz * sizeof(uint32_t));
+    memory_free(memory, pattern, sizeof *pattern);
+    memory_release(memory);
+}
