@@ -57,14 +57,11 @@ struct train_source {
     size_t window;
 };
 
-/* A batch, sequences packed end to end, and room to draw one source's windows. */
+/* A batch, sequences packed end to end. */
 struct train_windows {
-    size_t capacity; /* windows */
-    size_t window;   /* longest */
-    int32_t *tokens, *targets;         /* capacity x window, packed */
-    int32_t *row_tokens, *row_targets; /* capacity x window, as drawn */
-    size_t *offsets;                   /* capacity + 1 */
-    size_t *lengths;                   /* capacity */
+    size_t capacity, window; /* at most so many windows of at most so many tokens */
+    int32_t *tokens, *targets; /* room for capacity x window */
+    size_t *offsets;           /* capacity + 1 */
     size_t n_sequences;
 };
 

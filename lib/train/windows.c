@@ -15,15 +15,11 @@ int windows_create(struct train_windows *windows, struct sn_context *context, si
     windows->window = window;
     windows->tokens = memory_allocate_array(memory, n, sizeof(int32_t));
     windows->targets = memory_allocate_array(memory, n, sizeof(int32_t));
-    windows->row_tokens = memory_allocate_array(memory, n, sizeof(int32_t));
-    windows->row_targets = memory_allocate_array(memory, n, sizeof(int32_t));
     windows->offsets = memory_allocate_array(memory, capacity + 1, sizeof(size_t));
-    windows->lengths = memory_allocate_array(memory, capacity, sizeof(size_t));
-    if (windows->tokens && windows->targets && windows->row_tokens && windows->row_targets &&
-        windows->offsets && windows->lengths)
+    if (windows->tokens && windows->targets && windows->offsets)
         return SN_OK;
     windows_free(windows, memory);
-    return fail_memory(context, "a batch of windows", 4 * n * sizeof(int32_t));
+    return fail_memory(context, "a batch of windows", 2 * n * sizeof(int32_t));
 }
 
 void windows_free(struct train_windows *windows, struct memory *memory)
@@ -31,31 +27,8 @@ void windows_free(struct train_windows *windows, struct memory *memory)
     size_t n = windows->capacity * windows->window;
     memory_free(memory, windows->tokens, n * sizeof(int32_t));
     memory_free(memory, windows->targets, n * sizeof(int32_t));
-    memory_free(memory, windows->row_tokens, n * sizeof(int32_t));
-    memory_free(memory, windows->row_targets, n * sizeof(int32_t));
     memory_free(memory, windows->offsets, (windows->capacity + 1) * sizeof(size_t));
-    memory_free(memory, windows->lengths, windows->capacity * sizeof(size_t));
     memset(windows, 0, sizeof *windows);
-}
-
-/* Draws n windows and appends them to the packed batch. */
-static int append(struct train_windows *windows, struct sn_context *context, const sn_corpus *corpus,
-                  size_t n, size_t window, uint64_t seed, uint64_t first)
-{
-    int status = sn_corpus_sample(windows->row_tokens, windows->row_targets, windows->lengths, corpus,
-                                  context, n, window, seed, first);
-    if (status != SN_OK)
-        return status;
-    size_t *end = windows->offsets + windows->n_sequences;
-    for (size_t i = 0; i < n; i++) {
-        size_t length = windows->lengths[i];
-        memcpy(windows->tokens + *end, windows->row_tokens + i * window, length * sizeof(int32_t));
-        memcpy(windows->targets + *end, windows->row_targets + i * window, length * sizeof(int32_t));
-        end[1] = *end + length;
-        end++;
-    }
-    windows->n_sequences += n;
-    return SN_OK;
 }
 
 static void clear(struct train_windows *windows)
@@ -64,11 +37,28 @@ static void clear(struct train_windows *windows)
     windows->offsets[0] = 0;
 }
 
+/* Appends window `number` of a corpus to the packed batch. */
+static int append(struct train_windows *windows, struct sn_context *context, const sn_corpus *corpus,
+                  size_t window, uint64_t seed, uint64_t number)
+{
+    size_t *end = windows->offsets + windows->n_sequences, length;
+    int status = sn_corpus_sample(windows->tokens + *end, windows->targets + *end, &length, corpus, context,
+                                  1, window, seed, number);
+    if (status != SN_OK)
+        return status;
+    end[1] = *end + length;
+    windows->n_sequences++;
+    return SN_OK;
+}
+
 int windows_draw_corpus(struct train_windows *windows, struct sn_context *context,
                         const sn_corpus *corpus, size_t n, size_t window, uint64_t seed, uint64_t first)
 {
+    int status = SN_OK;
     clear(windows);
-    return append(windows, context, corpus, n, window, seed, first);
+    for (size_t i = 0; status == SN_OK && i < n; i++)
+        status = append(windows, context, corpus, window, seed, first + i);
+    return status;
 }
 
 /* Multiples of the golden ratio spread the windows of the whole run evenly over [0, 1), so that every
@@ -98,20 +88,15 @@ int windows_draw(struct sn_trainer *trainer, size_t step)
 {
     struct train_windows *windows = &trainer->windows;
     size_t batch = trainer->settings.batch;
-    uint64_t first = (uint64_t)step * batch;
+    int status = SN_OK;
     clear(windows);
-    for (size_t s = 0; s < trainer->n_sources; s++) {
+    for (size_t i = 0; status == SN_OK && i < batch; i++) {
+        uint64_t number = (uint64_t)step * batch + i;
+        size_t s = source_of(trainer, spread(number));
         const struct train_source *source = &trainer->sources[s];
-        size_t n = 0;
-        for (size_t i = 0; i < batch; i++)
-            n += source_of(trainer, spread(first + i)) == s;
-        if (!n)
-            continue;
         /* sources draw from separate sequences of the seed */
         uint64_t seed = trainer->settings.seed + 0xD1B54A32D192ED03u * (s + 1);
-        int status = append(windows, trainer->context, source->corpus, n, source->window, seed, first);
-        if (status != SN_OK)
-            return status;
+        status = append(windows, trainer->context, source->corpus, source->window, seed, number);
     }
-    return SN_OK;
+    return status;
 }
