@@ -151,10 +151,13 @@ TOOLS  := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/to
 BENCH  := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/*.c)))
 RUNNER := $(BUILD)/tests/check_all
 
-# What suites and tools share: comparing with the golden folders.
-GOLDEN := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/golden*.c)))
+# The other tests/*.c are what suites, tools and benches share; each links what it needs of them.
+SHARED_TESTS := $(filter-out $(SUITES) tests/main.c tests/header_test.c,$(sort $(wildcard tests/*.c)))
+HELPERS      := $(BUILD)/tests/libhelpers.a
 
-TEST_OBJECTS := $(SUITES:%.c=$(BUILD)/%.o) $(BUILD)/tests/main.o $(GOLDEN)
+SUITE_OBJECTS  := $(SUITES:%.c=$(BUILD)/%.o) $(BUILD)/tests/main.o
+HELPER_OBJECTS := $(SHARED_TESTS:%.c=$(BUILD)/%.o)
+TEST_OBJECTS   := $(SUITE_OBJECTS) $(HELPER_OBJECTS)
 $(TEST_OBJECTS): private LANGUAGE += -Itests -I$(BUILD)/tests
 
 .PHONY: tests
@@ -167,21 +170,26 @@ $(BUILD)/tests/suites.inc: $(SUITES) Makefile
 
 $(BUILD)/tests/main.o: $(BUILD)/tests/suites.inc
 
-$(RUNNER): $(TEST_OBJECTS) $(INTERNAL)
+$(HELPERS): $(HELPER_OBJECTS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(RUNNER): $(SUITE_OBJECTS) $(HELPERS) $(INTERNAL)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK_FLAGS) -o $@ $^ $(CHECK_LIBS) $(LIBRARIES) $(LDLIBS)
 
-$(BUILD)/tests/golden_check: $(GOLDEN)
-
-$(TOOLS): $(BUILD)/tests/%: tests/tools/%.c $(INTERNAL) $(FLAGS)
+$(TOOLS): $(BUILD)/tests/%: tests/tools/%.c $(HELPERS) $(INTERNAL) $(FLAGS)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(COMPILE) -Itests -MF $@.d -MT $@ -o $@ $< $(filter %.o,$^) $(INTERNAL) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
+	$(Q)$(COMPILE) -Itests -MF $@.d -MT $@ -o $@ $< \
+		$(HELPERS) $(INTERNAL) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
 
-$(BENCH): $(BUILD)/tests/bench/%: tests/bench/%.c $(INTERNAL) $(FLAGS)
+$(BENCH): $(BUILD)/tests/bench/%: tests/bench/%.c $(HELPERS) $(INTERNAL) $(FLAGS)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(COMPILE) -Itests -MF $@.d -MT $@ -o $@ $< $(INTERNAL) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
+	$(Q)$(COMPILE) -Itests -MF $@.d -MT $@ -o $@ $< \
+		$(HELPERS) $(INTERNAL) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
 
 CHECK = BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' GOLDENS='$(GOLDENS)' MAKE='$(MAKE)' bash
 
