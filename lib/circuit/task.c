@@ -127,7 +127,8 @@ static int encode(struct token_array *out, sn_context *context, const sn_tokeniz
     if (!out->tokens)
         return fail_memory(context, "the tokens of a prompt", out->n_tokens * sizeof *out->tokens);
     out->capacity = out->n_tokens;
-    return sn_tokenizer_encode(out->tokens, out->capacity, &out->n_tokens, context, tokenizer, text, length);
+    return sn_tokenizer_encode(out->tokens, out->capacity, &out->n_tokens, context, tokenizer, text,
+                               length);
 }
 
 static void free_tokens(struct memory *memory, struct token_array *tokens)
@@ -168,8 +169,9 @@ static int encode_side(struct token_array *out, int32_t *target_token, sn_contex
     if (status == SN_OK)
         status = encode(&alone, context, tokenizer, prompt, strlen(prompt));
     if (status == SN_OK && (*target_token = sn_tokenizer_find(tokenizer, target, length)) < 0)
-        status = fail(context, SN_ERROR_ARGUMENT, "sn_task_add_text_pair: target \"%s\" is no single token",
-                      printable(shown, sizeof shown, target));
+        status =
+            fail(context, SN_ERROR_ARGUMENT, "sn_task_add_text_pair: target \"%s\" is no single token",
+                 printable(shown, sizeof shown, target));
     if (status == SN_OK &&
         (out->n_tokens != alone.n_tokens + 1 || out->tokens[alone.n_tokens] != *target_token ||
          memcmp(out->tokens, alone.tokens, alone.n_tokens * sizeof *alone.tokens) != 0))

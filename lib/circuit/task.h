@@ -9,8 +9,8 @@
 #include "sparsenet.h"
 
 struct task_pair {
-    size_t start;        /* of prompt A in the task's tokens; prompt B follows it */
-    size_t n_a, n_b;     /* tokens of the prompts, each > 0 */
+    size_t start;               /* of prompt A in the task's tokens; prompt B follows it */
+    size_t n_a, n_b;            /* tokens of the prompts, each > 0 */
     int32_t target_a, target_b; /* the right next tokens, different ones */
 };
 

@@ -23,11 +23,11 @@ size_t construct_find(const char *name, size_t length);
 
 struct task_row {
     const char *name;
-    const char *target_a, *target_b;  /* patterns of bound names or plain text */
-    const char *const *patterns;      /* prompts of the splits prune and develop; end in NULL */
-    const char *const *fresh;         /* prompts of the split fresh, in no other list */
-    const char *excluded;             /* constructs never met in the code before, separated by commas */
-    int copies_name;                  /* the target is the first token of a name */
+    const char *target_a, *target_b; /* patterns of bound names or plain text */
+    const char *const *patterns;     /* prompts of the splits prune and develop; end in NULL */
+    const char *const *fresh;        /* prompts of the split fresh, in no other list */
+    const char *excluded;            /* constructs never met in the code before, separated by commas */
+    int copies_name;                 /* the target is the first token of a name */
 };
 
 extern const struct task_row TASK_ROWS[N_CONSTRUCTS];

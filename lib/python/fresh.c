@@ -9,17 +9,19 @@
 
 /* Python's own words, which every program shares, in lower case; and the one name that a task fixes. */
 static const char *const OWN_WORDS[] = {
-    "assert",   "async",    "await",     "break",   "class",     "continue",  "elif",     "else",
-    "except",   "false",    "finally",   "from",    "global",    "import",    "lambda",   "none",
-    "nonlocal", "pass",     "raise",     "return",  "true",      "while",     "with",     "yield",
-    "self",     "init",     "bool",      "bytes",   "callable",  "dict",      "enumerate", "exception",
-    "filter",   "float",    "frozenset", "getattr", "hasattr",   "hash",      "input",    "isinstance",
-    "iter",     "keyerror", "list",      "next",    "object",    "open",      "print",    "property",
-    "range",    "repr",     "reversed",  "round",   "setattr",   "slice",     "sorted",   "staticmethod",
-    "super",    "tuple",    "type",      "valueerror", "append", "clear",     "close",    "copy",
-    "count",    "extend",   "format",    "index",   "insert",    "items",     "join",     "keys",
-    "lower",    "output",   "read",      "remove",  "replace",   "sort",      "split",    "strip",
-    "update",   "upper",    "values",    "write",   "current",
+    "assert",   "async",    "await",     "break",      "class",      "continue", "elif",
+    "else",     "except",   "false",     "finally",    "from",       "global",   "import",
+    "lambda",   "none",     "nonlocal",  "pass",       "raise",      "return",   "true",
+    "while",    "with",     "yield",     "self",       "init",       "bool",     "bytes",
+    "callable", "dict",     "enumerate", "exception",  "filter",     "float",    "frozenset",
+    "getattr",  "hasattr",  "hash",      "input",      "isinstance", "iter",     "keyerror",
+    "list",     "next",     "object",    "open",       "print",      "property", "range",
+    "repr",     "reversed", "round",     "setattr",    "slice",      "sorted",   "staticmethod",
+    "super",    "tuple",    "type",      "valueerror", "append",     "clear",    "close",
+    "copy",     "count",    "extend",    "format",     "index",      "insert",   "items",
+    "join",     "keys",     "lower",     "output",     "read",       "remove",   "replace",
+    "sort",     "split",    "strip",     "update",     "upper",      "values",   "write",
+    "current",
 };
 
 /* A set of lower-case words: open addressing over offsets into one text. */
@@ -167,10 +169,11 @@ static int search_corpus(const struct word_set *set, sn_context *context, const 
         while (next_word(&word, &at, text, length))
             if (word.length >= MINIMUM_LETTERS &&
                 *find_slot(set, set->slots, set->n_slots, word.letters))
-                return fail(context, SN_ERROR_ARGUMENT,
-                            "sn_python_check_fresh: \"%s\" of the fresh prompts occurs in document %zu of "
-                            "training",
-                            word.letters, i);
+                return fail(
+                    context, SN_ERROR_ARGUMENT,
+                    "sn_python_check_fresh: \"%s\" of the fresh prompts occurs in document %zu of "
+                    "training",
+                    word.letters, i);
     }
     return SN_OK;
 }
@@ -182,7 +185,9 @@ int sn_python_check_fresh(size_t *n_checked, sn_context *context, const sn_token
         return SN_ERROR_ARGUMENT;
     if (!tokenizer || !fresh || !training)
         return fail(context, SN_ERROR_ARGUMENT, "sn_python_check_fresh: %s is NULL",
-                    !tokenizer ? "tokenizer" : fresh ? "training" : "fresh");
+                    !tokenizer ? "tokenizer"
+                    : fresh    ? "training"
+                               : "fresh");
     struct word_set set = {.memory = context->memory};
     buffer_init(&set.text, context->memory);
     int status = collect_task(&set, context, tokenizer, fresh);

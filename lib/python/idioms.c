@@ -11,8 +11,8 @@ void unit_choice_excluding(struct unit_choice *choice, const char *excluded)
     for (size_t i = 0; i < N_CONSTRUCTS; i++) {
         const char *at = excluded, *name = CONSTRUCTS[i].name;
         size_t length = strlen(name);
-        while ((at = strstr(at, name)) && ((at[length] && at[length] != ',') ||
-                                           (at != excluded && at[-1] != ',')))
+        while ((at = strstr(at, name)) &&
+               ((at[length] && at[length] != ',') || (at != excluded && at[-1] != ',')))
             at += length;
         if (!at)
             choice->constructs[choice->n_constructs++] = i;
@@ -29,10 +29,11 @@ int unit_choice_named(struct unit_choice *choice, struct sn_context *context, co
     for (const char *at = list;; at++) {
         size_t length = strcspn(at, ","), index = construct_find(at, length);
         if (index == N_CONSTRUCTS || choice->n_constructs == N_CONSTRUCTS)
-            return fail(context, SN_ERROR_ARGUMENT,
-                        "sn_python_add_idioms: option constructs names \"%.*s\", which is unknown or one "
-                        "too many",
-                        (int)(length < 64 ? length : 64), at);
+            return fail(
+                context, SN_ERROR_ARGUMENT,
+                "sn_python_add_idioms: option constructs names \"%.*s\", which is unknown or one "
+                "too many",
+                (int)(length < 64 ? length : 64), at);
         choice->constructs[choice->n_constructs++] = index;
         at += length;
         if (!*at)

@@ -20,7 +20,8 @@ const char *sn_python_task_name(size_t index)
 
 const char *sn_python_required_tokens(void)
 {
-    return "')\\n\n\")\\n\n]\\n\n]]\\n\n in\n:\\n\n.add\n +=\n=None\n):\\n\n)\\n\n not\n {\n else\n   \n       \n"
+    return "')\\n\n\")\\n\n]\\n\n]]\\n\n in\n:\\n\n.add\n +=\n=None\n):\\n\n)\\n\n not\n {\n else\n   "
+           "\n       \n"
            " ==\n =\n enumerate\n range\n"
            /* what the tasks turn on, so that it is one token in both prompts */
            "('\n(\"\n '\n \"\n [\n],\n [[\nfor\n for\nwhile\n while\n set\n()\\n\n \"\"\\n";
@@ -115,8 +116,8 @@ static uint64_t split_seed(const struct task_settings *settings)
 
 static int token_count(size_t *n, const struct maker *maker, const struct buffer *text)
 {
-    return sn_tokenizer_encode(NULL, 0, n, maker->context, maker->tokenizer, text->size ? text->bytes : "",
-                               text->size);
+    return sn_tokenizer_encode(NULL, 0, n, maker->context, maker->tokenizer,
+                               text->size ? text->bytes : "", text->size);
 }
 
 /* Expands pattern and target together, so that they share names: "prompt \1 target". */
@@ -127,7 +128,8 @@ static void write_core(struct candidate *candidate, const struct maker *maker, c
     struct buffer joined, text;
     buffer_init(&joined, maker->context->memory);
     buffer_init(&text, maker->context->memory);
-    buffer_format(&joined, "%s\1%s", pattern, side == SIDE_A ? maker->row->target_a : maker->row->target_b);
+    buffer_format(&joined, "%s\1%s", pattern,
+                  side == SIDE_A ? maker->row->target_a : maker->row->target_b);
     writer_init(&writer, &text, split_seed(&maker->settings), stream, partition_of(maker));
     writer.side = side;
     if (!joined.failed)
@@ -233,10 +235,11 @@ static int add_pair(sn_task *task, const struct maker *maker, size_t index)
         stop = status == SN_OK ? fits : status != SN_ERROR_ARGUMENT;
     }
     if (status == SN_OK && !fits)
-        status = fail(maker->context, SN_ERROR_ARGUMENT,
-                      "sn_python_task: no prompt of task %s has between min_tokens %zu and max_tokens %zu "
-                      "tokens",
-                      maker->row->name, maker->settings.min_tokens, maker->settings.max_tokens);
+        status =
+            fail(maker->context, SN_ERROR_ARGUMENT,
+                 "sn_python_task: no prompt of task %s has between min_tokens %zu and max_tokens %zu "
+                 "tokens",
+                 maker->row->name, maker->settings.min_tokens, maker->settings.max_tokens);
     candidate_free(&candidate);
     return status;
 }
@@ -249,7 +252,8 @@ static int maker_init(struct maker *maker, sn_context *context, const sn_tokeniz
         if (strcmp(TASK_ROWS[i].name, name) == 0)
             maker->row = &TASK_ROWS[i];
     if (!maker->row)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_python_task: name is \"%.64s\", which is no task", name);
+        return fail(context, SN_ERROR_ARGUMENT, "sn_python_task: name is \"%.64s\", which is no task",
+                    name);
     int status = options_read(&maker->settings, context, "sn_python_task", TASK_OPTIONS,
                               sizeof TASK_OPTIONS / sizeof *TASK_OPTIONS, options);
     if (status != SN_OK)
@@ -281,7 +285,9 @@ int sn_python_task(sn_task **out, sn_context *context, const sn_tokenizer *token
         return SN_ERROR_ARGUMENT;
     if (!out || !tokenizer || !name)
         return fail(context, SN_ERROR_ARGUMENT, "sn_python_task: %s is NULL",
-                    !out ? "out" : tokenizer ? "name" : "tokenizer");
+                    !out        ? "out"
+                    : tokenizer ? "name"
+                                : "tokenizer");
     if (!n_pairs)
         return fail(context, SN_ERROR_ARGUMENT, "sn_python_task: n_pairs is 0");
     int status = maker_init(&maker, context, tokenizer, name, options);

@@ -64,8 +64,8 @@ static size_t string_end(const char *text, size_t length, size_t at, char quote,
             at++;
         else if (quotes == 1 && text[at] == '\n')
             return at;
-        else if (text[at] == quote && (quotes == 1 || (at + 2 < length && text[at + 1] == quote &&
-                                                       text[at + 2] == quote)))
+        else if (text[at] == quote &&
+                 (quotes == 1 || (at + 2 < length && text[at + 1] == quote && text[at + 2] == quote)))
             return at + quotes;
     }
     return length;
@@ -228,10 +228,13 @@ static int check_arguments(sn_context *context, const sn_tokenizer *tokenizer, c
 {
     if (!tokenizer || !source || !closer)
         return fail(context, SN_ERROR_ARGUMENT, "sn_python_quote_lines: %s is NULL",
-                    !tokenizer ? "tokenizer" : source ? "closer" : "source");
+                    !tokenizer ? "tokenizer"
+                    : source   ? "closer"
+                               : "source");
     if (strlen(closer) > MAX_CLOSER)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_python_quote_lines: closer has %zu bytes; %d at most",
-                    strlen(closer), MAX_CLOSER);
+        return fail(context, SN_ERROR_ARGUMENT,
+                    "sn_python_quote_lines: closer has %zu bytes; %d at most", strlen(closer),
+                    MAX_CLOSER);
     if (!n_pairs)
         return fail(context, SN_ERROR_ARGUMENT, "sn_python_quote_lines: n_pairs is 0");
     return SN_OK;
@@ -265,9 +268,9 @@ static int make_task(sn_task **task, struct quote_search *search, size_t n_pairs
     if (status == SN_OK)
         status = add_pairs(*task, search, n_pairs, targets);
     if (status == SN_OK && !sn_task_count(*task))
-        status = fail(search->context, SN_ERROR_ARGUMENT,
-                      "sn_python_quote_lines: no line of source ends in a string and \"%s\"",
-                      search->closer);
+        status =
+            fail(search->context, SN_ERROR_ARGUMENT,
+                 "sn_python_quote_lines: no line of source ends in a string and \"%s\"", search->closer);
     return status;
 }
 

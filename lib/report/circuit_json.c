@@ -1,0 +1,174 @@
+/* A circuit as one JSON object. The layout is described in docs/formats.md; "format" and "version"
+ * come first so that a reader can refuse what it does not know. */
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/context.h"
+#include "base/file.h"
+#include "report/node_parts.h"
+
+#define CIRCUIT_FORMAT_VERSION 1
+#define DUMP_FLAGS (JSON_INDENT(1) | JSON_REAL_PRECISION(9)) /* 9 digits give a float back exactly */
+
+/* jansson's setters take over the value and fail on NULL, so one flag collects every failure. */
+static void set(json_t *object, const char *key, json_t *value, int *failed)
+{
+    if (json_object_set_new(object, key, value) != 0)
+        *failed = 1;
+}
+
+static void append(json_t *array, json_t *value, int *failed)
+{
+    if (json_array_append_new(array, value) != 0)
+        *failed = 1;
+}
+
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *node_object(const sn_circuit *circuit, size_t index, size_t d_head, int *failed)
+{
+    struct node_parts parts;
+    const char *name = sn_circuit_node_name(circuit, index);
+    json_t *node = json_object();
+    node_parts_read(&parts, name, d_head);
+    set(node, "name", json_string(name), failed);
+    set(node, "site", json_string(parts.site), failed);
+    set(node, "channel", json_integer((json_int_t)parts.channel), failed);
+    set(node, "layer", parts.layer >= 0 ? json_integer(parts.layer) : json_null(), failed);
+    if (parts.head >= 0) {
+        set(node, "head", json_integer(parts.head), failed);
+        set(node, "head_channel", json_integer(parts.head_channel), failed);
+    }
+    return node;
+}
+
+static json_t *node_array(const sn_circuit *circuit, size_t d_head, int *failed)
+{
+    json_t *nodes = json_array();
+    for (size_t i = 0; i < sn_circuit_node_count(circuit); i++)
+        append(nodes, node_object(circuit, i, d_head, failed), failed);
+    return nodes;
+}
+
+static json_t *edge_array(const sn_circuit *circuit, int *failed)
+{
+    json_t *edges = json_array();
+    for (size_t i = 0; i < sn_circuit_edge_count(circuit); i++) {
+        size_t from = 0, to = 0;
+        float weight = 0;
+        json_t *edge = json_object();
+        sn_circuit_edge(&from, &to, &weight, circuit, i);
+        set(edge, "from", json_string(sn_circuit_node_name(circuit, from)), failed);
+        set(edge, "to", json_string(sn_circuit_node_name(circuit, to)), failed);
+        set(edge, "weight", number_or_null((double)weight), failed);
+        append(edges, edge, failed);
+    }
+    return edges;
+}
+
+static json_t *link_array(const sn_circuit *circuit, size_t d_head, int *failed)
+{
+    json_t *links = json_array();
+    for (size_t i = 0; i < sn_circuit_node_count(circuit); i++)
+        for (size_t j = 0; j < sn_circuit_node_count(circuit); j++) {
+            struct node_parts from, to;
+            node_parts_read(&from, sn_circuit_node_name(circuit, i), d_head);
+            node_parts_read(&to, sn_circuit_node_name(circuit, j), d_head);
+            if (!node_residual_link(&from, &to))
+                continue;
+            json_t *link = json_object();
+            set(link, "from", json_string(sn_circuit_node_name(circuit, i)), failed);
+            set(link, "to", json_string(sn_circuit_node_name(circuit, j)), failed);
+            append(links, link, failed);
+        }
+    return links;
+}
+
+static json_t *path_array(const sn_circuit *circuit, int *failed)
+{
+    json_t *paths = json_array();
+    for (size_t i = 0; i < sn_circuit_path_count(circuit); i++) {
+        double weight = 0, contribution = 0;
+        const char *text = sn_circuit_path(&weight, &contribution, circuit, i);
+        json_t *path = json_object(), *shown = json_string(text);
+        /* the bytes of a token need not be UTF-8 */
+        set(path, "text", shown ? shown : json_string("(not UTF-8)"), failed);
+        set(path, "weight", number_or_null(weight), failed);
+        set(path, "contribution", number_or_null(contribution), failed);
+        append(paths, path, failed);
+    }
+    return paths;
+}
+
+static json_t *measurement_object(const sn_circuit *circuit, int *failed)
+{
+    json_t *measurements = json_object();
+    for (size_t i = 0; i < sn_circuit_measurement_count(circuit); i++) {
+        double value = 0;
+        const char *name = sn_circuit_measurement(&value, circuit, i);
+        set(measurements, name, number_or_null(value), failed);
+    }
+    return measurements;
+}
+
+static json_t *circuit_object(const sn_circuit *circuit, int *failed)
+{
+    const sn_model *model = sn_circuit_model(circuit);
+    int64_t d_head = sn_model_config_number(model, "d_head");
+    size_t width = d_head > 0 ? (size_t)d_head : 1;
+    json_t *root = json_object(), *task = json_string(sn_circuit_task(circuit));
+    set(root, "format", json_string("sparsenet circuit"), failed);
+    set(root, "version", json_integer(CIRCUIT_FORMAT_VERSION), failed);
+    set(root, "library", json_string(sn_version_string()), failed);
+    set(root, "task", task ? task : json_string("(not UTF-8)"), failed);
+    set(root, "model", json_loads(sn_model_config_json(model), 0, NULL), failed);
+    set(root, "nodes", node_array(circuit, width, failed), failed);
+    set(root, "edges", edge_array(circuit, failed), failed);
+    set(root, "residual_links", link_array(circuit, width, failed), failed);
+    set(root, "paths", path_array(circuit, failed), failed);
+    set(root, "measurements", measurement_object(circuit, failed), failed);
+    return root;
+}
+
+struct json_sink {
+    struct file_writer *file;
+    sn_context *context;
+    int status;
+};
+
+static int write_piece(const char *bytes, size_t size, void *payload)
+{
+    struct json_sink *sink = payload;
+    sink->status = file_write(sink->file, sink->context, bytes, size);
+    return sink->status == SN_OK ? 0 : -1;
+}
+
+int sn_report_write_json(sn_context *context, const sn_circuit *circuit, const char *path)
+{
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    if (!circuit || !path)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_report_write_json: %s is NULL",
+                    circuit ? "path" : "circuit");
+    int failed = 0;
+    struct file_writer file;
+    struct json_sink sink = {.file = &file, .context = context};
+    memset(&file, 0, sizeof file);
+    json_t *root = circuit_object(circuit, &failed);
+    int status = failed || !root ? fail_memory(context, "a circuit as JSON", 0) : SN_OK;
+    if (status == SN_OK)
+        status = file_writer_open(&file, context, path);
+    if (status == SN_OK && json_dump_callback(root, write_piece, &sink, DUMP_FLAGS) != 0)
+        status = sink.status != SN_OK ? sink.status : fail_memory(context, "a circuit as JSON", 0);
+    if (status == SN_OK)
+        status = file_write(&file, context, "\n", 1);
+    if (status == SN_OK)
+        status = file_writer_commit(&file, context);
+    file_writer_abort(&file);
+    json_decref(root);
+    return status;
+}
