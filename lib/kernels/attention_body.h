@@ -56,13 +56,14 @@ static inline void tile_max(vec *top, const float *s)
             top[i] = vec_max(vec_load(s + key * TILE + i * LANES), top[i]);
 }
 
-/* p = exp(scale s - shift) in place, added up in sum. */
-static inline void tile_exp(float *s, vec *sum, float scale, const vec *shift)
+/* p = exp(scale (s - top)) in place, added up in sum. The difference comes first, so that the greatest
+ * score gives exactly 1 and a query with one key gives exactly that key's value. */
+static inline void tile_exp(float *s, vec *sum, float scale, const vec *top)
 {
     vec part[TILE_VECTORS] = {{0}};
     for (size_t key = 0; key < TILE; key++)
         for (size_t i = 0; i < TILE_VECTORS; i++) {
-            vec p = vec_exp(vec_load(s + key * TILE + i * LANES) * scale - shift[i]);
+            vec p = vec_exp((vec_load(s + key * TILE + i * LANES) - top[i]) * scale);
             vec_store(s + key * TILE + i * LANES, p);
             part[i] += p;
         }
@@ -70,32 +71,37 @@ static inline void tile_exp(float *s, vec *sum, float scale, const vec *shift)
         sum[i] += part[i];
 }
 
-/* One tile of queries: all its scores (s: [query_tile + 1][B][B]), their maximum, then tile by tile the
- * exponentials and the mix of values. */
+/* All scores of one tile of queries (s: [query_tile + 1][B][B]), before the scale, and for each query
+ * the greatest, top. The sink counts as a score; sum starts with its exponential. */
+static inline void attention_scores(float *s, vec *top, vec *sum, const float *q_tile,
+                                    const float *k_rows, size_t query_tile,
+                                    const struct attention_shape *shape,
+                                    const struct dense_kernels *dense)
+{
+    float sink = shape->has_sink ? shape->sink / shape->scale : ATTENTION_MASKED;
+    for (size_t i = 0; i < TILE_VECTORS; i++)
+        top[i] = vec_splat(sink);
+    for (size_t tile = 0; tile <= query_tile; tile++, s += TILE * TILE) {
+        tile_scores(dense, s, q_tile, k_rows + tile * TILE * shape->d_head, shape->d_head);
+        if (tile == query_tile)
+            tile_mask(s);
+        tile_max(top, s);
+    }
+    for (size_t i = 0; i < TILE_VECTORS; i++)
+        sum[i] = shape->has_sink ? vec_exp((sink - top[i]) * shape->scale) : (vec){0};
+}
+
+/* One tile of queries: its scores, then key tile by key tile the exponentials and the mix of values. */
 static inline void attention_tile(float *y, float *lse, float *s, float *mix, const float *q_tile,
                                   const float *k_rows, const float *v_tiles, size_t query_tile,
                                   const struct attention_shape *shape, const struct dense_kernels *dense)
 {
     size_t d_head = shape->d_head;
-    vec shift[TILE_VECTORS], sum[TILE_VECTORS];
-    for (size_t i = 0; i < TILE_VECTORS; i++)
-        shift[i] = vec_splat(ATTENTION_MASKED);
+    vec top[TILE_VECTORS], sum[TILE_VECTORS];
+    attention_scores(s, top, sum, q_tile, k_rows, query_tile, shape, dense);
     for (size_t tile = 0; tile <= query_tile; tile++) {
         float *scores = s + tile * TILE * TILE;
-        tile_scores(dense, scores, q_tile, k_rows + tile * TILE * d_head, d_head);
-        if (tile == query_tile)
-            tile_mask(scores);
-        tile_max(shift, scores);
-    }
-    for (size_t i = 0; i < TILE_VECTORS; i++) {
-        shift[i] *= shape->scale;
-        if (shape->has_sink)
-            shift[i] = vec_max(vec_splat(shape->sink), shift[i]);
-        sum[i] = shape->has_sink ? vec_exp(shape->sink - shift[i]) : (vec){0};
-    }
-    for (size_t tile = 0; tile <= query_tile; tile++) {
-        float *scores = s + tile * TILE * TILE;
-        tile_exp(scores, sum, shape->scale, shift);
+        tile_exp(scores, sum, shape->scale, top);
         tile_mix(dense, mix, scores, v_tiles + tile * TILE * d_head, d_head, tile > 0);
     }
     for (size_t i = 0; i < TILE_VECTORS; i++) {
@@ -103,7 +109,7 @@ static inline void attention_tile(float *y, float *lse, float *s, float *mix, co
         for (size_t d = 0; d < d_head; d++)
             vec_store(y + d * shape->stride + i * LANES, vec_load(mix + d * TILE + i * LANES) * inverse);
         for (size_t lane = 0; lane < LANES; lane++)
-            lse[i * LANES + lane] = shift[i][lane] + logf(sum[i][lane]);
+            lse[i * LANES + lane] = top[i][lane] * shape->scale + logf(sum[i][lane]);
     }
 }
 
@@ -130,8 +136,8 @@ static void attention(float *y, float *lse, const float *q, const float *k, cons
 /* What the backward keeps in scratch. Rows are [tokens][d_head], tiles [tiles][d_head][B]. */
 struct attention_work {
     float *q_tiles, *dy_tiles, *k_tiles, *q_rows, *k_rows, *v_rows, *dy_rows, *dk_rows, *dv_rows;
-    float *p; /* [tiles][B][B] exponentials, then probabilities */
-    float *ds; /* [B][B] */
+    float *p;   /* [tiles][B][B] scores, then exponentials, then probabilities */
+    float *ds;  /* [tiles][B][B] gradient of the probabilities, then of the scores */
     float *mix; /* [d_head][B] */
 };
 
@@ -147,7 +153,7 @@ static inline struct attention_work attention_prepare(float *scratch, const floa
         *part[i] = scratch + i * whole;
     work.p = scratch + sizeof part / sizeof *part * whole;
     work.ds = work.p + stride * TILE;
-    work.mix = work.ds + TILE * TILE;
+    work.mix = work.ds + stride * TILE;
     tile_pack(work.q_tiles, q, stride, d_head);
     tile_pack(work.dy_tiles, dy, stride, d_head);
     tile_pack(work.k_tiles, k, stride, d_head);
@@ -158,7 +164,18 @@ static inline struct attention_work attention_prepare(float *scratch, const floa
     return work;
 }
 
-/* ds = p (dp - delta) scale with dp in ds; p becomes a probability on the way. */
+/* delta += sum over keys of p dp */
+static inline void tile_delta(vec *delta, const float *p, const float *dp)
+{
+    vec part[TILE_VECTORS] = {{0}};
+    for (size_t key = 0; key < TILE; key++)
+        for (size_t i = 0; i < TILE_VECTORS; i++)
+            part[i] += vec_load(p + key * TILE + i * LANES) * vec_load(dp + key * TILE + i * LANES);
+    for (size_t i = 0; i < TILE_VECTORS; i++)
+        delta[i] += part[i];
+}
+
+/* Exponentials to probabilities, and ds = p (dp - delta) scale in place of dp. */
 static inline void tile_softmax_backward(float *p, float *ds, const vec *inverse, const vec *delta,
                                          float scale)
 {
@@ -171,61 +188,53 @@ static inline void tile_softmax_backward(float *p, float *ds, const vec *inverse
         }
 }
 
-/* Exponentials of a query tile's scores relative to lse, and in `inverse` one over their true sum:
- * with scores in the hundreds lse alone has lost some digits. */
-static inline void attention_probabilities(vec *inverse, vec *sink, const struct attention_work *work,
-                                           const float *lse, size_t query_tile,
+/* Of one tile of queries: exponentials in work->p and one over their sum; in work->ds the gradient of
+ * the probabilities, and delta, its mean under them. delta is not taken as dy y, nor the shift from the
+ * saved lse, because then rounding would leave gradients where there are none (a query with one key). */
+static inline void attention_probabilities(vec *inverse, vec *delta, vec *dsink,
+                                           const struct attention_work *work, size_t query_tile,
                                            const struct attention_shape *shape,
                                            const struct dense_kernels *dense)
 {
-    size_t d_head = shape->d_head;
-    vec shift[TILE_VECTORS], sum[TILE_VECTORS];
+    size_t d_head = shape->d_head, queries = query_tile * TILE;
+    vec top[TILE_VECTORS], sum[TILE_VECTORS], sink[TILE_VECTORS];
+    attention_scores(work->p, top, sum, work->q_tiles + queries * d_head, work->k_rows, query_tile, shape,
+                     dense);
     for (size_t i = 0; i < TILE_VECTORS; i++) {
-        shift[i] = vec_load(lse + query_tile * TILE + i * LANES);
-        sink[i] = shape->has_sink ? vec_exp(shape->sink - shift[i]) : (vec){0};
-        sum[i] = sink[i];
+        sink[i] = sum[i];
+        delta[i] = (vec){0};
     }
     for (size_t tile = 0; tile <= query_tile; tile++) {
-        float *p = work->p + tile * TILE * TILE;
-        tile_scores(dense, p, work->q_tiles + query_tile * TILE * d_head,
-                    work->k_rows + tile * TILE * d_head, d_head);
-        if (tile == query_tile)
-            tile_mask(p);
-        tile_exp(p, sum, shape->scale, shift);
+        float *p = work->p + tile * TILE * TILE, *dp = work->ds + tile * TILE * TILE;
+        tile_scores(dense, dp, work->dy_tiles + queries * d_head, work->v_rows + tile * TILE * d_head,
+                    d_head);
+        tile_exp(p, sum, shape->scale, top);
+        tile_delta(delta, p, dp);
     }
     for (size_t i = 0; i < TILE_VECTORS; i++) {
         inverse[i] = 1.0f / sum[i];
-        sink[i] *= inverse[i];
+        delta[i] *= inverse[i];
+        *dsink -= sink[i] * inverse[i] * delta[i];
     }
 }
 
 /* One tile of queries: dq of its queries, and its share of dk_rows and dv_rows, which every key tile
  * receives first from the query tile on the diagonal. Adds to *dsink. */
 static inline void attention_backward_tile(float *dq, vec *dsink, const struct attention_work *work,
-                                           const float *y, const float *lse, size_t query_tile,
-                                           const struct attention_shape *shape,
+                                           size_t query_tile, const struct attention_shape *shape,
                                            const struct dense_kernels *dense)
 {
     size_t d_head = shape->d_head, queries = query_tile * TILE;
-    const float *dy_tile = work->dy_tiles + queries * d_head;
-    vec inverse[TILE_VECTORS], sink[TILE_VECTORS], delta[TILE_VECTORS] = {{0}};
-    attention_probabilities(inverse, sink, work, lse, query_tile, shape, dense);
-    for (size_t i = 0; i < TILE_VECTORS; i++) {
-        for (size_t d = 0; d < d_head; d++)
-            delta[i] += vec_load(dy_tile + d * TILE + i * LANES) *
-                        vec_load(y + d * shape->stride + queries + i * LANES);
-        *dsink -= sink[i] * delta[i];
-    }
+    const float *q_rows = work->q_rows + queries * d_head, *dy_rows = work->dy_rows + queries * d_head;
+    vec inverse[TILE_VECTORS], delta[TILE_VECTORS];
+    attention_probabilities(inverse, delta, dsink, work, query_tile, shape, dense);
     for (size_t tile = 0; tile <= query_tile; tile++) {
         size_t at = tile * TILE * d_head;
-        float *p = work->p + tile * TILE * TILE;
-        tile_scores(dense, work->ds, dy_tile, work->v_rows + at, d_head);
-        tile_softmax_backward(p, work->ds, inverse, delta, shape->scale);
-        tile_mix(dense, work->mix, work->ds, work->k_tiles + at, d_head, tile > 0);
-        tile_gather(dense, work->dk_rows + at, work->ds, work->q_rows + queries * d_head, d_head,
-                    tile < query_tile);
-        tile_gather(dense, work->dv_rows + at, p, work->dy_rows + queries * d_head, d_head,
-                    tile < query_tile);
+        float *p = work->p + tile * TILE * TILE, *ds = work->ds + tile * TILE * TILE;
+        tile_softmax_backward(p, ds, inverse, delta, shape->scale);
+        tile_mix(dense, work->mix, ds, work->k_tiles + at, d_head, tile > 0);
+        tile_gather(dense, work->dk_rows + at, ds, q_rows, d_head, tile < query_tile);
+        tile_gather(dense, work->dv_rows + at, p, dy_rows, d_head, tile < query_tile);
     }
     for (size_t d = 0; d < d_head; d++)
         memcpy(dq + d * shape->stride + queries, work->mix + d * TILE, TILE * sizeof(float));
@@ -236,10 +245,11 @@ static void attention_backward(float *dq, float *dk, float *dv, float *dsink, co
                                const float *lse, const struct attention_shape *shape,
                                const struct dense_kernels *dense, void *scratch)
 {
+    (void)y, (void)lse; /* recomputed, more exactly than they were saved */
     struct attention_work work = attention_prepare(scratch, dy, q, k, v, shape);
     vec sink_sum = {0};
     for (size_t tile = 0; tile < shape->stride / TILE; tile++)
-        attention_backward_tile(dq, &sink_sum, &work, y, lse, tile, shape, dense);
+        attention_backward_tile(dq, &sink_sum, &work, tile, shape, dense);
     transpose(dk, shape->stride, work.dk_rows, shape->d_head, shape->stride, shape->d_head);
     transpose(dv, shape->stride, work.dv_rows, shape->d_head, shape->stride, shape->d_head);
     *dsink = vec_sum(sink_sum);

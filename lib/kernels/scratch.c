@@ -14,10 +14,10 @@ size_t attention_scratch(const struct attention_shape *shape)
     return floats * sizeof(float);
 }
 
-/* Packed q, k, v, dy by tiles and by rows, dk, dv; scores, one tile of their gradient, one of dq. */
+/* Packed q, k, v, dy by tiles and by rows, dk, dv; scores and their gradient of one tile of queries, its dq. */
 size_t attention_backward_scratch(const struct attention_shape *shape)
 {
     size_t floats = (9 * shape->stride + ATTENTION_TILE) * shape->d_head +
-                    (shape->stride + ATTENTION_TILE) * ATTENTION_TILE;
+                    2 * shape->stride * ATTENTION_TILE;
     return floats * sizeof(float);
 }
