@@ -12,10 +12,10 @@ static const struct {
     const char *name;
     size_t size;
 } types[SAFETENSORS_TYPES] = {
-    [SAFETENSORS_F64] = {"F64", 8}, [SAFETENSORS_F32] = {"F32", 4},   [SAFETENSORS_F16] = {"F16", 2},
+    [SAFETENSORS_F64] = {"F64", 8},   [SAFETENSORS_F32] = {"F32", 4}, [SAFETENSORS_F16] = {"F16", 2},
     [SAFETENSORS_BF16] = {"BF16", 2}, [SAFETENSORS_I64] = {"I64", 8}, [SAFETENSORS_I32] = {"I32", 4},
-    [SAFETENSORS_I16] = {"I16", 2}, [SAFETENSORS_I8] = {"I8", 1},     [SAFETENSORS_U64] = {"U64", 8},
-    [SAFETENSORS_U32] = {"U32", 4}, [SAFETENSORS_U16] = {"U16", 2},   [SAFETENSORS_U8] = {"U8", 1},
+    [SAFETENSORS_I16] = {"I16", 2},   [SAFETENSORS_I8] = {"I8", 1},   [SAFETENSORS_U64] = {"U64", 8},
+    [SAFETENSORS_U32] = {"U32", 4},   [SAFETENSORS_U16] = {"U16", 2}, [SAFETENSORS_U8] = {"U8", 1},
     [SAFETENSORS_BOOL] = {"BOOL", 1},
 };
 
@@ -36,13 +36,15 @@ static int parse_type(enum safetensors_type *type, struct sn_context *context, c
 {
     const char *text = json_string_value(json_object_get(tensor, "dtype"));
     if (!text)
-        return fail(context, SN_ERROR_FORMAT, "%s: tensor %.200s: dtype is missing or no text", path, name);
+        return fail(context, SN_ERROR_FORMAT, "%s: tensor %.200s: dtype is missing or no text", path,
+                    name);
     for (int i = 0; i < SAFETENSORS_TYPES; i++)
         if (strcmp(types[i].name, text) == 0) {
             *type = (enum safetensors_type)i;
             return SN_OK;
         }
-    return fail(context, SN_ERROR_FORMAT, "%s: tensor %.200s: unknown dtype \"%.40s\"", path, name, text);
+    return fail(context, SN_ERROR_FORMAT, "%s: tensor %.200s: unknown dtype \"%.40s\"", path, name,
+                text);
 }
 
 static int parse_shape(struct safetensors_entry *entry, struct sn_context *context, const json_t *tensor,
@@ -80,9 +82,10 @@ static int parse_range(struct safetensors_entry *entry, struct sn_context *conte
                     "%s: tensor %.200s: data_offsets must be two whole numbers >= 0", path, name);
     json_int_t begin = json_integer_value(first), end = json_integer_value(second);
     if (begin > end || (uint64_t)end > n_data)
-        return fail(context, SN_ERROR_FORMAT,
-                    "%s: tensor %.200s: data_offsets [%lld, %lld] lie outside the file's %llu bytes of data",
-                    path, name, (long long)begin, (long long)end, (unsigned long long)n_data);
+        return fail(
+            context, SN_ERROR_FORMAT,
+            "%s: tensor %.200s: data_offsets [%lld, %lld] lie outside the file's %llu bytes of data",
+            path, name, (long long)begin, (long long)end, (unsigned long long)n_data);
     uint64_t bytes;
     if (__builtin_mul_overflow(entry->count, (uint64_t)types[entry->type].size, &bytes) ||
         bytes != (uint64_t)(end - begin))
@@ -175,7 +178,8 @@ static int parse_header(struct safetensors *file, struct sn_context *context, co
     if (!file->entries)
         return fail_memory(context, "the list of tensors", n * sizeof *file->entries);
     file->n_allocated = n;
-    for (void *i = json_object_iter((json_t *)header); i; i = json_object_iter_next((json_t *)header, i)) {
+    for (void *i = json_object_iter((json_t *)header); i;
+         i = json_object_iter_next((json_t *)header, i)) {
         if (strcmp(json_object_iter_key(i), "__metadata__") == 0)
             continue;
         status = parse_tensor(file, context, json_object_iter_key(i), json_object_iter_value(i), data);
@@ -295,28 +299,20 @@ static float decode_float(const unsigned char *bytes, enum safetensors_type type
 {
     uint64_t raw = load_little(bytes, types[type].size);
     switch (type) {
-    case SAFETENSORS_F64:
-        return double_to_float(raw);
-    case SAFETENSORS_F16:
-        return half_to_float((uint32_t)raw);
-    case SAFETENSORS_BF16:
-        return float_from_bits((uint32_t)raw << 16);
-    case SAFETENSORS_I64:
-        return (float)(int64_t)raw;
-    case SAFETENSORS_I32:
-        return (float)(int32_t)raw;
-    case SAFETENSORS_I16:
-        return (float)(int16_t)raw;
-    case SAFETENSORS_I8:
-        return (float)(int8_t)raw;
-    case SAFETENSORS_BOOL:
-        return raw ? 1.0f : 0.0f;
-    default:
-        return (float)raw;
+    case SAFETENSORS_F64: return double_to_float(raw);
+    case SAFETENSORS_F16: return half_to_float((uint32_t)raw);
+    case SAFETENSORS_BF16: return float_from_bits((uint32_t)raw << 16);
+    case SAFETENSORS_I64: return (float)(int64_t)raw;
+    case SAFETENSORS_I32: return (float)(int32_t)raw;
+    case SAFETENSORS_I16: return (float)(int16_t)raw;
+    case SAFETENSORS_I8: return (float)(int8_t)raw;
+    case SAFETENSORS_BOOL: return raw ? 1.0f : 0.0f;
+    default: return (float)raw;
     }
 }
 
-static void decode_floats(float *out, const unsigned char *bytes, size_t count, enum safetensors_type type)
+static void decode_floats(float *out, const unsigned char *bytes, size_t count,
+                          enum safetensors_type type)
 {
     size_t size = types[type].size;
     if (type == SAFETENSORS_F32) {

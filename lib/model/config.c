@@ -19,10 +19,14 @@ static const struct {
     const char *key;
     size_t offset, minimum, maximum;
 } sizes[] = {
-    {"block_size", AT(block_size), 1, MAX_TOKENS}, {"vocab_size", AT(vocab_size), 1, MAX_TOKENS},
-    {"n_layer", AT(n_layer), 1, MAX_LAYERS},       {"n_head", AT(n_head), 1, MAX_HEADS},
-    {"d_head", AT(d_head), 1, MAX_HEADS},          {"d_model", AT(d_model), 1, MAX_WIDTH},
-    {"d_mlp", AT(d_mlp), 1, MAX_MLP},              {"d_pos_emb", AT(d_pos_emb), 0, MAX_WIDTH},
+    {"block_size", AT(block_size), 1, MAX_TOKENS},
+    {"vocab_size", AT(vocab_size), 1, MAX_TOKENS},
+    {"n_layer", AT(n_layer), 1, MAX_LAYERS},
+    {"n_head", AT(n_head), 1, MAX_HEADS},
+    {"d_head", AT(d_head), 1, MAX_HEADS},
+    {"d_model", AT(d_model), 1, MAX_WIDTH},
+    {"d_mlp", AT(d_mlp), 1, MAX_MLP},
+    {"d_pos_emb", AT(d_pos_emb), 0, MAX_WIDTH},
 };
 #define N_SIZES (sizeof sizes / sizeof *sizes)
 
@@ -79,12 +83,39 @@ static const char *const unsupported_keys[] = {
 /* Keys that change nothing of what a loaded model computes: how it was trained or run, and what
  * Hugging Face adds. The released beeg_config.json files carry several that their code drops. */
 static const char *const harmless_keys[] = {
-    "dropout", "dropout_cat_pos_emb", "debug_nans", "grad_checkpointing", "enable_sparse_kernels",
-    "flash", "tokenizer_name", "pfrac", "n_embd", "expansion_factor", "expansion_factor_mlp",
-    "debug_exact_topk", "sparse_matmul_impl", "unembed_rank", "bigram_table_rank", "afrac_ste",
-    "afrac_ste_only_non_neurons", "afrac_approx", "enable_fp8_linear", "architectures", "model_type",
-    "torch_dtype", "dtype", "transformers_version", "auto_map", "_name_or_path", "bos_token_id",
-    "eos_token_id", "pad_token_id", "use_cache", "tie_word_embeddings", "is_decoder", "return_dict",
+    "dropout",
+    "dropout_cat_pos_emb",
+    "debug_nans",
+    "grad_checkpointing",
+    "enable_sparse_kernels",
+    "flash",
+    "tokenizer_name",
+    "pfrac",
+    "n_embd",
+    "expansion_factor",
+    "expansion_factor_mlp",
+    "debug_exact_topk",
+    "sparse_matmul_impl",
+    "unembed_rank",
+    "bigram_table_rank",
+    "afrac_ste",
+    "afrac_ste_only_non_neurons",
+    "afrac_approx",
+    "enable_fp8_linear",
+    "architectures",
+    "model_type",
+    "torch_dtype",
+    "dtype",
+    "transformers_version",
+    "auto_map",
+    "_name_or_path",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "use_cache",
+    "tie_word_embeddings",
+    "is_decoder",
+    "return_dict",
 };
 
 size_t config_d_in(const struct config *config)
@@ -109,16 +140,12 @@ size_t config_place_width(const struct config *config, enum topk_place place)
 {
     switch (place) {
     case TOPK_ATTN_IN:
-    case TOPK_MLP_IN:
-        return config_d_in(config);
+    case TOPK_MLP_IN: return config_d_in(config);
     case TOPK_ATTN_Q:
     case TOPK_ATTN_K:
-    case TOPK_ATTN_V:
-        return config_d_attn(config);
-    case TOPK_MLP_NEURON:
-        return config->d_mlp;
-    default:
-        return config->d_model;
+    case TOPK_ATTN_V: return config_d_attn(config);
+    case TOPK_MLP_NEURON: return config->d_mlp;
+    default: return config->d_model;
     }
 }
 
@@ -243,8 +270,8 @@ static int parse_places(unsigned *places, struct sn_context *context, const char
     for (const char *piece = text; *text;) {
         size_t length = strcspn(piece, ",");
         int place = 0;
-        while (place < TOPK_PLACES && (strlen(place_names[place]) != length ||
-                                       strncmp(place_names[place], piece, length) != 0))
+        while (place < TOPK_PLACES &&
+               (strlen(place_names[place]) != length || strncmp(place_names[place], piece, length) != 0))
             place++;
         if (place == TOPK_PLACES)
             return fail(context, SN_ERROR_FORMAT,
@@ -298,8 +325,8 @@ int config_parse(struct config *config, struct sn_context *context, const char *
         status = parse_choice(&config->residual_relu, context, object, source,
                               "residual_activation_type", "identity", "relu");
     if (status == SN_OK)
-        status = parse_choice(&config->mlp_relu, context, object, source, "activation_type", "gelu",
-                              "relu");
+        status =
+            parse_choice(&config->mlp_relu, context, object, source, "activation_type", "gelu", "relu");
     if (status == SN_OK)
         status = parse_sparsity(config, context, object, source);
     json_decref(object);
@@ -350,7 +377,7 @@ char *config_write(struct memory *memory, const struct config *config)
     for (size_t i = 0; i < N_FLAGS; i++)
         buffer_format(&buffer, ",\"%s\":%s", flags[i].key,
                       *(const int *)(const void *)((const char *)config + flags[i].offset) ? "true"
-                                                                                            : "false");
+                                                                                           : "false");
     buffer_format(&buffer, ",\"residual_activation_type\":\"%s\",\"activation_type\":\"%s\"",
                   config->residual_relu ? "relu" : "identity", config->mlp_relu ? "relu" : "gelu");
     append_sparsity(&buffer, config);

@@ -13,12 +13,12 @@ struct ingest {
     struct memory *memory;
     size_t rows, cols;
     size_t next_row;
-    size_t limit;             /* nonzeros above which the matrix turns dense */
-    uint32_t *row_start;      /* rows + 1 */
-    uint32_t *col_index;      /* capacity */
-    float *values;            /* capacity */
+    size_t limit;        /* nonzeros above which the matrix turns dense */
+    uint32_t *row_start; /* rows + 1 */
+    uint32_t *col_index; /* capacity */
+    float *values;       /* capacity */
     size_t n_nonzero, capacity;
-    struct sn_matrix *dense;  /* once it has turned dense */
+    struct sn_matrix *dense; /* once it has turned dense */
 };
 
 /* max_density: as in matrix_from_dense; below 0 the matrix is dense from the start. */

@@ -53,7 +53,8 @@ static void fill_matrix(float *values, const struct config *config, const struct
 static int create_matrix(struct parameter *parameter, struct sn_context *context,
                          const struct config *config, struct random_state *random)
 {
-    int status = matrix_create_dense(&parameter->matrix, context, parameter->rows, parameter->cols, NULL);
+    int status =
+        matrix_create_dense(&parameter->matrix, context, parameter->rows, parameter->cols, NULL);
     if (status != SN_OK)
         return status;
     fill_matrix(parameter->matrix->values, config, parameter, random);

@@ -103,8 +103,8 @@ static void add_layer(struct sn_model *model, size_t index)
 static void add_bigram(struct sn_model *model)
 {
     size_t vocabulary = model->config.vocab_size;
-    model->bigram = add(model, -1, "bigram_table",
-                        matrix_shape(ROLE_BIGRAM, SN_AXIS_NONE, vocabulary, vocabulary));
+    model->bigram =
+        add(model, -1, "bigram_table", matrix_shape(ROLE_BIGRAM, SN_AXIS_NONE, vocabulary, vocabulary));
     if (model->bigram >= 0)
         model->parameters[model->bigram].trainable = model->config.learnable_bigram_table;
 }
@@ -177,8 +177,8 @@ int model_allocate(struct sn_model **out, struct sn_context *context, const stru
     model->bigram = model->logits_bias = model->wte = model->wpe = -1;
     model->ln_f = model->ln_f_bias = model->lm_head = -1;
     model->config_json = config_write(memory, config);
-    model->parameters = memory_allocate_zeroed_array(memory, allocated_parameters(config),
-                                                     sizeof *model->parameters);
+    model->parameters =
+        memory_allocate_zeroed_array(memory, allocated_parameters(config), sizeof *model->parameters);
     model->layers = memory_allocate_zeroed_array(memory, config->n_layer, sizeof *model->layers);
     model->site_names = site_names_create(memory, config);
     if (model->config_json && model->parameters && model->layers && model->site_names)
@@ -283,8 +283,8 @@ static int find_in_layer(const struct sn_model *model, const char *name, const c
         layer = layer * 10 + (size_t)(*number - '0');
     if (layer >= model->config.n_layer)
         return -1;
-    size_t last = layer + 1 < model->config.n_layer ? (size_t)model->layers[layer + 1].ln_1
-                                                    : (size_t)model->ln_f;
+    size_t last =
+        layer + 1 < model->config.n_layer ? (size_t)model->layers[layer + 1].ln_1 : (size_t)model->ln_f;
     return find_between(model, name, (size_t)model->layers[layer].ln_1, last);
 }
 

@@ -19,7 +19,7 @@ struct loader {
     struct sn_context *context;
     struct sn_model *model;
     struct safetensors file;
-    struct source *sources; /* n_parameters */
+    struct source *sources;                    /* n_parameters */
     const struct safetensors_entry *tied_head; /* lm_head.weight of a model with tied weights */
     float *chunk;
     size_t n_chunk;   /* floats */
@@ -135,8 +135,8 @@ static int check_shape(const struct loader *loader, const struct safetensors_ent
     print_shape(found, sizeof found, entry->dimensions, entry->n_dimensions);
     print_shape(wanted, sizeof wanted, dimensions, n);
     return fail(loader->context, SN_ERROR_FORMAT,
-                "%s: tensor %.200s has shape %s; the configuration makes it %s", loader->path, entry->name,
-                found, wanted);
+                "%s: tensor %.200s has shape %s; the configuration makes it %s", loader->path,
+                entry->name, found, wanted);
 }
 
 /* Reads elements first .. first + count - 1; a NaN or an infinity is refused. */
@@ -249,7 +249,8 @@ static int csr_check(const struct csr *csr, const struct loader *loader, const c
         for (size_t i = (size_t)csr->row_start[r] + 1; i < csr->row_start[r + 1]; i++)
             if (csr->col_index[i - 1] >= csr->col_index[i])
                 return fail(loader->context, SN_ERROR_FORMAT,
-                            "%s: tensor %s: the indices of row %zu do not ascend", loader->path, name, r);
+                            "%s: tensor %s: the indices of row %zu do not ascend", loader->path, name,
+                            r);
     }
     return SN_OK;
 }
@@ -436,9 +437,9 @@ static int load_folder(sn_model **out, struct sn_context *context, const char *f
     int status = SN_OK;
     char *config = find_in_folder(&status, context, folder, "config.json", "beeg_config.json");
     if (!config && status == SN_OK)
-        status = fail(context, SN_ERROR_IO,
-                      "%s: neither a model file nor a folder with config.json or beeg_config.json",
-                      folder);
+        status =
+            fail(context, SN_ERROR_IO,
+                 "%s: neither a model file nor a folder with config.json or beeg_config.json", folder);
     if (status == SN_OK)
         status = file_read_all(&text, &length, context, config, MAX_CONFIG_BYTES);
     if (status == SN_OK) {

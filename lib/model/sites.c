@@ -37,17 +37,13 @@ size_t site_width(const struct config *config, size_t site)
 {
     switch (kind_of(config, site)) {
     case SITE_ATTN_ACT_IN:
-    case SITE_MLP_ACT_IN:
-        return config_d_in(config);
+    case SITE_MLP_ACT_IN: return config_d_in(config);
     case SITE_ATTN_K:
     case SITE_ATTN_Q:
     case SITE_ATTN_V:
-    case SITE_ATTN_Y:
-        return config_d_attn(config);
-    case SITE_MLP_POST_ACT:
-        return config->d_mlp;
-    default:
-        return config->d_model;
+    case SITE_ATTN_Y: return config_d_attn(config);
+    case SITE_MLP_POST_ACT: return config->d_mlp;
+    default: return config->d_model;
     }
 }
 

@@ -15,12 +15,12 @@ static void summarise(const sn_model *model, const sn_context *context)
         n_support += support;
     }
     sn_context_memory(&bytes, NULL, context);
-    printf("%lld layers, d_model %lld, vocabulary %lld: %zu tensors, %zu of them sparse, %zu of %zu "
+    printf("n_layer %lld, d_model %lld, vocab_size %lld: %zu tensors, %zu of them sparse, %zu of %zu "
            "weights in the support, %zu bytes\n",
            (long long)sn_model_config_number(model, "n_layer"),
            (long long)sn_model_config_number(model, "d_model"),
-           (long long)sn_model_config_number(model, "vocab_size"), sn_model_tensor_count(model), n_sparse,
-           n_support, n_weights, bytes);
+           (long long)sn_model_config_number(model, "vocab_size"), sn_model_tensor_count(model),
+           n_sparse, n_support, n_weights, bytes);
 }
 
 int main(int argc, char **argv)
