@@ -1,8 +1,6 @@
 #include "python/words.h"
 
-#include <ctype.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
