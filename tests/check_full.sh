@@ -45,7 +45,7 @@ step "goldens under AddressSanitizer and UBSan" goldens asan SAN=address,undefin
 
 step "build with ThreadSanitizer" build tsan SAN=thread CC=gcc
 # shellcheck disable=SC2046 # one word a suite
-step "parallel suites under ThreadSanitizer" env CK_FORK=no TSAN_OPTIONS=die_after_fork=0:halt_on_error=1 \
+step "parallel suites under ThreadSanitizer" env CK_FORK=no TSAN_OPTIONS=halt_on_error=1 \
     "$BUILD/tsan/tests/check_all" $(suites_like threads matrix 'session*' 'train*')
 
 if have valgrind; then
@@ -62,7 +62,7 @@ fi
 step "build without libxsmm" build plain XSMM=0
 step "all suites without libxsmm" "$BUILD/plain/tests/check_all"
 step "goldens without libxsmm" goldens plain XSMM=0
-if [ -f tests/tokenizer_peer.py ]; then
-    step "tokenizer against its peer" python3 tests/tokenizer_peer.py "$BUILD"
+if [ -f tests/tools/tokenizer_peer.py ]; then
+    step "tokenizer against its peer" python3 tests/tools/tokenizer_peer.py "$BUILD"
 fi
 finish
