@@ -118,16 +118,36 @@ static inline __attribute__((always_inline)) vec sparse_group(const vec *dy, con
 #endif
 }
 
-/* Fewer than LANES entries: their sum is taken alone, in the order of the lanes. */
-static inline __attribute__((always_inline)) float sparse_single(const vec *dy, const float *x)
+/* The same for a rest of 4, 2 or 1 entries: further steps add a vector to itself. */
+static inline __attribute__((always_inline)) void add_rest(float *gradient, vec sums, size_t n)
 {
-    vec product = sparse_product(dy, x);
-    float lane[LANES];
-    vec_store(lane, product);
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            lane[i] += lane[i + width];
-    return lane[0];
+#if VECTOR_BYTES >= 32
+    sums = SUM_STEP3(sums, sums);
+#endif
+#if VECTOR_BYTES == 64
+    sums = SUM_STEP4(sums, sums);
+#endif
+    for (size_t i = 0; i < n; i++)
+        gradient[i] += sums[i];
+}
+
+static inline __attribute__((always_inline)) void sparse_rest(float *gradient, const vec *dy,
+                                                              const uint16_t *index, const float *x,
+                                                              size_t n)
+{
+    for (; n >= 4; n -= 4, index += 4, gradient += 4)
+        add_rest(gradient, sparse_four(dy, index, x), 4);
+    if (n >= 2) {
+        vec pair = sparse_pair(dy, index, x);
+        add_rest(gradient, SUM_STEP2(pair, pair), 2);
+        index += 2;
+        gradient += 2;
+    }
+    if (n & 1) {
+        vec product = sparse_product(dy, x + (size_t)index[0] * PANEL);
+        vec once = SUM_STEP1(product, product);
+        add_rest(gradient, SUM_STEP2(once, once), 1);
+    }
 }
 
 static void sparse_gradient(float *gradient, const struct sparse_block *block, size_t first_row,
@@ -143,8 +163,7 @@ static void sparse_gradient(float *gradient, const struct sparse_block *block, s
             row[v] = vec_load(dy + r * PANEL + v * LANES);
         for (; i + LANES <= end; i += LANES)
             vec_store(gradient + i, vec_load(gradient + i) + sparse_group(row, block->index + i, x));
-        for (; i < end; i++)
-            gradient[i] += sparse_single(row, x + (size_t)block->index[i] * PANEL);
+        sparse_rest(gradient + i, row, block->index + i, x, end - i);
     }
 }
 

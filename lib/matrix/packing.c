@@ -4,21 +4,27 @@
 
 #include "base/threads.h"
 
-/* Measured on panels of 64 tokens (docs/performance.md). A dense enough matrix reuses each input row
- * within a tile of rows, so blocks that fit the L1 cache win; a sparser one only needs its input in
- * the L2 cache, and blocks would cost more in reading and writing sums than they save. */
-#define L1_BLOCK_COLS 96
-#define L2_BLOCK_COLS 1536
-#define TILE_ROWS 128
+/* Measured on panels of 64 tokens (docs/performance.md). Blocks must be wide enough for some 16 entries
+ * per row, else reading and writing the sums costs more than the nearer input saves; narrower than fits
+ * the L1 cache (32 KB) helps no more. So dense matrices stream their input from L1, sparser ones from L2,
+ * and the sparsest, bound by their sums, see one block. Sums of a tile stay in the L2 cache. */
+#define BLOCK_ENTRIES 16
+#define L1_BLOCK_COLS 112
+#define MAX_BLOCK_COLS 65536 /* local indices have 16 bits */
+#define L1_TILE_ROWS 256
+#define MAX_TILE_ROWS 1024
 
 static void choose_blocks(struct packed_order *order, size_t rows, size_t cols, size_t nnz)
 {
-    int dense = (double)nnz >= 0.1 * (double)rows * (double)cols;
-    size_t limit = dense ? L1_BLOCK_COLS : L2_BLOCK_COLS;
+    double wanted = BLOCK_ENTRIES * (double)rows * (double)cols / ((double)nnz + 1);
+    size_t limit = wanted < L1_BLOCK_COLS    ? L1_BLOCK_COLS
+                   : wanted < MAX_BLOCK_COLS ? (size_t)wanted
+                                             : MAX_BLOCK_COLS;
+    size_t tile = limit == L1_BLOCK_COLS ? L1_TILE_ROWS : MAX_TILE_ROWS;
     order->rows = rows;
     order->cols = cols;
     order->nnz = nnz;
-    order->tile_rows = rows < TILE_ROWS ? rows : TILE_ROWS;
+    order->tile_rows = rows < tile ? rows : tile;
     order->n_tiles = (rows + order->tile_rows - 1) / order->tile_rows;
     order->n_blocks = (cols + limit - 1) / limit;
     order->block_cols = (cols + order->n_blocks - 1) / order->n_blocks; /* blocks of equal width */
@@ -28,7 +34,7 @@ static void choose_blocks(struct packed_order *order, size_t rows, size_t cols, 
 /* start of the pattern's rows in this order; index: the other side of each entry. */
 static void fill_order(struct packed_order *order, const uint32_t *row_start, const uint32_t *index)
 {
-    uint32_t cursor[TILE_ROWS];
+    uint32_t cursor[MAX_TILE_ROWS];
     uint32_t filled = 0, *start = order->start;
     for (size_t tile = 0; tile < order->n_tiles; tile++) {
         size_t first = tile * order->tile_rows, rows = packed_tile_rows(order, tile);
@@ -148,29 +154,37 @@ void packing_free(struct packing *packing, struct memory *memory)
     memory_free(memory, packing, sizeof *packing);
 }
 
+#define REFRESH_ROWS ((size_t)256)
+
 struct refresh {
     struct packing *packing;
     const struct pattern *pattern;
     const float *values;
+    size_t forward_chunks;
 };
 
 /* A row's CSR entries are its parts of the blocks in order: no permutation is kept for them. entry:
  * where each value of this order stands in CSR order, NULL when it is that order. */
-static void refresh_tile(float *packed, const struct packed_order *order, const uint32_t *row_start,
-                         const uint32_t *entry, const float *values, size_t tile)
+static void refresh_row(float *packed, const struct packed_order *order, size_t from,
+                        const uint32_t *entry, const float *values, size_t row)
 {
-    size_t first = tile * order->tile_rows, rows = packed_tile_rows(order, tile);
-    for (size_t r = 0; r < rows; r++) {
-        size_t from = row_start[first + r];
-        for (size_t block = 0; block < order->n_blocks; block++) {
-            const uint32_t *start = packed_start(order, tile, block) + r;
-            float *to = packed + start[0];
-            size_t n = start[1] - start[0];
-            for (size_t i = 0; i < n; i++)
-                to[i] = values[entry ? entry[from + i] : from + i];
-            from += n;
-        }
+    size_t tile = row / order->tile_rows, r = row % order->tile_rows;
+    for (size_t block = 0; block < order->n_blocks; block++) {
+        const uint32_t *start = packed_start(order, tile, block) + r;
+        float *to = packed + start[0];
+        size_t n = start[1] - start[0];
+        for (size_t i = 0; i < n; i++)
+            to[i] = values[entry ? entry[from + i] : from + i];
+        from += n;
     }
+}
+
+static void refresh_rows(float *packed, const struct packed_order *order, const uint32_t *row_start,
+                         const uint32_t *entry, const float *values, size_t chunk)
+{
+    size_t first = chunk * REFRESH_ROWS, last = first + REFRESH_ROWS;
+    for (size_t row = first; row < last && row < order->rows; row++)
+        refresh_row(packed, order, row_start[row], entry, values, row);
 }
 
 static int refresh_chunk(void *payload, size_t chunk, size_t worker)
@@ -179,21 +193,21 @@ static int refresh_chunk(void *payload, size_t chunk, size_t worker)
     const struct refresh *refresh = payload;
     const struct pattern *pattern = refresh->pattern;
     const struct packed_layout *layout = refresh->packing->layout;
-    if (chunk < layout->forward.n_tiles)
-        refresh_tile(refresh->packing->forward, &layout->forward, pattern->row_start, NULL,
+    if (chunk < refresh->forward_chunks)
+        refresh_rows(refresh->packing->forward, &layout->forward, pattern->row_start, NULL,
                      refresh->values, chunk);
     else
-        refresh_tile(refresh->packing->transposed, &layout->transposed, pattern->col_start, pattern->entry,
-                     refresh->values, chunk - layout->forward.n_tiles);
+        refresh_rows(refresh->packing->transposed, &layout->transposed, pattern->col_start,
+                     pattern->entry, refresh->values, chunk - refresh->forward_chunks);
     return SN_OK;
 }
 
 int packing_refresh(struct packing *packing, struct sn_context *context, const struct pattern *pattern,
                     const float *values)
 {
-    struct refresh refresh = {packing, pattern, values};
-    return parallel_for(context, packing->layout->forward.n_tiles + packing->layout->transposed.n_tiles,
-                        refresh_chunk, &refresh);
+    struct refresh refresh = {packing, pattern, values, (pattern->rows + REFRESH_ROWS - 1) / REFRESH_ROWS};
+    size_t transposed_chunks = (pattern->cols + REFRESH_ROWS - 1) / REFRESH_ROWS;
+    return parallel_for(context, refresh.forward_chunks + transposed_chunks, refresh_chunk, &refresh);
 }
 
 static size_t order_bytes(const struct packed_order *order)

@@ -79,11 +79,37 @@ int pattern_create(struct pattern **out, struct sn_context *context, size_t rows
     return SN_OK;
 }
 
-static size_t count_kept(const unsigned char *keep, size_t n)
+/* The columns of up to 8 kept bytes from column `c` on; most words of a sparse mask are 0. */
+static size_t take_word(uint32_t *col_index, const unsigned char *keep, size_t c, size_t n)
+{
+    uint64_t word = 0;
+    memcpy(&word, keep + c, n);
+    size_t count = 0;
+    for (size_t i = 0; word && i < n; i++)
+        if (keep[c + i]) {
+            if (col_index)
+                col_index[count] = (uint32_t)(c + i);
+            count++;
+        }
+    return count;
+}
+
+/* The columns of one row; col_index NULL only counts. */
+static size_t take_row(uint32_t *col_index, const unsigned char *keep, size_t cols)
+{
+    size_t count = 0, c = 0;
+    for (; c + 8 <= cols; c += 8)
+        count += take_word(col_index ? col_index + count : NULL, keep, c, 8);
+    if (c < cols)
+        count += take_word(col_index ? col_index + count : NULL, keep, c, cols - c);
+    return count;
+}
+
+static size_t count_kept(const unsigned char *keep, size_t rows, size_t cols)
 {
     size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += keep[i] != 0;
+    for (size_t r = 0; r < rows; r++)
+        count += take_row(NULL, keep + r * cols, cols);
     return count;
 }
 
@@ -91,7 +117,7 @@ int pattern_from_mask(struct pattern **out, struct sn_context *context, size_t r
                       const unsigned char *keep)
 {
     *out = NULL;
-    size_t nnz = count_kept(keep, rows * cols), filled = 0;
+    size_t nnz = count_kept(keep, rows, cols), filled = 0;
     int status = check_size(context, rows, cols, nnz);
     if (status != SN_OK)
         return status;
@@ -100,9 +126,7 @@ int pattern_from_mask(struct pattern **out, struct sn_context *context, size_t r
         return fail_memory(context, "a sparse pattern", nnz * 3 * sizeof(uint32_t));
     for (size_t r = 0; r < rows; r++) {
         pattern->row_start[r] = (uint32_t)filled;
-        for (size_t c = 0; c < cols; c++)
-            if (keep[r * cols + c])
-                pattern->col_index[filled++] = (uint32_t)c;
+        filled += take_row(pattern->col_index + filled, keep + r * cols, cols);
     }
     pattern->row_start[rows] = (uint32_t)filled;
     fill_transposed(pattern);

@@ -13,7 +13,8 @@
 
 #define CHUNK ((size_t)65536)
 #define SAMPLE ((size_t)16384)
-#define STRIP ((size_t)64)          /* columns that the search for reserved entries holds at once */
+#define STRIP ((size_t)256)         /* columns that the search for reserved entries holds at once */
+#define ROW_STRIP ((size_t)64)      /* within a row */
 #define COLLECTED_SHARE ((size_t)8) /* room for 1 in so many entries of a chunk, unless that overflows */
 
 struct chunk_result {
@@ -35,7 +36,7 @@ struct selection {
     size_t n_chunks;
     int32_t *between; /* capacity keys per chunk */
     size_t capacity;
-    int32_t *levels; /* per worker, for reserving */
+    int32_t *levels; /* per worker minimum * STRIP, for reserving */
 };
 
 static int32_t key_of(float w)
@@ -76,20 +77,41 @@ static int32_t radix_select(int32_t *keys, size_t n, size_t rank)
 
 /* -------------------------------------------------------------------- reserving */
 
-/* The smallest of the `minimum` largest of one row, and how many of them equal it. */
+/* The count-th largest of n keys by insertion; `largest` has room for count. Good for a small count. */
+static int32_t insertion_select(int32_t *largest, size_t count, const int32_t *keys, size_t n)
+{
+    memset(largest, -1, count * sizeof *largest);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = count;
+        for (; at > 0 && keys[i] > largest[at - 1]; at--)
+            if (at < count)
+                largest[at] = largest[at - 1];
+        if (at < count)
+            largest[at] = keys[i];
+    }
+    return largest[count - 1];
+}
+
+/* The smallest of the `minimum` largest of one row, and how many of them equal it. Each of ROW_STRIP
+ * lanes first keeps its own largest. */
 static int32_t row_threshold(const struct selection *s, int32_t *levels, const float *row, size_t *ties)
 {
-    size_t n = s->minimum * STRIP, at = 0;
+    size_t n = s->minimum * ROW_STRIP, above = 0;
+    int32_t *scratch = levels + n;
     memset(levels, -1, n * sizeof *levels);
-    for (size_t c = 0; c < s->cols; c += STRIP)
-        s->kernels->magnitude_levels(levels, STRIP, s->minimum, row + c,
-                                     s->cols - c < STRIP ? s->cols - c : STRIP);
-    int32_t *copy = levels + n;
-    memcpy(copy, levels, n * sizeof *copy);
-    int32_t threshold = radix_select(copy, filter_keys(copy, n, 0, 31), s->minimum);
+    for (size_t c = 0; c < s->cols; c += ROW_STRIP)
+        s->kernels->magnitude_levels(levels, ROW_STRIP, s->minimum, row + c,
+                                     s->cols - c < ROW_STRIP ? s->cols - c : ROW_STRIP);
+    int32_t threshold;
+    if (s->minimum <= 16) {
+        threshold = insertion_select(scratch, s->minimum, levels, n);
+    } else {
+        memcpy(scratch, levels, n * sizeof *scratch);
+        threshold = radix_select(scratch, filter_keys(scratch, n, 0, 31), s->minimum);
+    }
     for (size_t i = 0; i < n; i++)
-        at += levels[i] > threshold;
-    *ties = s->minimum - at;
+        above += levels[i] > threshold;
+    *ties = s->minimum - above;
     return threshold;
 }
 
@@ -102,7 +124,7 @@ static int reserve_rows(void *payload, size_t chunk, size_t worker)
 {
     const struct selection *s = payload;
     size_t first = chunk * rows_per_chunk(s), last = first + rows_per_chunk(s);
-    int32_t *levels = s->levels + worker * 2 * s->minimum * STRIP;
+    int32_t *levels = s->levels + worker * s->minimum * STRIP;
     for (size_t r = first; r < last && r < s->rows; r++) {
         size_t ties, at = r * s->cols;
         int32_t threshold = row_threshold(s, levels, s->w + at, &ties);
@@ -115,7 +137,7 @@ static int reserve_columns(void *payload, size_t chunk, size_t worker)
 {
     const struct selection *s = payload;
     size_t first = chunk * STRIP, n = s->cols - first < STRIP ? s->cols - first : STRIP;
-    int32_t *levels = s->levels + worker * 2 * s->minimum * STRIP;
+    int32_t *levels = s->levels + worker * s->minimum * STRIP;
     const int32_t *threshold = levels + (s->minimum - 1) * STRIP;
     uint32_t ties[STRIP] = {0};
     memset(levels, -1, s->minimum * STRIP * sizeof *levels);
@@ -132,7 +154,7 @@ static int reserve_columns(void *payload, size_t chunk, size_t worker)
 static int reserve(struct selection *s, int axis)
 {
     size_t neurons = axis == SN_AXIS_ROW ? s->rows : s->cols, n;
-    if (!size_product(&n, parallel_workers(s->context) * 2 * STRIP, s->minimum))
+    if (!size_product(&n, parallel_workers(s->context) * STRIP, s->minimum))
         return fail_memory(s->context, "a selection", SIZE_MAX);
     s->levels = memory_allocate_array(s->context->memory, n, sizeof *s->levels);
     if (!s->levels)
@@ -163,7 +185,7 @@ static size_t draw_sample(const struct selection *s, int32_t *sample)
     return count;
 }
 
-/* The threshold's rank in the sample, five standard deviations either way. */
+/* The threshold's rank in the sample, four standard deviations either way. */
 static int choose_bracket(struct selection *s)
 {
     s->low = -1;
@@ -176,7 +198,7 @@ static int choose_bracket(struct selection *s)
         return fail_memory(s->context, "a sample of a matrix", 2 * SAMPLE * sizeof *sample);
     size_t count = draw_sample(s, sample);
     double share = (double)s->remaining / (double)(s->n - s->reserved), rank = share * (double)count;
-    double margin = 5 * sqrt((double)count * share * (1 - share)) + 8;
+    double margin = 4 * sqrt((double)count * share * (1 - share)) + 8;
     memcpy(sample + SAMPLE, sample, count * sizeof *sample);
     if (rank - margin >= 1)
         s->high = radix_select(sample, count, (size_t)(rank - margin));
