@@ -154,8 +154,9 @@ END_TEST
 static const char *const shapes[] = {
     "{\"block_size\":1,\"vocab_size\":1,\"n_layer\":1,\"n_head\":1,\"d_model\":1,\"d_mlp\":1}",
     "{\"block_size\":3,\"vocab_size\":7,\"n_layer\":3,\"n_head\":1,\"d_model\":3,\"d_pos_emb\":0}",
-    "{\"block_size\":3,\"vocab_size\":7,\"n_layer\":1,\"n_head\":1,\"d_model\":3,\"tied_unembed\":false,"
-    "\"bias\":false,\"rms_norm\":true,\"enable_bigram_table\":true,\"afrac\":0.3}",
+    ("{\"block_size\":3,\"vocab_size\":7,\"n_layer\":1,\"n_head\":1,\"d_model\":3,\"tied_unembed\":"
+     "false,"
+     "\"bias\":false,\"rms_norm\":true,\"enable_bigram_table\":true,\"afrac\":0.3}"),
     /* columns beyond 16 bits */
     "{\"block_size\":2,\"vocab_size\":3,\"n_layer\":1,\"n_head\":1,\"d_model\":2,\"d_mlp\":65537}",
     "{\"block_size\":2,\"vocab_size\":3,\"n_layer\":1,\"n_head\":1,\"d_model\":2,\"d_mlp\":65536}",
