@@ -92,7 +92,7 @@ static inline void topk_bisect(struct topk_level *level, const svec *key, size_t
 {
     for (int bit = bits - 1; bit >= 0; bit--) {
         svec candidate = level->threshold | svec_splat(1 << bit);
-        svec count = topk_count(key, width, (candidate + svec_splat(-1)) ^ svec_splat(bias));
+        svec count = topk_count(key, width, (candidate ^ svec_splat(bias)) + svec_splat(-1));
         svec enough = ~(svec)(count < level->need);
         level->threshold = svec_select(enough, candidate, level->threshold);
         level->at_least = svec_select(enough, count, level->at_least);
