@@ -5,19 +5,12 @@
 
 #include <math.h>
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
 /* Vectors of a panel's row that are worked on together: few enough to keep two sums for each in
  * registers. */
 #define STRIP_VECTORS (PANEL_VECTORS < 8 ? PANEL_VECTORS : 8)
 #define STRIP_TOKENS (STRIP_VECTORS * LANES)
 
-static inline vec vec_min(vec a, vec b)
-{
-    return vec_select(a < b, a, b);
-}
+#define LOG2_E 1.44269504f
 
 static inline vec vec_sqrt(vec x)
 {
@@ -53,32 +46,33 @@ static inline float vec_sum(vec x)
     return x[0];
 }
 
-/* e^x to about 1 ulp: x = n ln 2 + r, |r| <= ln 2 / 2, polynomial of Cephes' expf in r. 0 below the
- * smallest normal number (so at -inf), e^88.37 above 88.37; NaN stays NaN. */
-static inline vec vec_exp(vec x)
+/* 2^x for x <= 127: x = n + f, |f| <= 1/2, minimax polynomial in f (3e-9) with 2^0 exactly 1. At
+ * x <= -127 the scale is a zero exponent, so the result is exactly 0, at -inf too. NaN stays NaN. */
+static inline vec vec_exp2(vec x)
 {
     const float round = 12582912.0f; /* 1.5 * 2^23: adding it leaves the integer in the low bits */
-    vec bounded = vec_select(x < -87.3f, vec_splat(-87.3f), x);
-    bounded = vec_select(x > 88.37f, vec_splat(88.37f), bounded);
-    vec shifted = bounded * 1.44269504f + round;
-    vec n = shifted - round;
-    vec r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
-    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
-    ivec exponent = ((ivec)shifted - 0x4B400000 + 127) << 23;
-    vec result = p * (vec)exponent;
-    return (vec)((ivec)result & ~(ivec)(x < -87.3f));
+    x = vec_max(vec_splat(-127.0f), x);
+    vec shifted = x + round, f = x - (shifted - round);
+    vec p = f * 1.559467754011006e-4f + 1.3406643904688362e-3f;
+    p = p * f + 9.617692974916329e-3f;
+    p = p * f + 5.5503105509970105e-2f;
+    p = p * f + 2.402265278287602e-1f;
+    p = p * f + 6.931472149680389e-1f;
+    p = p * f + 1.0f;
+    ivec scale = ((ivec)shifted << 23) + (127 << 23);
+    return p * (vec)scale;
+}
+
+/* e^x for x <= 88, within (1 + |x|) 1e-7 of itself, so within 1e-7 absolutely where x <= 0. */
+static inline vec vec_exp(vec x)
+{
+    return vec_exp2(x * LOG2_E);
 }
 
 /* erf(x) within 2e-7: a rational minimax function in x on [-4, 4], outside of which erf is +-1. */
 static inline vec vec_erf(vec x)
 {
-    x = vec_select(x < -4.0f, vec_splat(-4.0f), x);
-    x = vec_select(x > 4.0f, vec_splat(4.0f), x);
+    x = vec_min(vec_splat(4.0f), vec_max(vec_splat(-4.0f), x));
     vec s = x * x;
     vec p = s * -2.72614225801306e-10f + 2.77068142495902e-08f;
     p = p * s + -2.10102402082508e-06f;

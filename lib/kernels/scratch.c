@@ -1,4 +1,5 @@
 /* How much scratch the kernels need: the same for every instruction set. */
+#include "kernels/attention_chunk.h"
 #include "kernels/kernels.h"
 
 /* One row of 16-bit keys per channel, as wide as the widest vector (topk_body.h). */
@@ -7,17 +8,17 @@ size_t abs_topk_scratch(size_t width)
     return width * 64;
 }
 
-/* Packed q, k, v, one tile of output, the scores of one tile of queries (attention_body.h). */
+/* Packed q, k and v, one tile of output, the scores of one tile of queries (attention_body.h). */
 size_t attention_scratch(const struct attention_shape *shape)
 {
-    size_t floats = (3 * shape->stride + ATTENTION_TILE) * shape->d_head + shape->stride * ATTENTION_TILE;
-    return floats * sizeof(float);
+    size_t channel = 2 * shape->stride + attention_whole_chunks(shape->stride) + ATTENTION_TILE;
+    return (channel * shape->d_head + shape->stride * ATTENTION_TILE) * sizeof(float);
 }
 
-/* Packed q, k, v, dy by tiles and by rows, dk, dv; scores and their gradient of one tile of queries, its dq. */
+/* q, k, v and dy packed by tiles, by chunks and by rows, dk, dv; one tile of dq; the scores of one tile
+ * of queries and their gradient. */
 size_t attention_backward_scratch(const struct attention_shape *shape)
 {
-    size_t floats = (9 * shape->stride + ATTENTION_TILE) * shape->d_head +
-                    2 * shape->stride * ATTENTION_TILE;
-    return floats * sizeof(float);
+    size_t channel = 8 * shape->stride + attention_whole_chunks(shape->stride) + ATTENTION_TILE;
+    return (channel * shape->d_head + 2 * shape->stride * ATTENTION_TILE) * sizeof(float);
 }

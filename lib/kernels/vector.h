@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #define LANES (VECTOR_BYTES / 4)            /* floats per vector */
 #define PANEL_VECTORS (PANEL / LANES)       /* vectors per row of a panel */
@@ -34,9 +37,31 @@ static inline vec vec_select(ivec mask, vec a, vec b)
 {
     return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
 }
+/* a > b ? a : b, so b where either is NaN: what x86's instruction does, which neither compiler finds. */
 static inline vec vec_max(vec a, vec b)
 {
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif VECTOR_BYTES == 32 && defined(__AVX__)
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#elif VECTOR_BYTES == 16 && defined(__SSE2__)
+    return (vec)_mm_max_ps((__m128)a, (__m128)b);
+#else
     return vec_select(a > b, a, b);
+#endif
+}
+/* a < b ? a : b */
+static inline vec vec_min(vec a, vec b)
+{
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif VECTOR_BYTES == 32 && defined(__AVX__)
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+#elif VECTOR_BYTES == 16 && defined(__SSE2__)
+    return (vec)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return vec_select(a < b, a, b);
+#endif
 }
 static inline vec vec_abs(vec x)
 {
