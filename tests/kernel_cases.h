@@ -126,8 +126,8 @@ static inline void case_check_gradient(const char *what, double (*loss)(void *pa
 
 static inline void case_begin(const char *operation, const char *isa, const size_t shape[4])
 {
-    snprintf(case_state.label, sizeof case_state.label, "%s on %s, shape %zu %zu %zu %zu", operation, isa,
-             shape[0], shape[1], shape[2], shape[3]);
+    snprintf(case_state.label, sizeof case_state.label, "%s on %s, shape %zu %zu %zu %zu", operation,
+             isa, shape[0], shape[1], shape[2], shape[3]);
     case_state.n_buffers = 0;
     random_seed(&case_state.random, 7, shape[0] * 1000003 + shape[1] * 1009 + shape[2] * 31 + shape[3]);
 }

@@ -25,8 +25,8 @@ static struct sparse_block random_block(size_t rows, size_t cols, size_t permill
     return (struct sparse_block){rows, first_column, start, index, case_random(n, 1)};
 }
 
-static void check_sparse_multiply(const struct kernel_table *kernels, const struct kernel_table *reference,
-                                  const size_t shape[4])
+static void check_sparse_multiply(const struct kernel_table *kernels,
+                                  const struct kernel_table *reference, const size_t shape[4])
 {
     size_t rows = shape[0], cols = shape[1], offset = shape[3] & MODE_OFFSET ? 3 : 0;
     struct sparse_block block = random_block(rows, cols, shape[2], offset);
@@ -57,8 +57,8 @@ static double multiply_loss(void *payload)
     return sum;
 }
 
-static void check_sparse_gradient(const struct kernel_table *kernels, const struct kernel_table *reference,
-                                  const size_t shape[4])
+static void check_sparse_gradient(const struct kernel_table *kernels,
+                                  const struct kernel_table *reference, const size_t shape[4])
 {
     size_t rows = shape[0], cols = shape[1], first = rows > 2, last = rows > 3 ? rows - 1 : rows;
     struct sparse_block block = random_block(rows, cols, shape[2], 0);
@@ -72,8 +72,8 @@ static void check_sparse_gradient(const struct kernel_table *kernels, const stru
     memset(gradient, 0, nnz * sizeof *gradient);
     kernels->sparse_gradient(gradient, &block, 0, rows, dy, x);
     struct multiply_loss loss = {kernels, &block, x, dy, case_floats(rows * PANEL)};
-    case_check_gradient("values", multiply_loss, &loss, (float *)(uintptr_t)block.value, gradient, nnz, 0.25,
-                        1e-3);
+    case_check_gradient("values", multiply_loss, &loss, (float *)(uintptr_t)block.value, gradient, nnz,
+                        0.25, 1e-3);
 }
 
 static void check_gemm(const struct kernel_table *kernels, const struct kernel_table *reference,
@@ -102,8 +102,8 @@ static void check_gemm(const struct kernel_table *kernels, const struct kernel_t
     case_compare("dispatched product, B transposed", fast, expected, ldc * n, 2e-6);
 }
 
-static void check_dense_multiply(const struct kernel_table *kernels, const struct kernel_table *reference,
-                                 const size_t shape[4])
+static void check_dense_multiply(const struct kernel_table *kernels,
+                                 const struct kernel_table *reference, const size_t shape[4])
 {
     size_t rows = shape[0], cols = shape[1];
     int accumulate = (shape[3] & MODE_ACCUMULATE) != 0;
@@ -121,8 +121,8 @@ static void check_dense_multiply(const struct kernel_table *kernels, const struc
 }
 
 /* shape: rows, cols, panels. Rows first..last-1 only; the panels lie further apart than needed. */
-static void check_dense_gradient(const struct kernel_table *kernels, const struct kernel_table *reference,
-                                 const size_t shape[4])
+static void check_dense_gradient(const struct kernel_table *kernels,
+                                 const struct kernel_table *reference, const size_t shape[4])
 {
     (void)reference;
     size_t rows = shape[0], cols = shape[1], n_panels = shape[2], first = rows > 2, last = rows;
@@ -148,7 +148,8 @@ static float *tied_weights(size_t n)
 {
     float *w = case_floats(n);
     for (size_t i = 0; i < n; i++)
-        w[i] = (float)random_below(&case_state.random, 9) * (random_below(&case_state.random, 2) ? -0.5f : 0.5f);
+        w[i] = (float)random_below(&case_state.random, 9) *
+               (random_below(&case_state.random, 2) ? -0.5f : 0.5f);
     if (n > 3)
         w[n / 2] = NAN;
     return w;
@@ -170,8 +171,8 @@ static unsigned char *random_skip(size_t n)
 }
 
 /* shape: entries, room for keys between, 1 = with skip, 2 = the whole range */
-static void check_magnitude_scan(const struct kernel_table *kernels, const struct kernel_table *reference,
-                                 const size_t shape[4])
+static void check_magnitude_scan(const struct kernel_table *kernels,
+                                 const struct kernel_table *reference, const size_t shape[4])
 {
     size_t n = shape[0], capacity = shape[1];
     const float *w = tied_weights(n);
@@ -193,8 +194,8 @@ static void check_magnitude_scan(const struct kernel_table *kernels, const struc
 }
 
 /* shape: entries, ties to take */
-static void check_magnitude_mark(const struct kernel_table *kernels, const struct kernel_table *reference,
-                                 const size_t shape[4])
+static void check_magnitude_mark(const struct kernel_table *kernels,
+                                 const struct kernel_table *reference, const size_t shape[4])
 {
     size_t n = shape[0], ties = shape[1], expected_ties = ties;
     const float *w = tied_weights(n);
@@ -241,38 +242,108 @@ static void check_magnitude_columns(const struct kernel_table *kernels,
 static const struct kernel_case cases[] = {
     {"sparse_multiply",
      check_sparse_multiply,
-     {{1, 1, 1000, 0},   {1, 3, 1000, MODE_BIAS},        {2, 2, 500, MODE_ACCUMULATE},
-      {3, 64, 0, 0},     {3, 5, 0, MODE_BIAS},           {3, 17, 600, MODE_BIAS | MODE_ACCUMULATE},
-      {7, 63, 300, 0},   {8, 64, 300, MODE_OFFSET},      {9, 65, 300, MODE_BIAS | MODE_OFFSET},
-      {33, 1000, 16, 0}, {257, 300, 250, MODE_BIAS},     {128, 2049, 4, MODE_ACCUMULATE | MODE_OFFSET},
-      {5, 40000, 3, 0},  {64, 127, 900, MODE_ACCUMULATE}}},
+     {{1, 1, 1000, 0},
+      {1, 3, 1000, MODE_BIAS},
+      {2, 2, 500, MODE_ACCUMULATE},
+      {3, 64, 0, 0},
+      {3, 5, 0, MODE_BIAS},
+      {3, 17, 600, MODE_BIAS | MODE_ACCUMULATE},
+      {7, 63, 300, 0},
+      {8, 64, 300, MODE_OFFSET},
+      {9, 65, 300, MODE_BIAS | MODE_OFFSET},
+      {33, 1000, 16, 0},
+      {257, 300, 250, MODE_BIAS},
+      {128, 2049, 4, MODE_ACCUMULATE | MODE_OFFSET},
+      {5, 40000, 3, 0},
+      {64, 127, 900, MODE_ACCUMULATE}}},
     {"sparse_gradient",
      check_sparse_gradient,
-     {{1, 1, 1000}, {1, 3, 1000}, {2, 2, 500}, {3, 5, 0}, {3, 17, 1000}, {5, 15, 1000}, {5, 18, 1000},
-      {9, 33, 1000}, {9, 34, 900}, {33, 500, 40}, {100, 129, 250}, {257, 64, 10}}},
+     {{1, 1, 1000},
+      {1, 3, 1000},
+      {2, 2, 500},
+      {3, 5, 0},
+      {3, 17, 1000},
+      {5, 15, 1000},
+      {5, 18, 1000},
+      {9, 33, 1000},
+      {9, 34, 900},
+      {33, 500, 40},
+      {100, 129, 250},
+      {257, 64, 10}}},
     {"gemm",
      check_gemm,
-     {{1, 1, 1, 0}, {2, 3, 1, 0}, {3, 2, 5, MODE_ACCUMULATE}, {15, 5, 7, 0}, {16, 6, 8, MODE_ACCUMULATE},
-      {17, 7, 9, 0}, {31, 13, 16, 0}, {32, 16, 32, MODE_ACCUMULATE}, {33, 11, 65, 0},
-      {63, 97, 31, MODE_ACCUMULATE}, {64, 96, 64, 0}, {65, 95, 3, 0}, {128, 16, 128, 0}, {64, 96, 700, 0}}},
+     {{1, 1, 1, 0},
+      {2, 3, 1, 0},
+      {3, 2, 5, MODE_ACCUMULATE},
+      {15, 5, 7, 0},
+      {16, 6, 8, MODE_ACCUMULATE},
+      {17, 7, 9, 0},
+      {31, 13, 16, 0},
+      {32, 16, 32, MODE_ACCUMULATE},
+      {33, 11, 65, 0},
+      {63, 97, 31, MODE_ACCUMULATE},
+      {64, 96, 64, 0},
+      {65, 95, 3, 0},
+      {128, 16, 128, 0},
+      {64, 96, 700, 0}}},
     {"dense_multiply",
      check_dense_multiply,
-     {{1, 1, 0, 0}, {2, 3, 0, MODE_BIAS}, {3, 2, 0, MODE_ACCUMULATE}, {95, 97, 0, MODE_BIAS},
-      {96, 96, 0, 0}, {97, 95, 0, MODE_BIAS | MODE_ACCUMULATE}, {200, 33, 0, 0}, {37, 1500, 0, MODE_BIAS},
+     {{1, 1, 0, 0},
+      {2, 3, 0, MODE_BIAS},
+      {3, 2, 0, MODE_ACCUMULATE},
+      {95, 97, 0, MODE_BIAS},
+      {96, 96, 0, 0},
+      {97, 95, 0, MODE_BIAS | MODE_ACCUMULATE},
+      {200, 33, 0, 0},
+      {37, 1500, 0, MODE_BIAS},
       {1500, 37, 0, MODE_ACCUMULATE}}},
     {"dense_gradient",
      check_dense_gradient,
-     {{1, 1, 1}, {2, 3, 2}, {3, 2, 0}, {3, 63, 1}, {127, 64, 2}, {128, 65, 3}, {129, 130, 2}, {300, 70, 3}}},
+     {{1, 1, 1},
+      {2, 3, 2},
+      {3, 2, 0},
+      {3, 63, 1},
+      {127, 64, 2},
+      {128, 65, 3},
+      {129, 130, 2},
+      {300, 70, 3}}},
     {"magnitude_scan",
      check_magnitude_scan,
-     {{1, 1, 0}, {2, 2, 3}, {3, 3, 1}, {15, 4, 2}, {16, 16, 0}, {17, 17, 1}, {64, 3, 1}, {65, 65, 2},
-      {10007, 10007, 0}, {10007, 10007, 1}, {10007, 100, 3}}},
+     {{1, 1, 0},
+      {2, 2, 3},
+      {3, 3, 1},
+      {15, 4, 2},
+      {16, 16, 0},
+      {17, 17, 1},
+      {64, 3, 1},
+      {65, 65, 2},
+      {10007, 10007, 0},
+      {10007, 10007, 1},
+      {10007, 100, 3}}},
     {"magnitude_mark",
      check_magnitude_mark,
-     {{1, 0}, {1, 1}, {2, 1}, {3, 2}, {15, 1}, {16, 2}, {17, 3}, {63, 100}, {1000, 20}, {10007, 300}, {10007, 0}}},
+     {{1, 0},
+      {1, 1},
+      {2, 1},
+      {3, 2},
+      {15, 1},
+      {16, 2},
+      {17, 3},
+      {63, 100},
+      {1000, 20},
+      {10007, 300},
+      {10007, 0}}},
     {"magnitude_levels and mark_columns",
      check_magnitude_columns,
-     {{1, 1, 1}, {2, 3, 2}, {3, 2, 2}, {15, 9, 3}, {16, 20, 4}, {17, 30, 4}, {64, 40, 4}, {65, 7, 7}, {300, 100, 4}}},
+     {{1, 1, 1},
+      {2, 3, 2},
+      {3, 2, 2},
+      {15, 9, 3},
+      {16, 20, 4},
+      {17, 30, 4},
+      {64, 40, 4},
+      {65, 7, 7},
+      {300, 100, 4}}},
 };
 
 START_TEST(parity)

@@ -91,14 +91,15 @@ static void expected_products(double *y, double *dx, double *dw, const float *w,
 
 /* rows, cols, permille, tokens */
 static const size_t shapes[][4] = {
-    {1, 1, 1000, 1},    {1, 1, 0, 3},      {2, 3, 1000, 2},   {3, 2, 500, 63},   {3, 4, 0, 64},
-    {127, 97, 250, 65}, {128, 96, 90, 64}, {129, 193, 250, 130}, {40, 1700, 20, 70}, {1700, 40, 20, 3},
-    {33, 65, 450, 1100}, {300, 200, 1000, 100},
+    {1, 1, 1000, 1},    {1, 1, 0, 3},       {2, 3, 1000, 2},     {3, 2, 500, 63},
+    {3, 4, 0, 64},      {127, 97, 250, 65}, {128, 96, 90, 64},   {129, 193, 250, 130},
+    {40, 1700, 20, 70}, {1700, 40, 20, 3},  {33, 65, 450, 1100}, {300, 200, 1000, 100},
 };
 
 static void check_products(sn_context *context, const sn_matrix *matrix, const float *w, size_t n_tokens)
 {
-    size_t rows = sn_matrix_rows(matrix), cols = sn_matrix_cols(matrix), support = sn_matrix_support(matrix);
+    size_t rows = sn_matrix_rows(matrix), cols = sn_matrix_cols(matrix),
+           support = sn_matrix_support(matrix);
     float *x = new_random(n_tokens * cols), *dy = new_random(n_tokens * rows);
     float *y = new_random(n_tokens * rows), *dx = new_random(n_tokens * cols), *dw = new_random(support);
     double *expected_y = malloc(n_tokens * rows * sizeof(double));
@@ -193,7 +194,8 @@ START_TEST(copies_have_their_own_values)
     sn_context *context = new_context(1);
     size_t before = held(context);
     random_seed(&random_numbers, 2, 0);
-    float *w = new_sparse(50, 300, 300), *x = new_random(300), *y = new_floats(50), *y_before = new_floats(50);
+    float *w = new_sparse(50, 300, 300), *x = new_random(300), *y = new_floats(50),
+          *y_before = new_floats(50);
     sn_matrix *matrix = NULL, *copy = NULL;
     ck_assert_int_eq(matrix_from_dense(&matrix, context, 50, 300, w, 0.45), SN_OK);
     ck_assert_ptr_nonnull(matrix->pattern);
@@ -262,8 +264,8 @@ START_TEST(bad_arguments)
     const float values[] = {1, 2, 3, 4};
     const size_t pair[] = {0, 2, 2};
     const uint32_t twice[] = {1, 1};
-    expect_failure(sn_matrix_create_csr(&matrix, context, 2, 3, good, outside, values), SN_ERROR_ARGUMENT,
-                   context, "indices[1] in row 1 is 3");
+    expect_failure(sn_matrix_create_csr(&matrix, context, 2, 3, good, outside, values),
+                   SN_ERROR_ARGUMENT, context, "indices[1] in row 1 is 3");
     ck_assert_ptr_null(matrix);
     expect_failure(sn_matrix_create_csr(&matrix, context, 2, 3, pair, twice, values), SN_ERROR_ARGUMENT,
                    context, "indices[1] in row 0 is 1 after 1");
@@ -284,15 +286,17 @@ START_TEST(bad_arguments)
                    "2 x 0");
     expect_failure(sn_matrix_create_dense(&matrix, context, SIZE_MAX, SIZE_MAX, values, 1),
                    SN_ERROR_ARGUMENT, context, "matrix");
-    expect_failure(sn_matrix_create_dense(&matrix, context, 2, 2, values, NAN), SN_ERROR_ARGUMENT, context,
-                   "max_density");
+    expect_failure(sn_matrix_create_dense(&matrix, context, 2, 2, values, NAN), SN_ERROR_ARGUMENT,
+                   context, "max_density");
     ck_assert_int_eq(sn_matrix_create_dense(&matrix, context, 2, 2, values, 0.5), SN_OK);
-    expect_failure(sn_matrix_set_values(matrix, context, values, 3), SN_ERROR_ARGUMENT, context, "n is 3");
-    expect_failure(sn_matrix_multiply(NULL, context, matrix, values, 2), SN_ERROR_ARGUMENT, context, "y");
+    expect_failure(sn_matrix_set_values(matrix, context, values, 3), SN_ERROR_ARGUMENT, context,
+                   "n is 3");
+    expect_failure(sn_matrix_multiply(NULL, context, matrix, values, 2), SN_ERROR_ARGUMENT, context,
+                   "y");
     expect_failure(sn_matrix_multiply_transposed(NULL, context, NULL, values, 2), SN_ERROR_ARGUMENT,
                    context, "matrix");
-    expect_failure(sn_matrix_gradient(NULL, context, matrix, values, values, 1), SN_ERROR_ARGUMENT, context,
-                   "values");
+    expect_failure(sn_matrix_gradient(NULL, context, matrix, values, values, 1), SN_ERROR_ARGUMENT,
+                   context, "values");
     ck_assert_int_eq(sn_matrix_multiply(NULL, context, matrix, NULL, 0), SN_OK);
     sn_matrix_free(matrix);
     end_context(context, before);
@@ -383,7 +387,8 @@ struct visit {
     size_t cols, n_rows;
 };
 
-static int copy_block(void *payload, size_t first_row, size_t last_row, const float *block, size_t worker)
+static int copy_block(void *payload, size_t first_row, size_t last_row, const float *block,
+                      size_t worker)
 {
     struct visit *visit = payload;
     (void)worker;
@@ -393,7 +398,8 @@ static int copy_block(void *payload, size_t first_row, size_t last_row, const fl
     return SN_OK;
 }
 
-static int stop_at_second(void *payload, size_t first_row, size_t last_row, const float *block, size_t worker)
+static int stop_at_second(void *payload, size_t first_row, size_t last_row, const float *block,
+                          size_t worker)
 {
     (void)payload, (void)last_row, (void)block, (void)worker;
     return first_row > 0 ? SN_ERROR_CANCELLED : SN_OK;
@@ -415,18 +421,18 @@ static struct all_gradients run_all(size_t n_threads, const float *w, const floa
     out.on_support = new_floats(matrix->n_values);
     matrix_multiply_panel(matrix, context->kernels, out.y, x, NULL, 0);
     matrix_multiply_transposed_panel(matrix, context->kernels, out.dx, dy, 0);
-    ck_assert_int_eq(matrix_gradient(out.on_support, context, matrix, dy, ROWS * PANEL, x, COLS * PANEL,
-                                     N_PANELS),
-                     SN_OK);
+    ck_assert_int_eq(
+        matrix_gradient(out.on_support, context, matrix, dy, ROWS * PANEL, x, COLS * PANEL, N_PANELS),
+        SN_OK);
     ck_assert_int_eq(matrix_gradient_dense(out.dense, context, ROWS, COLS, dy, ROWS * PANEL, x,
                                            COLS * PANEL, N_PANELS),
                      SN_OK);
-    ck_assert_int_eq(matrix_gradient_visit(context, ROWS, COLS, dy, ROWS * PANEL, x, COLS * PANEL, N_PANELS,
-                                           copy_block, &visit),
+    ck_assert_int_eq(matrix_gradient_visit(context, ROWS, COLS, dy, ROWS * PANEL, x, COLS * PANEL,
+                                           N_PANELS, copy_block, &visit),
                      SN_OK);
     ck_assert_uint_eq(visit.n_rows, ROWS);
-    ck_assert_int_eq(matrix_gradient_visit(context, ROWS, COLS, dy, ROWS * PANEL, x, COLS * PANEL, N_PANELS,
-                                           stop_at_second, NULL),
+    ck_assert_int_eq(matrix_gradient_visit(context, ROWS, COLS, dy, ROWS * PANEL, x, COLS * PANEL,
+                                           N_PANELS, stop_at_second, NULL),
                      SN_ERROR_CANCELLED);
     matrix_free(matrix);
     sn_context_free(context);
@@ -458,7 +464,8 @@ START_TEST(gradients_agree_and_ignore_threads)
         double sum = 0;
         for (size_t p = 0; p < N_PANELS; p++)
             for (size_t t = 0; t < PANEL; t++)
-                sum += (double)dy[(p * ROWS + i / COLS) * PANEL + t] * x[(p * COLS + i % COLS) * PANEL + t];
+                sum +=
+                    (double)dy[(p * ROWS + i / COLS) * PANEL + t] * x[(p * COLS + i % COLS) * PANEL + t];
         expected[i] = sum;
     }
     assert_close("dense gradient", one.dense, expected, ROWS * COLS);
@@ -472,7 +479,8 @@ START_TEST(bias_and_accumulation_on_panels)
     random_seed(&random_numbers, 5, 0);
     sn_context *context = new_context(1);
     float *w = new_sparse(150, 210, 300), *x = new_random(210 * PANEL), *bias = new_random(150);
-    float *plain = new_floats(150 * PANEL), *y = new_random(150 * PANEL), *start = new_floats(150 * PANEL);
+    float *plain = new_floats(150 * PANEL), *y = new_random(150 * PANEL),
+          *start = new_floats(150 * PANEL);
     for (int dense = 0; dense < 2; dense++) {
         sn_matrix *matrix = NULL;
         ck_assert_int_eq(matrix_from_dense(&matrix, context, 150, 210, w, dense ? 0 : 1), SN_OK);
@@ -519,18 +527,69 @@ END_TEST
 
 /* Computed by a stable sort in float64 (row 0 all equal, row 3 mostly zero). */
 static const float golden_weights[7 * 9] = {
-    0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f,
-    -2.22879124f, -1.6295042f, 0.555905879f, 1.0737766f, 0.982088625f, -0.574831009f, -0.0790607631f,
-    -0.888110697f, 2.87843108f,
-    -1.28482044f, 1.43479276f, 1.00958824f, -0.85394913f, 0.949567974f, -0.879416347f, 1.5106616f,
-    -0.163890556f, -0.752144635f,
-    -0.192706004f, -0.835399806f, 0, 0, 0, 0, 0, 0, 0,
-    -2.40480113f, -0.525520205f, 1.438555f, 0.0881298855f, -0.513104916f, 0.535754144f, -0.0108039239f,
-    -0.155376762f, 0.305816978f,
-    0.161755085f, 1.31793725f, -0.78687346f, -0.805886328f, 0.71252948f, 0.150881886f, -2.05991316f,
-    -0.217565209f, 0.579824984f,
-    0.464710742f, 0.160774648f, -1.19057775f, 0.612607062f, -0.77211374f, -0.419301659f, -1.28513646f,
-    0.958687961f, -0.207753718f,
+    0.5f,
+    0.5f,
+    0.5f,
+    0.5f,
+    0.5f,
+    0.5f,
+    0.5f,
+    0.5f,
+    0.5f,
+    -2.22879124f,
+    -1.6295042f,
+    0.555905879f,
+    1.0737766f,
+    0.982088625f,
+    -0.574831009f,
+    -0.0790607631f,
+    -0.888110697f,
+    2.87843108f,
+    -1.28482044f,
+    1.43479276f,
+    1.00958824f,
+    -0.85394913f,
+    0.949567974f,
+    -0.879416347f,
+    1.5106616f,
+    -0.163890556f,
+    -0.752144635f,
+    -0.192706004f,
+    -0.835399806f,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    -2.40480113f,
+    -0.525520205f,
+    1.438555f,
+    0.0881298855f,
+    -0.513104916f,
+    0.535754144f,
+    -0.0108039239f,
+    -0.155376762f,
+    0.305816978f,
+    0.161755085f,
+    1.31793725f,
+    -0.78687346f,
+    -0.805886328f,
+    0.71252948f,
+    0.150881886f,
+    -2.05991316f,
+    -0.217565209f,
+    0.579824984f,
+    0.464710742f,
+    0.160774648f,
+    -1.19057775f,
+    0.612607062f,
+    -0.77211374f,
+    -0.419301659f,
+    -1.28513646f,
+    0.958687961f,
+    -0.207753718f,
 };
 
 static const struct {
@@ -539,17 +598,38 @@ static const struct {
     size_t minimum;
     const char *keep;
 } goldens[] = {
-    {20, SN_AXIS_NONE, 0, "000000000" "110110011" "111111100" "000000000" "101000000" "010000100" "001000110"},
-    {40, SN_AXIS_ROW, 3, "111110000" "111111011" "111111101" "111000000" "111011000" "011110101" "001110110"},
-    {40, SN_AXIS_COLUMN, 3, "111111010" "111111011" "111111101" "010000000" "111011000" "011110101" "001110110"},
+    {20, SN_AXIS_NONE, 0,
+     "000000000"
+     "110110011"
+     "111111100"
+     "000000000"
+     "101000000"
+     "010000100"
+     "001000110"},
+    {40, SN_AXIS_ROW, 3,
+     "111110000"
+     "111111011"
+     "111111101"
+     "111000000"
+     "111011000"
+     "011110101"
+     "001110110"},
+    {40, SN_AXIS_COLUMN, 3,
+     "111111010"
+     "111111011"
+     "111111101"
+     "010000000"
+     "111011000"
+     "011110101"
+     "001110110"},
 };
 
 START_TEST(selection_goldens)
 {
     sn_context *context = new_context(1);
     unsigned char keep[7 * 9];
-    ck_assert_int_eq(sn_magnitude_select(keep, context, golden_weights, 7, 9, goldens[_i].k, goldens[_i].axis,
-                                         goldens[_i].minimum),
+    ck_assert_int_eq(sn_magnitude_select(keep, context, golden_weights, 7, 9, goldens[_i].k,
+                                         goldens[_i].axis, goldens[_i].minimum),
                      SN_OK);
     for (size_t i = 0; i < 7 * 9; i++)
         if (keep[i] != goldens[_i].keep[i] - '0')
@@ -572,7 +652,8 @@ static int compare_ranked(const void *a, const void *b)
 }
 
 /* Marks the `count` best of the n entries start, start + step, ... that are not kept yet. */
-static void keep_best(unsigned char *keep, const float *w, size_t start, size_t step, size_t n, size_t count)
+static void keep_best(unsigned char *keep, const float *w, size_t start, size_t step, size_t n,
+                      size_t count)
 {
     struct ranked *ranked = malloc(n * sizeof *ranked);
     size_t found = 0;
@@ -625,10 +706,12 @@ START_TEST(selection_equals_sorting)
         float *w = selection_weights(rows, cols, kind);
         for (size_t share = 0; share < sizeof shares / sizeof *shares; share++)
             for (int axis = SN_AXIS_NONE; axis <= SN_AXIS_COLUMN; axis++) {
-                size_t k = (size_t)(shares[share] * (double)n), neurons = axis == SN_AXIS_ROW ? rows : cols;
+                size_t k = (size_t)(shares[share] * (double)n),
+                       neurons = axis == SN_AXIS_ROW ? rows : cols;
                 size_t minimum = axis == SN_AXIS_NONE ? 0 : k / neurons < 3 ? k / neurons : 3;
                 ck_assert_int_eq(sn_magnitude_select(keep, one, w, rows, cols, k, axis, minimum), SN_OK);
-                ck_assert_int_eq(sn_magnitude_select(again, three, w, rows, cols, k, axis, minimum), SN_OK);
+                ck_assert_int_eq(sn_magnitude_select(again, three, w, rows, cols, k, axis, minimum),
+                                 SN_OK);
                 expected_selection(expected, w, rows, cols, k, axis, minimum);
                 ck_assert_mem_eq(keep, expected, n);
                 ck_assert_mem_eq(again, expected, n);
@@ -653,7 +736,8 @@ START_TEST(infeasible_minimum)
     expect_failure(sn_magnitude_select(keep, context, golden_weights, 7, 9, 20, 3, 0), SN_ERROR_ARGUMENT,
                    context, "axis is 3");
     /* inside the library the minimum is lowered to what fits, and the caller is told */
-    ck_assert_int_eq(select_magnitude(keep, &used, context, golden_weights, 7, 9, 20, SN_AXIS_ROW, 3), SN_OK);
+    ck_assert_int_eq(select_magnitude(keep, &used, context, golden_weights, 7, 9, 20, SN_AXIS_ROW, 3),
+                     SN_OK);
     ck_assert_uint_eq(used, 2);
     for (size_t r = 0; r < 7; r++) {
         size_t row = 0;
@@ -663,7 +747,8 @@ START_TEST(infeasible_minimum)
         count += row;
     }
     ck_assert_uint_eq(count, 20);
-    ck_assert_int_eq(select_magnitude(keep, &used, context, golden_weights, 7, 9, 6, SN_AXIS_ROW, 3), SN_OK);
+    ck_assert_int_eq(select_magnitude(keep, &used, context, golden_weights, 7, 9, 6, SN_AXIS_ROW, 3),
+                     SN_OK);
     ck_assert_uint_eq(used, 0);
     sn_context_free(context);
 }
@@ -674,7 +759,8 @@ START_TEST(abs_topk_of_tokens)
     random_seed(&random_numbers, 7, 0);
     sn_context *context = new_context(1);
     size_t before = held(context);
-    static const size_t cases[][3] = {{1, 1, 0}, {1, 1, 1}, {3, 5, 2}, {64, 33, 8}, {65, 100, 25}, {130, 7, 6}};
+    static const size_t cases[][3] = {{1, 1, 0},   {1, 1, 1},     {3, 5, 2},
+                                      {64, 33, 8}, {65, 100, 25}, {130, 7, 6}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         size_t n = cases[i][0], width = cases[i][1], k = cases[i][2];
         float *x = new_random(n * width), *y = new_random(n * width);

@@ -76,10 +76,10 @@ struct kernel_table {
     /* dx[c][t] = 0 where bit t of mask[c] is clear. */
     void (*apply_mask)(float *dx, const uint64_t *mask, size_t width);
 
-    /* Counts and collects; entries with skip[i] != 0 do not exist (skip may be NULL). */
+    /* Counts and collects; entries with skip[i] = 1 do not exist (bytes 0 or 1; skip may be NULL). */
     void (*magnitude_scan)(struct magnitude_scan *scan, const float *w, const unsigned char *skip,
                            size_t n);
-    /* keep[i] = 1 where it was clear and key_i > threshold, or key_i == threshold and *ties, counted down,
+    /* keep[i] (0 or 1) = 1 where it was clear and key_i > threshold, or key_i == threshold and *ties, counted down,
      * was not yet 0. */
     void (*magnitude_mark)(unsigned char *keep, const float *w, size_t n, int32_t threshold, size_t *ties);
     /* The same with a threshold and ties for every column of one row of n. */

@@ -87,7 +87,8 @@ void reference_magnitude_mark_columns(unsigned char *keep, const float *w, size_
     }
 }
 
-void reference_magnitude_levels(int32_t *levels, size_t stride, size_t n_levels, const float *w, size_t n)
+void reference_magnitude_levels(int32_t *levels, size_t stride, size_t n_levels, const float *w,
+                                size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         int32_t key = key_of(w[i]);

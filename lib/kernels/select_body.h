@@ -4,7 +4,7 @@
 #ifndef SN_KERNELS_SELECT_BODY_H
 #define SN_KERNELS_SELECT_BODY_H
 
-typedef int8_t byte_vec __attribute__((vector_size(LANES)));
+#define SCAN_BLOCK 64 /* entries whose rare ones are gathered in one word */
 
 static inline ivec magnitude_keys(const float *w)
 {
@@ -18,12 +18,30 @@ static inline int32_t magnitude_key(float w)
     return bits & INT32_MAX;
 }
 
-/* All ones where the byte is not 0. */
+/* All ones where the byte (0 or 1) is 1. */
 static inline ivec widen_bytes(const unsigned char *bytes)
 {
-    byte_vec narrow;
-    memcpy(&narrow, bytes, sizeof narrow);
-    return __builtin_convertvector(narrow, ivec) != 0;
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return -(ivec)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)bytes));
+#elif VECTOR_BYTES == 32 && defined(__AVX2__)
+    return -(ivec)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)bytes));
+#else
+    return -(ivec){bytes[0], bytes[1], bytes[2], bytes[3]};
+#endif
+}
+
+/* bytes[i] |= bit i of 8. */
+static inline void mark_bytes(unsigned char *bytes, uint64_t bits)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    const uint64_t one_each = 0x0102040810204080;
+#else
+    const uint64_t one_each = 0x8040201008040201;
+#endif
+    uint64_t word, each = (bits & 0xFF) * 0x0101010101010101 & one_each;
+    memcpy(&word, bytes, sizeof word);
+    word |= (each + 0x7F7F7F7F7F7F7F7F) >> 7 & 0x0101010101010101;
+    memcpy(bytes, &word, sizeof word);
 }
 
 static inline size_t lane_sum(ivec counts)
@@ -46,13 +64,11 @@ static void scan_one(struct magnitude_scan *scan, int32_t key)
     }
 }
 
-static void collect_between(struct magnitude_scan *scan, ivec keys, uint64_t lanes)
+static void collect_between(struct magnitude_scan *scan, const float *w, uint64_t bits)
 {
-    int32_t key[LANES];
-    memcpy(key, &keys, sizeof key);
-    for (; lanes; lanes &= lanes - 1) {
+    for (; bits; bits &= bits - 1) {
         if (scan->n_between < scan->capacity)
-            scan->between[scan->n_between] = key[__builtin_ctzll(lanes)];
+            scan->between[scan->n_between] = magnitude_key(w[__builtin_ctzll(bits)]);
         scan->n_between++;
     }
 }
@@ -64,16 +80,18 @@ static void magnitude_scan(struct magnitude_scan *scan, const float *w, const un
     ivec high = scan->high - (ivec){0}, low = scan->low - (ivec){0};
     size_t i = 0;
     scan->n_between = 0;
-    for (; i + LANES <= n; i += LANES) {
-        ivec keys = magnitude_keys(w + i);
-        if (skip)
-            keys |= widen_bytes(skip + i); /* -1: below all */
-        above -= keys > high;
-        at_high -= keys == high;
-        at_low -= keys == low;
-        uint64_t lanes = mask_bits((keys > low) & (keys < high));
-        if (lanes)
-            collect_between(scan, keys, lanes);
+    for (; i + SCAN_BLOCK <= n; i += SCAN_BLOCK) {
+        uint64_t between = 0;
+        for (size_t j = 0; j < SCAN_BLOCK; j += LANES) {
+            ivec keys = magnitude_keys(w + i + j);
+            if (skip)
+                keys |= widen_bytes(skip + i + j); /* -1: below all */
+            above -= keys > high;
+            at_high -= keys == high;
+            at_low -= keys == low;
+            between |= mask_bits((keys > low) & (keys < high)) << j;
+        }
+        collect_between(scan, w + i, between);
     }
     scan->above = lane_sum(above);
     scan->at_high = lane_sum(at_high);
@@ -91,25 +109,25 @@ static inline void mark_one(unsigned char *keep, int32_t key, int32_t threshold,
     *keep = 1;
 }
 
-static inline void mark_lanes(unsigned char *keep, ivec mask)
-{
-    byte_vec bytes, marks = __builtin_convertvector(mask, byte_vec) & 1;
-    memcpy(&bytes, keep, sizeof bytes);
-    bytes |= marks;
-    memcpy(keep, &bytes, sizeof bytes);
-}
-
-static void magnitude_mark(unsigned char *keep, const float *w, size_t n, int32_t threshold, size_t *ties)
+static void magnitude_mark(unsigned char *keep, const float *w, size_t n, int32_t threshold,
+                           size_t *ties)
 {
     ivec limit = threshold - (ivec){0};
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        ivec keys = magnitude_keys(w + i);
-        if (*ties && mask_bits(keys == limit))
-            for (size_t j = i; j < i + LANES; j++)
+    for (; i + 16 <= n; i += 16) {
+        uint64_t larger = 0, equal = 0;
+        for (size_t j = 0; j < 16; j += LANES) {
+            ivec keys = magnitude_keys(w + i + j);
+            larger |= mask_bits(keys > limit) << j;
+            equal |= mask_bits(keys == limit) << j;
+        }
+        if (equal && *ties) {
+            for (size_t j = i; j < i + 16; j++)
                 mark_one(keep + j, magnitude_key(w[j]), threshold, ties);
-        else if (mask_bits(keys > limit))
-            mark_lanes(keep + i, keys > limit);
+        } else if (larger) {
+            mark_bytes(keep + i, larger);
+            mark_bytes(keep + i + 8, larger >> 8);
+        }
     }
     for (; i < n; i++)
         mark_one(keep + i, magnitude_key(w[i]), threshold, ties);
@@ -122,8 +140,8 @@ static inline void mark_column(unsigned char *keep, float w, int32_t threshold, 
     *ties = (uint32_t)left;
 }
 
-static void magnitude_mark_columns(unsigned char *keep, const float *w, size_t n, const int32_t *threshold,
-                                   uint32_t *ties)
+static void magnitude_mark_columns(unsigned char *keep, const float *w, size_t n,
+                                   const int32_t *threshold, uint32_t *ties)
 {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {

@@ -12,8 +12,8 @@
 
 /* y[ROW_FLOATS] = start + sum_i value_i x[index_i][..], or += without start. */
 static inline __attribute__((always_inline)) void sparse_row(float *y, const uint16_t *index,
-                                                             const float *value, size_t n, const float *x,
-                                                             float start, int accumulate)
+                                                             const float *value, size_t n,
+                                                             const float *x, float start, int accumulate)
 {
     vec sum[ROW_VECTORS];
     for (int v = 0; v < ROW_VECTORS; v++)
@@ -28,8 +28,8 @@ static inline __attribute__((always_inline)) void sparse_row(float *y, const uin
         vec_store(y + v * LANES, sum[v]);
 }
 
-static void sparse_multiply(float *y, const struct sparse_block *block, const float *x, const float *bias,
-                            int accumulate)
+static void sparse_multiply(float *y, const struct sparse_block *block, const float *x,
+                            const float *bias, int accumulate)
 {
     x += block->first_column * PANEL;
     for (size_t r = 0; r < block->rows; r++) {
@@ -57,32 +57,32 @@ static inline __attribute__((always_inline)) vec sparse_product(const vec *dy, c
  * all lanes of vector i. Each step halves the number of vectors and costs two shuffles and one add for
  * two vectors, where separate horizontal sums would cost that for each. */
 #if VECTOR_BYTES == 16
-#define SUM_STEP1(a, b)                                                                                   \
+#define SUM_STEP1(a, b)                                                                                 \
     (__builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7))
-#define SUM_STEP2(a, b)                                                                                   \
+#define SUM_STEP2(a, b)                                                                                 \
     (__builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7))
 #elif VECTOR_BYTES == 32
-#define SUM_STEP1(a, b)                                                                                   \
-    (__builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13) +                                            \
+#define SUM_STEP1(a, b)                                                                                 \
+    (__builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13) +                                          \
      __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15))
-#define SUM_STEP2(a, b)                                                                                   \
-    (__builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13) +                                            \
+#define SUM_STEP2(a, b)                                                                                 \
+    (__builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13) +                                          \
      __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15))
-#define SUM_STEP3(a, b)                                                                                   \
-    (__builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11) +                                            \
+#define SUM_STEP3(a, b)                                                                                 \
+    (__builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11) +                                          \
      __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15))
 #else
-#define SUM_STEP1(a, b)                                                                                   \
-    (__builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +            \
+#define SUM_STEP1(a, b)                                                                                 \
+    (__builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +          \
      __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31))
-#define SUM_STEP2(a, b)                                                                                   \
-    (__builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +            \
+#define SUM_STEP2(a, b)                                                                                 \
+    (__builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +          \
      __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
-#define SUM_STEP3(a, b)                                                                                   \
-    (__builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +            \
+#define SUM_STEP3(a, b)                                                                                 \
+    (__builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +          \
      __builtin_shufflevector(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
-#define SUM_STEP4(a, b)                                                                                   \
-    (__builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +              \
+#define SUM_STEP4(a, b)                                                                                 \
+    (__builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +            \
      __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
 #endif
 
@@ -131,9 +131,8 @@ static inline __attribute__((always_inline)) void add_rest(float *gradient, vec 
         gradient[i] += sums[i];
 }
 
-static inline __attribute__((always_inline)) void sparse_rest(float *gradient, const vec *dy,
-                                                              const uint16_t *index, const float *x,
-                                                              size_t n)
+static inline __attribute__((always_inline)) void
+sparse_rest(float *gradient, const vec *dy, const uint16_t *index, const float *x, size_t n)
 {
     for (; n >= 4; n -= 4, index += 4, gradient += 4)
         add_rest(gradient, sparse_four(dy, index, x), 4);

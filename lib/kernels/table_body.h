@@ -8,22 +8,21 @@
 #define VECTOR_KERNEL(field) field
 #define REFERENCE_KERNEL(field) reference_##field
 
-#define KERNEL_TABLE(text, n_lanes, NAME)                                                                 \
-    {                                                                                                     \
-        .name = text, .lanes = n_lanes,                                                                   \
-        .sparse_multiply = NAME(sparse_multiply), .sparse_gradient = NAME(sparse_gradient),               \
-        .gemm = NAME(gemm),                                                                               \
-        .magnitude_scan = NAME(magnitude_scan), .magnitude_mark = NAME(magnitude_mark),                   \
-        .magnitude_mark_columns = NAME(magnitude_mark_columns),                                           \
-        .magnitude_levels = NAME(magnitude_levels),                                                       \
-        .abs_topk = NAME(abs_topk), .apply_mask = NAME(apply_mask),                                       \
-        .rms_norm = NAME(rms_norm), .rms_norm_backward = NAME(rms_norm_backward),                         \
-        .layer_norm = NAME(layer_norm), .layer_norm_backward = NAME(layer_norm_backward),                 \
-        .gelu = NAME(gelu), .gelu_backward = NAME(gelu_backward),                                         \
-        .relu = NAME(relu), .relu_backward = NAME(relu_backward), .add = NAME(add),                       \
-        .cross_entropy = NAME(cross_entropy), .cross_entropy_backward = NAME(cross_entropy_backward),     \
-        .attention = NAME(attention), .attention_backward = NAME(attention_backward),                     \
-        .transpose = NAME(transpose), .adamw = NAME(adamw), .sum_of_squares = NAME(sum_of_squares),       \
+#define KERNEL_TABLE(text, n_lanes, NAME)                                                               \
+    {                                                                                                   \
+        .name = text, .lanes = n_lanes, .sparse_multiply = NAME(sparse_multiply),                       \
+        .sparse_gradient = NAME(sparse_gradient), .gemm = NAME(gemm),                                   \
+        .magnitude_scan = NAME(magnitude_scan), .magnitude_mark = NAME(magnitude_mark),                 \
+        .magnitude_mark_columns = NAME(magnitude_mark_columns),                                         \
+        .magnitude_levels = NAME(magnitude_levels), .abs_topk = NAME(abs_topk),                         \
+        .apply_mask = NAME(apply_mask), .rms_norm = NAME(rms_norm),                                     \
+        .rms_norm_backward = NAME(rms_norm_backward), .layer_norm = NAME(layer_norm),                   \
+        .layer_norm_backward = NAME(layer_norm_backward), .gelu = NAME(gelu),                           \
+        .gelu_backward = NAME(gelu_backward), .relu = NAME(relu), .relu_backward = NAME(relu_backward), \
+        .add = NAME(add), .cross_entropy = NAME(cross_entropy),                                         \
+        .cross_entropy_backward = NAME(cross_entropy_backward), .attention = NAME(attention),           \
+        .attention_backward = NAME(attention_backward), .transpose = NAME(transpose),                   \
+        .adamw = NAME(adamw), .sum_of_squares = NAME(sum_of_squares),                                   \
     }
 
 /* One per instruction set; the x86 ones exist on x86 only (portable.c, avx2.c, avx512.c). */

@@ -45,7 +45,8 @@ static void sparse_panel(const struct sparse_work *work, size_t first, size_t la
         size_t end = last - begin < order->tile_rows ? last - begin : order->tile_rows;
         for (size_t b = 0; b < order->n_blocks; b++) {
             struct sparse_block block = packed_block(order, NULL, tile, b);
-            work->kernels->sparse_gradient(work->packed, &block, first - begin, end, dy + begin * PANEL, x);
+            work->kernels->sparse_gradient(work->packed, &block, first - begin, end, dy + begin * PANEL,
+                                           x);
         }
         first = begin + end;
     }
@@ -72,7 +73,8 @@ static int sparse_chunk(void *payload, size_t chunk, size_t worker)
     if (last > work->order->rows)
         last = work->order->rows;
     for (size_t p = 0; p < panels->n_panels; p++)
-        sparse_panel(work, first, last, panels->dy + p * panels->dy_stride, panels->x + p * panels->x_stride);
+        sparse_panel(work, first, last, panels->dy + p * panels->dy_stride,
+                     panels->x + p * panels->x_stride);
     if (work->packed != work->gradient)
         for (size_t row = first; row < last; row++)
             add_packed_row(work, row);
@@ -95,8 +97,8 @@ static int sparse_gradients(float *gradient, struct sn_context *context, const s
         if (!work.packed)
             return fail_memory(context, "a sparse gradient", order->nnz * sizeof(float));
     }
-    int status = parallel_for(context, (order->rows + work.chunk_rows - 1) / work.chunk_rows, sparse_chunk,
-                              &work);
+    int status = parallel_for(context, (order->rows + work.chunk_rows - 1) / work.chunk_rows,
+                              sparse_chunk, &work);
     if (work.packed != gradient)
         memory_free(context->memory, work.packed, order->nnz * sizeof(float));
     return status;
@@ -123,15 +125,15 @@ static int dense_chunk(void *payload, size_t chunk, size_t worker)
     float *block = work->gradient + (work->visit ? worker * DENSE_GRADIENT_ROWS : first) * work->cols;
     if (work->visit)
         memset(block, 0, (last - first) * work->cols * sizeof *block);
-    dense_gradient(work->kernels, block, work->cols, first, last, panels->dy, panels->dy_stride, panels->x,
-                   panels->x_stride, panels->n_panels);
+    dense_gradient(work->kernels, block, work->cols, first, last, panels->dy, panels->dy_stride,
+                   panels->x, panels->x_stride, panels->n_panels);
     return work->visit ? work->visit(work->payload, first, last, block, worker) : SN_OK;
 }
 
 static int run_dense(struct dense_work *work, struct sn_context *context)
 {
-    return parallel_for(context, (work->rows + DENSE_GRADIENT_ROWS - 1) / DENSE_GRADIENT_ROWS, dense_chunk,
-                        work);
+    return parallel_for(context, (work->rows + DENSE_GRADIENT_ROWS - 1) / DENSE_GRADIENT_ROWS,
+                        dense_chunk, work);
 }
 
 int matrix_gradient(float *gradient, struct sn_context *context, const struct sn_matrix *matrix,
@@ -140,8 +142,8 @@ int matrix_gradient(float *gradient, struct sn_context *context, const struct sn
     struct panels panels = {dy, x, dy_stride, x_stride, n_panels};
     if (matrix->pattern)
         return sparse_gradients(gradient, context, matrix, &panels);
-    return matrix_gradient_dense(gradient, context, matrix->rows, matrix->cols, dy, dy_stride, x, x_stride,
-                                 n_panels);
+    return matrix_gradient_dense(gradient, context, matrix->rows, matrix->cols, dy, dy_stride, x,
+                                 x_stride, n_panels);
 }
 
 int matrix_gradient_dense(float *gradient, struct sn_context *context, size_t rows, size_t cols,
@@ -219,8 +221,14 @@ static int add_groups(float *values, struct sn_context *context, const struct sn
     for (size_t token = 0; token < n_tokens; token += limit) {
         size_t n = n_tokens - token < limit ? n_tokens - token : limit;
         size_t n_panels = (n + PANEL - 1) / PANEL;
-        struct group group = {context->kernels, dy + token * rows, x + token * cols, rows, cols, n,
-                              scratch, scratch + n_panels * PANEL * rows};
+        struct group group = {context->kernels,
+                              dy + token * rows,
+                              x + token * cols,
+                              rows,
+                              cols,
+                              n,
+                              scratch,
+                              scratch + n_panels * PANEL * rows};
         int status = parallel_for(context, n_panels, group_chunk, &group);
         if (status == SN_OK)
             status = matrix_gradient(values, context, matrix, group.dy_panels, rows * PANEL,
@@ -236,11 +244,11 @@ int sn_matrix_gradient(float *values, sn_context *context, const sn_matrix *matr
 {
     if (!context)
         return SN_ERROR_ARGUMENT;
-    const char *missing = !matrix                             ? "matrix"
-                          : !values && matrix->n_values       ? "values"
-                          : n_tokens && !dy                   ? "dy"
-                          : n_tokens && !x                    ? "x"
-                                                              : NULL;
+    const char *missing = !matrix                       ? "matrix"
+                          : !values && matrix->n_values ? "values"
+                          : n_tokens && !dy             ? "dy"
+                          : n_tokens && !x              ? "x"
+                                                        : NULL;
     if (missing)
         return fail(context, SN_ERROR_ARGUMENT, "%s is NULL", missing);
     if (n_tokens == 0)

@@ -5,7 +5,8 @@
 #include "matrix/packing.h"
 
 /* A shell with room for n_values; the caller fills them. */
-static struct sn_matrix *allocate_matrix(struct memory *memory, size_t rows, size_t cols, size_t n_values)
+static struct sn_matrix *allocate_matrix(struct memory *memory, size_t rows, size_t cols,
+                                         size_t n_values)
 {
     struct sn_matrix *matrix = memory_allocate_zeroed(memory, sizeof *matrix);
     if (!matrix)
@@ -35,7 +36,8 @@ static int create_over(struct sn_matrix **out, struct sn_context *context, struc
                        const struct packing *like, const float *values)
 {
     *out = NULL;
-    struct sn_matrix *matrix = allocate_matrix(context->memory, pattern->rows, pattern->cols, pattern->nnz);
+    struct sn_matrix *matrix =
+        allocate_matrix(context->memory, pattern->rows, pattern->cols, pattern->nnz);
     if (!matrix)
         return fail_memory(context, "a sparse matrix", pattern->nnz * sizeof(float));
     matrix->pattern = pattern_retain(pattern);
@@ -91,8 +93,8 @@ static void gather_kept(float *out, const unsigned char *keep, const float *valu
 }
 
 /* keep: room for one byte per entry. */
-static int create_from_marked(struct sn_matrix **out, struct sn_context *context, size_t rows, size_t cols,
-                              const float *values, const unsigned char *keep, size_t nnz)
+static int create_from_marked(struct sn_matrix **out, struct sn_context *context, size_t rows,
+                              size_t cols, const float *values, const unsigned char *keep, size_t nnz)
 {
     struct pattern *pattern = NULL;
     int status = pattern_from_mask(&pattern, context, rows, cols, keep);
@@ -198,11 +200,13 @@ static int read_csr(uint32_t *row_start, struct sn_context *context, size_t rows
         row_start[r] = (uint32_t)indptr[r];
         for (size_t i = indptr[r]; i < indptr[r + 1]; i++) {
             if (indices[i] >= cols)
-                return fail(context, SN_ERROR_ARGUMENT, "indices[%zu] in row %zu is %u; the matrix has %zu columns",
-                            i, r, indices[i], cols);
+                return fail(context, SN_ERROR_ARGUMENT,
+                            "indices[%zu] in row %zu is %u; the matrix has %zu columns", i, r,
+                            indices[i], cols);
             if (i > indptr[r] && indices[i] <= indices[i - 1])
-                return fail(context, SN_ERROR_ARGUMENT, "indices[%zu] in row %zu is %u after %u; they must ascend",
-                            i, r, indices[i], indices[i - 1]);
+                return fail(context, SN_ERROR_ARGUMENT,
+                            "indices[%zu] in row %zu is %u after %u; they must ascend", i, r, indices[i],
+                            indices[i - 1]);
         }
     }
     row_start[rows] = (uint32_t)indptr[rows];

@@ -7,8 +7,8 @@
 
 /* Blocks inside tiles: a tile's sums stay in the cache while the input passes block by block. */
 static void multiply_order(const struct packed_order *order, const float *values,
-                           const struct kernel_table *kernels, float *y, const float *x, const float *bias,
-                           int accumulate)
+                           const struct kernel_table *kernels, float *y, const float *x,
+                           const float *bias, int accumulate)
 {
     for (size_t tile = 0; tile < order->n_tiles; tile++) {
         size_t first = tile * order->tile_rows;
@@ -34,10 +34,11 @@ void matrix_multiply_transposed_panel(const struct sn_matrix *matrix, const stru
                                       float *dx, const float *dy, int accumulate)
 {
     if (matrix->pattern)
-        multiply_order(&matrix->packing->layout->transposed, matrix->packing->transposed, kernels, dx, dy,
-                       NULL, accumulate);
+        multiply_order(&matrix->packing->layout->transposed, matrix->packing->transposed, kernels, dx,
+                       dy, NULL, accumulate);
     else
-        dense_multiply_transposed(kernels, dx, matrix->values, matrix->rows, matrix->cols, dy, accumulate);
+        dense_multiply_transposed(kernels, dx, matrix->values, matrix->rows, matrix->cols, dy,
+                                  accumulate);
 }
 
 /* ------------------------------------------------------------------ public */
@@ -89,10 +90,10 @@ static int run_product(struct product *product, struct sn_context *context)
 static int check_product(struct sn_context *context, const struct sn_matrix *matrix, const char *to_name,
                          const float *to, const char *from_name, const float *from, size_t n_tokens)
 {
-    const char *missing = !matrix                 ? "matrix"
-                          : n_tokens && !to       ? to_name
-                          : n_tokens && !from     ? from_name
-                                                  : NULL;
+    const char *missing = !matrix             ? "matrix"
+                          : n_tokens && !to   ? to_name
+                          : n_tokens && !from ? from_name
+                                              : NULL;
     if (missing)
         return fail(context, SN_ERROR_ARGUMENT, "%s is NULL", missing);
     return SN_OK;
@@ -106,18 +107,20 @@ int sn_matrix_multiply(float *y, sn_context *context, const sn_matrix *matrix, c
     int status = check_product(context, matrix, "y", y, "x", x, n_tokens);
     if (status != SN_OK || n_tokens == 0)
         return status;
-    struct product product = {matrix, context->kernels, y, x, n_tokens, matrix->rows, matrix->cols, 0, NULL};
+    struct product product = {matrix,       context->kernels, y, x,   n_tokens,
+                              matrix->rows, matrix->cols,     0, NULL};
     return run_product(&product, context);
 }
 
-int sn_matrix_multiply_transposed(float *dx, sn_context *context, const sn_matrix *matrix, const float *dy,
-                                  size_t n_tokens)
+int sn_matrix_multiply_transposed(float *dx, sn_context *context, const sn_matrix *matrix,
+                                  const float *dy, size_t n_tokens)
 {
     if (!context)
         return SN_ERROR_ARGUMENT;
     int status = check_product(context, matrix, "dx", dx, "dy", dy, n_tokens);
     if (status != SN_OK || n_tokens == 0)
         return status;
-    struct product product = {matrix, context->kernels, dx, dy, n_tokens, matrix->cols, matrix->rows, 1, NULL};
+    struct product product = {matrix,       context->kernels, dx, dy,  n_tokens,
+                              matrix->cols, matrix->rows,     1,  NULL};
     return run_product(&product, context);
 }

@@ -205,7 +205,8 @@ static int refresh_chunk(void *payload, size_t chunk, size_t worker)
 int packing_refresh(struct packing *packing, struct sn_context *context, const struct pattern *pattern,
                     const float *values)
 {
-    struct refresh refresh = {packing, pattern, values, (pattern->rows + REFRESH_ROWS - 1) / REFRESH_ROWS};
+    struct refresh refresh = {packing, pattern, values,
+                              (pattern->rows + REFRESH_ROWS - 1) / REFRESH_ROWS};
     size_t transposed_chunks = (pattern->cols + REFRESH_ROWS - 1) / REFRESH_ROWS;
     return parallel_for(context, refresh.forward_chunks + transposed_chunks, refresh_chunk, &refresh);
 }

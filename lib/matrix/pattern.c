@@ -79,22 +79,25 @@ int pattern_create(struct pattern **out, struct sn_context *context, size_t rows
     return SN_OK;
 }
 
-/* The columns of up to 8 kept bytes from column `c` on; most words of a sparse mask are 0. */
+/* The columns of up to 8 kept bytes from column `c` on; col_index NULL only counts. */
 static size_t take_word(uint32_t *col_index, const unsigned char *keep, size_t c, size_t n)
 {
-    uint64_t word = 0;
+    const uint64_t low_bits = 0x7F7F7F7F7F7F7F7F;
+    uint64_t word = 0, found;
     memcpy(&word, keep + c, n);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    found =
+        (((word & low_bits) + low_bits) | word) & ~low_bits; /* top bit of every byte that is not 0 */
     size_t count = 0;
-    for (size_t i = 0; word && i < n; i++)
-        if (keep[c + i]) {
-            if (col_index)
-                col_index[count] = (uint32_t)(c + i);
-            count++;
-        }
+    if (!col_index)
+        return (size_t)((found >> 7) * 0x0101010101010101 >> 56);
+    for (; found; found &= found - 1)
+        col_index[count++] = (uint32_t)(c + (size_t)__builtin_ctzll(found) / 8);
     return count;
 }
 
-/* The columns of one row; col_index NULL only counts. */
 static size_t take_row(uint32_t *col_index, const unsigned char *keep, size_t cols)
 {
     size_t count = 0, c = 0;

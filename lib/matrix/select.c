@@ -224,8 +224,8 @@ static int scan_chunk(void *payload, size_t chunk, size_t worker)
                                   .capacity = s->capacity};
     s->kernels->magnitude_scan(&scan, s->w + chunk * CHUNK, s->reserved ? s->keep + chunk * CHUNK : NULL,
                                chunk_size(s, chunk));
-    s->chunks[chunk] = (struct chunk_result){scan.above, scan.at_high, scan.low < scan.high ? scan.at_low : 0,
-                                             scan.n_between, 0};
+    s->chunks[chunk] = (struct chunk_result){scan.above, scan.at_high,
+                                             scan.low < scan.high ? scan.at_low : 0, scan.n_between, 0};
     return SN_OK;
 }
 
@@ -272,7 +272,9 @@ static size_t count_at_threshold(struct selection *s)
     size_t above = 0;
     for (size_t i = 0; i < s->n_chunks; i++) {
         struct chunk_result *chunk = &s->chunks[i];
-        chunk->ties = s->threshold == s->high ? chunk->at_high : s->threshold == s->low ? chunk->at_low : 0;
+        chunk->ties = s->threshold == s->high  ? chunk->at_high
+                      : s->threshold == s->low ? chunk->at_low
+                                               : 0;
         above += chunk->above + (s->threshold < s->high ? chunk->at_high : 0);
         for (size_t j = 0; j < chunk->n_between && s->threshold < s->high; j++) {
             int32_t key = s->between[i * s->capacity + j];
@@ -348,8 +350,8 @@ static int select_remaining(struct selection *s)
     return status;
 }
 
-int select_magnitude(unsigned char *keep, size_t *minimum_used, struct sn_context *context, const float *w,
-                     size_t rows, size_t cols, size_t k, int axis, size_t minimum)
+int select_magnitude(unsigned char *keep, size_t *minimum_used, struct sn_context *context,
+                     const float *w, size_t rows, size_t cols, size_t k, int axis, size_t minimum)
 {
     size_t n = rows * cols, neurons = axis == SN_AXIS_ROW ? rows : cols;
     size_t others = axis == SN_AXIS_ROW ? cols : rows;
@@ -395,22 +397,23 @@ static int check_selection(struct sn_context *context, const unsigned char *keep
     if (k > n)
         return fail(context, SN_ERROR_ARGUMENT, "k is %zu; the matrix has %zu entries", k, n);
     if (axis < SN_AXIS_NONE || axis > SN_AXIS_COLUMN)
-        return fail(context, SN_ERROR_ARGUMENT, "axis is %d; it must be SN_AXIS_NONE, ROW or COLUMN", axis);
+        return fail(context, SN_ERROR_ARGUMENT, "axis is %d; it must be SN_AXIS_NONE, ROW or COLUMN",
+                    axis);
     if (axis != SN_AXIS_NONE && (!size_product(&needed, minimum, neurons) || needed > k))
-        return fail(context, SN_ERROR_ARGUMENT, "k is %zu; a minimum of %zu in each of %zu %s needs more", k,
-                    minimum, neurons, axis == SN_AXIS_ROW ? "rows" : "columns");
+        return fail(context, SN_ERROR_ARGUMENT,
+                    "k is %zu; a minimum of %zu in each of %zu %s needs more", k, minimum, neurons,
+                    axis == SN_AXIS_ROW ? "rows" : "columns");
     return SN_OK;
 }
 
-int sn_magnitude_select(unsigned char *keep, sn_context *context, const float *w, size_t rows, size_t cols,
-                        size_t k, int axis, size_t minimum)
+int sn_magnitude_select(unsigned char *keep, sn_context *context, const float *w, size_t rows,
+                        size_t cols, size_t k, int axis, size_t minimum)
 {
     if (!context)
         return SN_ERROR_ARGUMENT;
     int status = check_selection(context, keep, w, rows, cols, k, axis, minimum);
-    return status == SN_OK
-               ? select_magnitude(keep, NULL, context, w, rows, cols, k, axis, minimum)
-               : status;
+    return status == SN_OK ? select_magnitude(keep, NULL, context, w, rows, cols, k, axis, minimum)
+                           : status;
 }
 
 struct topk {
@@ -432,7 +435,8 @@ static int topk_chunk(void *payload, size_t chunk, size_t worker)
     if (n < PANEL)
         memset(panel, 0, width * PANEL * sizeof *panel);
     topk->kernels->transpose(panel, PANEL, topk->x + at, width, n, width);
-    topk->kernels->abs_topk(panel, mask, width, topk->k, (char *)mask + (width * sizeof *mask + 63) / 64 * 64);
+    topk->kernels->abs_topk(panel, mask, width, topk->k,
+                            (char *)mask + (width * sizeof *mask + 63) / 64 * 64);
     topk->kernels->transpose(topk->y + at, width, panel, PANEL, width, n);
     return SN_OK;
 }

@@ -60,22 +60,22 @@ typedef float vec16 __attribute__((vector_size(64)));
 
 /* Twelve independent chains, in registers, hide the latency on every machine we know. */
 #define STEP(i) s##i = s##i * factor + step;
-#define PEAK(name, vector, attribute)                                                                     \
-    attribute static double name(void)                                                                    \
-    {                                                                                                     \
-        vector factor = (vector){0} + 0.999f, step = (vector){0} + 0.001f;                                \
-        vector s0 = step, s1 = step * 2, s2 = step * 3, s3 = step * 4, s4 = step * 5, s5 = step * 6;      \
-        vector s6 = -s0, s7 = -s1, s8 = -s2, s9 = -s3, s10 = -s4, s11 = -s5;                              \
-        double start = now();                                                                             \
-        for (long loop = 0; loop < PEAK_LOOPS; loop++) {                                                  \
-            STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5)                                               \
-            STEP(6) STEP(7) STEP(8) STEP(9) STEP(10) STEP(11)                                             \
-        }                                                                                                 \
-        double seconds = now() - start;                                                                   \
-        vector sum = s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + s10 + s11;                         \
-        volatile float sink = sum[0];                                                                     \
-        (void)sink;                                                                                       \
-        return PEAK_LOOPS * 12.0 * 2 * (sizeof(vector) / 4) / seconds * 1e-9;                             \
+#define PEAK(name, vector, attribute)                                                                   \
+    attribute static double name(void)                                                                  \
+    {                                                                                                   \
+        vector factor = (vector){0} + 0.999f, step = (vector){0} + 0.001f;                              \
+        vector s0 = step, s1 = step * 2, s2 = step * 3, s3 = step * 4, s4 = step * 5, s5 = step * 6;    \
+        vector s6 = -s0, s7 = -s1, s8 = -s2, s9 = -s3, s10 = -s4, s11 = -s5;                            \
+        double start = now();                                                                           \
+        for (long loop = 0; loop < PEAK_LOOPS; loop++) {                                                \
+            STEP(0)                                                                                     \
+            STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8) STEP(9) STEP(10) STEP(11)   \
+        }                                                                                               \
+        double seconds = now() - start;                                                                 \
+        vector sum = s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + s10 + s11;                       \
+        volatile float sink = sum[0];                                                                   \
+        (void)sink;                                                                                     \
+        return PEAK_LOOPS * 12.0 * 2 * (sizeof(vector) / 4) / seconds * 1e-9;                           \
     }
 
 /* clang contracts within an expression by itself, and has no such attribute. */
@@ -128,9 +128,9 @@ static void own_product(struct bench *b)
 {
     for (size_t p = 0; p < PANELS; p++)
         for (size_t r = 0; r < ROWS; r += 96)
-            b->context->kernels->gemm(b->y + (p * ROWS + r) * PANEL, PANEL, b->x + p * COLS * PANEL, PANEL,
-                                      b->weights + r * COLS, 1, COLS, PANEL, ROWS - r < 96 ? ROWS - r : 96,
-                                      COLS, 0);
+            b->context->kernels->gemm(b->y + (p * ROWS + r) * PANEL, PANEL, b->x + p * COLS * PANEL,
+                                      PANEL, b->weights + r * COLS, 1, COLS, PANEL,
+                                      ROWS - r < 96 ? ROWS - r : 96, COLS, 0);
 }
 
 static void refresh(struct bench *b)
@@ -214,7 +214,8 @@ static int bench_dense(struct bench *b, int repetitions, double peak)
     b->matrix = matrix;
     printf("dense\n");
     report("forward", best_of(repetitions, forward, b), flops(matrix->n_values), peak);
-    report("forward without libxsmm", best_of(repetitions, own_product, b), flops(matrix->n_values), peak);
+    report("forward without libxsmm", best_of(repetitions, own_product, b), flops(matrix->n_values),
+           peak);
     report("transposed", best_of(repetitions, transposed, b), flops(matrix->n_values), peak);
     report("gradient", best_of(repetitions, gradient, b), flops(matrix->n_values), peak);
     matrix_free(matrix);
