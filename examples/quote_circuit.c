@@ -12,8 +12,9 @@ int main(int n_arguments, char **arguments)
     sn_means *means = NULL;
     sn_task *task = NULL;
     sn_circuit *circuit = NULL;
-    sn_evaluation e = {sizeof e};
+    sn_evaluation e;
     int status = SN_ERROR_ARGUMENT;
+    e.struct_size = sizeof e;
     if (n_arguments != 3 || (status = sn_context_create(&context, NULL)) != SN_OK)
         return fprintf(stderr, "usage: %s MODEL TOKENIZER_DIR\n", arguments[0]), 2;
     if ((status = sn_model_load(&model, context, arguments[1])) == SN_OK &&
