@@ -17,7 +17,7 @@
 #   XSMM=0      without libxsmm (the default where it does not exist: outside x86-64)
 #   WERROR=1    warnings are errors
 #   SAN=...     -fsanitize=..., with BUILD=build/... of its own
-#   GOLDENS=... the folder of golden cases that `check` compares with
+#   SPARSENET_SHARED=...  the folder with goldens/ and bad/ that the tests compare with
 #   V=1         show the commands
 
 BUILD   ?= build
@@ -25,7 +25,7 @@ CFLAGS  ?= -O2 -g
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
-GOLDENS ?= ../shared/goldens
+SPARSENET_SHARED ?= ../shared
 LD      ?= ld
 OBJCOPY ?= objcopy
 NM      ?= nm
@@ -143,6 +143,7 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 
 demo: $(BUILD)/examples/demo
 	$(BUILD)/examples/demo out $$(nproc)
+	$(Q)for graph in out/*.dot; do [ ! -f "$$graph" ] || dot -Tsvg -o "$${graph%.dot}.svg" "$$graph"; done
 
 # ------------------------------------------------------------------- tests
 
@@ -191,7 +192,8 @@ $(BENCH): $(BUILD)/tests/bench/%: tests/bench/%.c $(HELPERS) $(INTERNAL) $(FLAGS
 	$(Q)$(COMPILE) -Itests -MF $@.d -MT $@ -o $@ $< \
 		$(HELPERS) $(INTERNAL) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
 
-CHECK = BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' GOLDENS='$(GOLDENS)' MAKE='$(MAKE)' bash
+CHECK = BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' \
+	SPARSENET_SHARED='$(SPARSENET_SHARED)' MAKE='$(MAKE)' bash
 
 .PHONY: check check-full bench symbols-update
 check: tests all

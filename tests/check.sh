@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What `make check` runs; `make` has built everything. Wants BUILD, CC, CXX, NM, GOLDENS, MAKE.
+# What `make check` runs; `make` has built everything. Wants BUILD, CC, CXX, NM, SPARSENET_SHARED, MAKE.
 set -u
 . tests/steps.sh
 runner=$BUILD/tests/check_all
@@ -48,21 +48,6 @@ symbols() {
         diff -u tests/data/symbols.txt "$work/shared"
 }
 
-# Every golden case that has its weights or operations as safetensors.
-golden() {
-    local isa=$1 cases=() directory
-    for directory in "$GOLDENS"/*/; do
-        if [ -f "$directory/model.safetensors" ] || [ -f "$directory/ops.safetensors" ]; then
-            cases+=("$directory")
-        fi
-    done
-    if [ ${#cases[@]} = 0 ]; then
-        echo "no golden cases in $GOLDENS"
-        return 77
-    fi
-    SPARSENET_ISA=$isa "$BUILD/tests/golden_check" "${cases[@]}"
-}
-
 step "ladder" bash tests/check_ladder.sh
 step "ladder self-test" bash tests/check_ladder.sh --self-test
 step "public header, C89 to C17 and C++98 to C++20" header
@@ -70,7 +55,7 @@ step "exported symbols" symbols
 step "all suites" "$runner"
 for isa in $(isas); do
     [ -z "$isa_suites" ] || step "suites on $isa:$isa_suites" on_isa $isa "$runner" $isa_suites
-    [ ! -f tests/tools/golden_check.c ] || step "goldens on $isa" golden $isa
+    step "goldens on $isa" on_isa $isa golden "$BUILD"
 done
 step "install, link, uninstall" bash tests/install_test.sh
 finish

@@ -21,6 +21,21 @@ step() {
     fi
 }
 
+# golden FOLDER: the golden cases that come as safetensors, through FOLDER/tests/golden_check.
+golden() {
+    local cases=() directory
+    for directory in "$SPARSENET_SHARED/goldens"/*/; do
+        if [ -f "$directory/model.safetensors" ] || [ -f "$directory/ops.safetensors" ]; then
+            cases+=("$directory")
+        fi
+    done
+    if [ ${#cases[@]} = 0 ]; then
+        echo "no golden cases in $SPARSENET_SHARED/goldens"
+        return 77
+    fi
+    "$1/tests/golden_check" "${cases[@]}"
+}
+
 # The last line is what CI and people read: "12 passed, 0 failed".
 finish() {
     [ -z "$failed_steps" ] || printf 'failed:%s\n' "$failed_steps"
