@@ -49,6 +49,13 @@ static inline void chunk_gather(const struct dense_kernels *dense, float *out, c
     dense->gemm(dense, out, d_head, rows, d_head, p, TILE, d_head, keys, TILE, 1);
 }
 
+/* n a multiple of LANES. Not memcpy: at these lengths gcc makes slow string instructions of it. */
+static inline void copy_vectors(float *to, const float *from, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES)
+        vec_store(to + i, vec_load(from + i));
+}
+
 /* packed: blocks of `block` tokens, each [d_head][block], from x: [d_head][stride] */
 static inline void attention_pack(float *packed, const float *x, size_t stride, size_t d_head,
                                   size_t block)
@@ -56,16 +63,22 @@ static inline void attention_pack(float *packed, const float *x, size_t stride, 
     for (size_t t = 0; t < stride; t += block) {
         size_t n = stride - t < block ? stride - t : block;
         for (size_t d = 0; d < d_head; d++, packed += block)
-            memcpy(packed, x + d * stride + t, n * sizeof(float));
+            copy_vectors(packed, x + d * stride + t, n);
     }
 }
 
 /* Hides the future among a tile's own keys: those after the query. */
 static inline void tile_mask(float *s)
 {
-    for (size_t key = 1; key < TILE; key++)
-        for (size_t query = 0; query < key; query++)
-            s[key * TILE + query] = ATTENTION_MASKED;
+    ivec query;
+    for (int lane = 0; lane < LANES; lane++)
+        query[lane] = lane;
+    for (size_t i = 0; i < TILE_VECTORS; i++, query += LANES)
+        for (size_t key = 0; key < TILE; key++) {
+            float *at = s + key * TILE + i * LANES;
+            ivec future = (ivec)(query < (int32_t)key);
+            vec_store(at, vec_select(future, vec_splat(ATTENTION_MASKED), vec_load(at)));
+        }
 }
 
 static inline void scores_max(vec *top, const float *s, size_t keys)
@@ -79,15 +92,16 @@ static inline void scores_max(vec *top, const float *s, size_t keys)
  * score gives exactly 1 and a query with one key gives exactly that key's value. */
 static inline void scores_exp(float *s, vec *sum, size_t keys, float scale2, const vec *top)
 {
-    vec part[TILE_VECTORS] = {{0}};
-    for (size_t key = 0; key < keys; key++)
-        for (size_t i = 0; i < TILE_VECTORS; i++) {
-            vec p = vec_exp2((vec_load(s + key * TILE + i * LANES) - top[i]) * scale2);
-            vec_store(s + key * TILE + i * LANES, p);
-            part[i] += p;
+    for (size_t i = 0; i < TILE_VECTORS; i++) { /* outside: constants leave registers for one column */
+        vec greatest = top[i], part = {0};
+        float *at = s + i * LANES;
+        for (size_t key = 0; key < keys; key++, at += TILE) {
+            vec p = vec_exp2((vec_load(at) - greatest) * scale2);
+            vec_store(at, p);
+            part += p;
         }
-    for (size_t i = 0; i < TILE_VECTORS; i++)
-        sum[i] += part[i];
+        sum[i] += part;
+    }
 }
 
 /* All scores of one tile of queries (s: [n_keys][B]), before the scale, and for each query the greatest,
@@ -276,7 +290,7 @@ static inline void attention_backward_tile(float *dq, vec *dsink, const struct a
         chunk_gather(dense, work->dv_rows + key * d_head, p, dy.rows, n, d_head);
     }
     for (size_t d = 0; d < d_head; d++)
-        memcpy(dq + d * shape->stride + first, work->mix + d * TILE, TILE * sizeof(float));
+        copy_vectors(dq + d * shape->stride + first, work->mix + d * TILE, TILE);
 }
 
 static void attention_backward(float *dq, float *dk, float *dv, float *dsink, const float *dy,

@@ -46,13 +46,14 @@ static void add(float *y, const float *x, size_t n)
         vec_store(y + i, vec_load(y + i) + vec_load(x + i));
 }
 
-/* a0 b0 a1 b1 ... from the lower or the upper halves of a and b. */
+/* a0 b0 a1 b1 ... from the lower or the upper halves of a and b; with 8 lanes, of each 128-bit half,
+ * which is one instruction. */
 static inline vec interleave_low(vec a, vec b)
 {
 #if LANES == 16
     return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 #elif LANES == 8
-    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13);
 #else
     return __builtin_shufflevector(a, b, 0, 4, 1, 5);
 #endif
@@ -63,27 +64,43 @@ static inline vec interleave_high(vec a, vec b)
 #if LANES == 16
     return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 #elif LANES == 8
-    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+    return __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
 #else
     return __builtin_shufflevector(a, b, 2, 6, 3, 7);
 #endif
 }
 
-/* LANES x LANES in registers: each round interleaves the first half of the rows with the second, which
- * rotates the bits of an element's place by one; log2 LANES rounds exchange row and column. */
-static inline void transpose_square(float *to, size_t to_stride, const float *from, size_t from_stride)
+/* n x n in registers: each round interleaves the first half of the rows with the second, which rotates
+ * the bits of an element's place by one; log2 n rounds exchange row and column. */
+static inline void transpose_rounds(vec *a, size_t n)
 {
-    vec a[LANES], b[LANES];
-    for (size_t i = 0; i < LANES; i++)
-        a[i] = vec_load(from + i * from_stride);
-    for (size_t round = 1; round < LANES; round *= 2) {
-        for (size_t i = 0; i < LANES / 2; i++) {
-            b[2 * i] = interleave_low(a[i], a[i + LANES / 2]);
-            b[2 * i + 1] = interleave_high(a[i], a[i + LANES / 2]);
+    vec b[LANES];
+    for (size_t round = 1; round < n; round *= 2) {
+        for (size_t i = 0; i < n / 2; i++) {
+            b[2 * i] = interleave_low(a[i], a[i + n / 2]);
+            b[2 * i + 1] = interleave_high(a[i], a[i + n / 2]);
         }
-        for (size_t i = 0; i < LANES; i++)
+        for (size_t i = 0; i < n; i++)
             a[i] = b[i];
     }
+}
+
+static inline void transpose_square(float *to, size_t to_stride, const float *from, size_t from_stride)
+{
+    vec a[LANES];
+    for (size_t i = 0; i < LANES; i++)
+        a[i] = vec_load(from + i * from_stride);
+#if LANES == 8 /* two columns of 4 x 4 blocks at a time, then the blocks change places */
+    transpose_rounds(a, 4);
+    transpose_rounds(a + 4, 4);
+    for (size_t i = 0; i < 4; i++) {
+        vec low = __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        a[i + 4] = __builtin_shufflevector(a[i], a[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+        a[i] = low;
+    }
+#else
+    transpose_rounds(a, LANES);
+#endif
     for (size_t i = 0; i < LANES; i++)
         vec_store(to + i * to_stride, a[i]);
 }
