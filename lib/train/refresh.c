@@ -93,7 +93,7 @@ static int current_pattern(struct pattern **out, struct sn_trainer *trainer,
         return SN_OK;
     }
     if (!parameter->keep) {
-        int status = train_keep_create(trainer, parameter);
+        int status = train_keep_create(trainer->context, parameter);
         if (status != SN_OK)
             return status;
         memset(parameter->keep, 1, parameter->elements);
@@ -366,7 +366,7 @@ static int create_matrix(struct sn_matrix **out, struct sn_trainer *trainer, con
 static int mark_kept(struct sn_trainer *trainer, struct train_parameter *parameter,
                      const struct layout *layout, size_t rows, size_t cols)
 {
-    int status = train_keep_create(trainer, parameter);
+    int status = train_keep_create(trainer->context, parameter);
     if (status != SN_OK)
         return status;
     memset(parameter->keep, 0, parameter->elements);
@@ -390,7 +390,7 @@ static int rebuild(struct sn_trainer *trainer, struct train_parameter *parameter
         return status;
     parameter->first = parameter->second = NULL;
     parameter->n_values = 0;
-    status = train_moments_create(trainer, parameter, fresh->n_values);
+    status = train_moments_create(trainer->context, parameter, fresh->n_values);
     if (status == SN_OK) {
         move_values(fresh->values, model->matrix->values, layout, rows, cols);
         move_values(parameter->first, old.first, layout, rows, cols);
@@ -404,7 +404,7 @@ static int rebuild(struct sn_trainer *trainer, struct train_parameter *parameter
     parameter->support = layout->n;
     if (status != SN_OK || !sparse)
         return status == SN_OK ? mark_kept(trainer, parameter, layout, rows, cols) : status;
-    train_keep_free(trainer, parameter);
+    train_keep_free(trainer->context, parameter);
     return SN_OK;
 }
 

@@ -283,7 +283,7 @@ static void take_keep(struct reader *reader, struct sn_trainer *trainer, struct 
     if (reader->status == SN_OK && reader->offset + parameter->elements > reader->file.size)
         refuse(reader, "a keep mask beyond the end of the file");
     if (reader->status == SN_OK)
-        reader->status = train_keep_create(trainer, parameter);
+        reader->status = train_keep_create(trainer->context, parameter);
     if (reader->status == SN_OK)
         take(reader, parameter->keep, parameter->elements);
     for (size_t i = 0; reader->status == SN_OK && i < parameter->elements; i++)
@@ -308,7 +308,7 @@ static void take_state(struct reader *reader, struct sn_trainer *trainer, struct
     if (reader->status == SN_OK && n != expected)
         refuse(reader, "another number of moments than weights");
     if (reader->status == SN_OK && !parameter->first)
-        reader->status = train_moments_create(trainer, parameter, n);
+        reader->status = train_moments_create(trainer->context, parameter, n);
     if (reader->status != SN_OK)
         return;
     take(reader, parameter->first, n * sizeof(float));

@@ -25,7 +25,7 @@ static int prepare_matrix(struct sn_trainer *trainer, struct train_parameter *pa
         parameter->master = matrix;
         return SN_OK;
     }
-    int status = train_keep_create(trainer, parameter);
+    int status = train_keep_create(trainer->context, parameter);
     if (status == SN_OK)
         status = matrix_create_dense(&parameter->master, trainer->context, matrix->rows, matrix->cols, NULL);
     if (status != SN_OK)
@@ -41,7 +41,7 @@ int dense_prepare(struct sn_trainer *trainer)
     for (size_t i = 0; i < trainer->n_parameters; i++) {
         struct train_parameter *parameter = &trainer->parameters[i];
         struct sn_matrix *matrix = train_model_parameter(trainer, parameter)->matrix;
-        int status = train_moments_create(trainer, parameter, parameter->elements);
+        int status = train_moments_create(trainer->context, parameter, parameter->elements);
         if (status == SN_OK && matrix)
             status = prepare_matrix(trainer, parameter, matrix);
         if (status != SN_OK)
@@ -53,27 +53,27 @@ int dense_prepare(struct sn_trainer *trainer)
 /* ------------------------------------------------------------------- selection */
 
 /* Renews the keep mask; *changed tells whether it differs from the last one. */
-static int select_matrix(struct sn_trainer *trainer, struct train_parameter *parameter,
-                         const struct step_plan *plan, int *changed)
+static int select_matrix(struct sn_trainer *trainer, struct sn_context *context,
+                         struct train_parameter *parameter, const struct step_plan *plan, int *changed)
 {
     size_t budget = train_budget(parameter, plan);
     *changed = parameter->support != budget || !parameter->keep;
     parameter->support = budget;
     if (budget == parameter->elements) {
-        train_keep_free(trainer, parameter);
+        train_keep_free(context, parameter);
         return SN_OK;
     }
-    unsigned char *fresh = memory_allocate(trainer->memory, parameter->elements);
+    unsigned char *fresh = memory_allocate(context->memory, parameter->elements);
     if (!fresh)
-        return fail_memory(trainer->context, "a keep mask", parameter->elements);
-    int status = train_select(trainer, parameter, fresh, parameter->master->values, budget);
+        return fail_memory(context, "a keep mask", parameter->elements);
+    int status = train_select(trainer, context, parameter, fresh, parameter->master->values, budget);
     if (status != SN_OK) {
-        memory_free(trainer->memory, fresh, parameter->elements);
+        memory_free(context->memory, fresh, parameter->elements);
         return status;
     }
     if (!*changed)
         *changed = memcmp(fresh, parameter->keep, parameter->elements) != 0;
-    train_keep_free(trainer, parameter);
+    train_keep_free(context, parameter);
     parameter->keep = fresh;
     return SN_OK;
 }
@@ -131,11 +131,10 @@ static int build_sparse(struct sn_matrix **out, struct sn_context *context,
     return status;
 }
 
-/* Brings the model's matrix up to date with the master; *replaced when it is another matrix now. */
-static int install(struct sn_trainer *trainer, struct train_parameter *parameter, int changed,
-                   int *replaced)
+/* Brings the model's matrix up to date with the master. */
+static int install(struct sn_trainer *trainer, struct sn_context *context,
+                   struct train_parameter *parameter, int changed)
 {
-    struct sn_context *context = trainer->context;
     struct parameter *model = train_model_parameter(trainer, parameter);
     struct sn_matrix *fresh = parameter->master;
     int status = SN_OK;
@@ -146,39 +145,36 @@ static int install(struct sn_trainer *trainer, struct train_parameter *parameter
             return status == SN_OK ? matrix_values_changed(model->matrix, context) : status;
         }
         status = build_sparse(&fresh, context, parameter);
-    }
-    if (status != SN_OK)
-        return status;
-    if (fresh == parameter->master)
+    } else {
         status = matrix_values_changed(fresh, context);
-    if (fresh != model->matrix) {
-        if (model->matrix != parameter->master)
-            matrix_free(model->matrix);
-        model->matrix = fresh;
-        *replaced = 1;
     }
-    return status;
+    if (status != SN_OK || fresh == model->matrix)
+        return status;
+    if (model->matrix != parameter->master)
+        matrix_free(model->matrix);
+    model->matrix = fresh;
+    parameter->replaced = 1;
+    return SN_OK;
+}
+
+static int update_parameter(struct sn_trainer *trainer, struct sn_context *context,
+                            struct train_parameter *parameter, const struct step_plan *plan)
+{
+    int changed = 0;
+    parameter->replaced = 0;
+    int status = parameter->master ? select_matrix(trainer, context, parameter, plan, &changed)
+                                   : train_select_vector(trainer, context, parameter, plan);
+    if (status == SN_OK)
+        status = train_mask(trainer, context, parameter, plan);
+    return status == SN_OK && parameter->master ? install(trainer, context, parameter, changed) : status;
 }
 
 int dense_update(struct sn_trainer *trainer, const struct step_plan *plan)
 {
     int status = train_adamw(trainer, plan), replaced = 0;
-    size_t n = trainer->n_parameters, bytes = n * sizeof(int);
-    int *changed = memory_allocate_zeroed(trainer->memory, bytes);
-    if (!changed)
-        return fail_memory(trainer->context, "marks of changed supports", bytes);
-    for (size_t i = 0; status == SN_OK && i < n; i++) {
-        struct train_parameter *parameter = &trainer->parameters[i];
-        status = parameter->master ? select_matrix(trainer, parameter, plan, &changed[i])
-                                   : train_select_vector(trainer, parameter, plan);
-    }
     if (status == SN_OK)
-        status = train_mask(trainer, plan);
-    for (size_t i = 0; status == SN_OK && i < n; i++)
-        if (trainer->parameters[i].master)
-            status = install(trainer, &trainer->parameters[i], changed[i], &replaced);
-    memory_free(trainer->memory, changed, bytes);
-    if (status == SN_OK && replaced)
-        status = session_parameters_changed(trainer->session);
-    return status;
+        status = train_for_parameters(trainer, plan, update_parameter);
+    for (size_t i = 0; i < trainer->n_parameters; i++)
+        replaced |= trainer->parameters[i].replaced;
+    return status == SN_OK && replaced ? session_parameters_changed(trainer->session) : status;
 }

@@ -33,9 +33,9 @@ static int choose_start(struct sn_trainer *trainer, struct train_parameter *para
     if (!candidates)
         return fail_memory(trainer->context, "the first support", bytes);
     fill_candidates(candidates, matrix, trainer->settings.seed, parameter->index);
-    int status = train_keep_create(trainer, parameter);
+    int status = train_keep_create(trainer->context, parameter);
     if (status == SN_OK)
-        status = train_select(trainer, parameter, parameter->keep, candidates, budget);
+        status = train_select(trainer, trainer->context, parameter, parameter->keep, candidates, budget);
     memory_free(trainer->memory, candidates, bytes);
     return status;
 }
@@ -91,10 +91,10 @@ static int prepare_matrix(struct sn_trainer *trainer, struct train_parameter *pa
     if (status != SN_OK)
         return status;
     if (fresh->pattern)
-        train_keep_free(trainer, parameter);
+        train_keep_free(trainer->context, parameter);
     matrix_free(model->matrix);
     model->matrix = fresh;
-    return train_moments_create(trainer, parameter, fresh->n_values);
+    return train_moments_create(trainer->context, parameter, fresh->n_values);
 }
 
 int support_prepare(struct sn_trainer *trainer, const struct step_plan *plan)
@@ -103,7 +103,7 @@ int support_prepare(struct sn_trainer *trainer, const struct step_plan *plan)
         struct train_parameter *parameter = &trainer->parameters[i];
         int status = train_model_parameter(trainer, parameter)->cols
                          ? prepare_matrix(trainer, parameter, plan)
-                         : train_moments_create(trainer, parameter, parameter->elements);
+                         : train_moments_create(trainer->context, parameter, parameter->elements);
         if (status != SN_OK)
             return status;
     }
@@ -144,19 +144,20 @@ int support_mask_gradients(struct sn_trainer *trainer)
     return status;
 }
 
+static int update_parameter(struct sn_trainer *trainer, struct sn_context *context,
+                            struct train_parameter *parameter, const struct step_plan *plan)
+{
+    struct sn_matrix *matrix = train_model_parameter(trainer, parameter)->matrix;
+    int status = matrix ? SN_OK : train_select_vector(trainer, context, parameter, plan);
+    if (status == SN_OK)
+        status = train_mask(trainer, context, parameter, plan);
+    return status == SN_OK && matrix ? matrix_values_changed(matrix, context) : status;
+}
+
 int support_update(struct sn_trainer *trainer, const struct step_plan *plan)
 {
     int status = train_adamw(trainer, plan);
-    size_t n = trainer->n_parameters;
-    for (size_t i = 0; status == SN_OK && i < n; i++)
-        if (!train_model_parameter(trainer, &trainer->parameters[i])->cols)
-            status = train_select_vector(trainer, &trainer->parameters[i], plan);
     if (status == SN_OK)
-        status = train_mask(trainer, plan);
-    for (size_t i = 0; status == SN_OK && i < n; i++) {
-        struct sn_matrix *matrix = train_model_parameter(trainer, &trainer->parameters[i])->matrix;
-        if (matrix)
-            status = matrix_values_changed(matrix, trainer->context);
-    }
+        status = train_for_parameters(trainer, plan, update_parameter);
     return status == SN_OK ? refresh_apply(trainer) : status;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "base/threads.h"
 
 /* ------------------------------------------------------------------ making */
 
@@ -59,6 +60,9 @@ static size_t count_trainable(const struct sn_model *model)
 static int fill(struct sn_trainer *trainer)
 {
     struct sn_context *context = trainer->context;
+    trainer->serial = thread_pool_create(trainer->memory);
+    if (!trainer->serial)
+        return fail_memory(context, "a trainer", 0);
     size_t n = count_trainable(trainer->model);
     trainer->parameters =
         memory_allocate_zeroed_array(trainer->memory, n, sizeof(struct train_parameter));
@@ -132,7 +136,7 @@ static void free_parameter(struct sn_trainer *trainer, struct train_parameter *p
     size_t bytes = parameter->n_values * sizeof(float);
     memory_free(trainer->memory, parameter->first, bytes);
     memory_free(trainer->memory, parameter->second, bytes);
-    train_keep_free(trainer, parameter);
+    train_keep_free(trainer->context, parameter);
     if (parameter->master != train_model_parameter(trainer, parameter)->matrix)
         matrix_free(parameter->master);
 }
@@ -150,6 +154,7 @@ void sn_trainer_free(sn_trainer *trainer)
     memory_free(memory, trainer->arrays, trainer->n_parameters * sizeof *trainer->arrays);
     memory_free(memory, trainer->sources, trainer->n_sources * sizeof *trainer->sources);
     windows_free(&trainer->windows, memory);
+    thread_pool_free(trainer->serial);
     if (trainer->checkpoint_path)
         memory_free(memory, trainer->checkpoint_path, strlen(trainer->checkpoint_path) + 1);
     sn_model_free(trainer->model);

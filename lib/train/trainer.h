@@ -41,6 +41,7 @@ struct train_parameter {
     unsigned char *keep;      /* elements; NULL = all kept, or sparse in TRAIN_SUPPORT */
     size_t support;           /* kept entries */
     int minimum_lowered;      /* the minimum per neuron did not fit at the last selection */
+    int replaced;             /* this step gave the model another matrix object */
 };
 
 /* What one step does beside AdamW. */
@@ -72,6 +73,7 @@ struct sn_trainer {
     struct memory *memory; /* retained */
     struct sn_model *model;
     struct sn_session *session;
+    struct thread_pool *serial; /* of one thread, for work inside a chunk */
     struct train_settings settings;
     struct train_parameter *parameters;
     struct optim_array *arrays; /* one per parameter, set anew at each step */
@@ -111,26 +113,35 @@ int trainer_step_with(struct sn_trainer *trainer, const int32_t *tokens, const s
                       double density_matrix, double density_embedding, double *loss, double *grad_rms);
 struct parameter *train_model_parameter(const struct sn_trainer *trainer,
                                         const struct train_parameter *parameter);
+
+/* parameters.c. A `context` here is the trainer's, or one chunk's own (see train_for_parameters). */
 /* Entries that `density` leaves of a parameter: int(density * elements), at least 1. */
 size_t train_budget(const struct train_parameter *parameter, const struct step_plan *plan);
 /* Whether so many entries are stored sparse. */
 int train_stored_sparse(const struct train_parameter *parameter, size_t support);
 /* Zeroed moments of n_values entries, replacing the old ones. */
-int train_moments_create(struct sn_trainer *trainer, struct train_parameter *parameter, size_t n_values);
-void train_keep_free(struct sn_trainer *trainer, struct train_parameter *parameter);
+int train_moments_create(struct sn_context *context, struct train_parameter *parameter, size_t n_values);
+void train_keep_free(struct sn_context *context, struct train_parameter *parameter);
 /* Room for a keep mask, its contents undefined if it is new. */
-int train_keep_create(struct sn_trainer *trainer, struct train_parameter *parameter);
+int train_keep_create(struct sn_context *context, struct train_parameter *parameter);
 /* keep = the `budget` entries of `weights` largest in magnitude, with the minimum per neuron; sets
  * minimum_lowered. */
-int train_select(struct sn_trainer *trainer, struct train_parameter *parameter, unsigned char *keep,
-                 const float *weights, size_t budget);
-/* AdamW on trainer->arrays, then (order "script") the decay that comes after the mask: `mask` applies
- * keep masks to weights, and decay where it comes last. */
+int train_select(struct sn_trainer *trainer, struct sn_context *context, struct train_parameter *parameter,
+                 unsigned char *keep, const float *weights, size_t budget);
+/* Selects of a 1-D parameter. */
+int train_select_vector(struct sn_trainer *trainer, struct sn_context *context,
+                        struct train_parameter *parameter, const struct step_plan *plan);
+/* AdamW on trainer->arrays. */
 int train_adamw(struct sn_trainer *trainer, const struct step_plan *plan);
-int train_mask(struct sn_trainer *trainer, const struct step_plan *plan);
-/* Selects and masks the 1-D parameters of a density class. */
-int train_select_vector(struct sn_trainer *trainer, struct train_parameter *parameter,
-                        const struct step_plan *plan);
+/* Zeroes what the keep mask drops, and decays where decay comes after the mask (order "script"). */
+int train_mask(struct sn_trainer *trainer, struct sn_context *context, struct train_parameter *parameter,
+               const struct step_plan *plan);
+typedef int (*parameter_function)(struct sn_trainer *trainer, struct sn_context *context,
+                                  struct train_parameter *parameter, const struct step_plan *plan);
+/* Calls `function` for every parameter: small ones side by side, each with a context of its own that
+ * runs on one thread, large ones in turn with all threads. */
+int train_for_parameters(struct sn_trainer *trainer, const struct step_plan *plan,
+                         parameter_function function);
 
 /* step_dense.c */
 int dense_prepare(struct sn_trainer *trainer);

@@ -1,4 +1,5 @@
-/* Keep masks: which entries of a parameter survive, and the zeroing of the others. */
+/* What both gradient modes do with a parameter: budgets, moments, keep masks, AdamW. */
+#include "base/threads.h"
 #include "train/trainer.h"
 
 size_t train_budget(const struct train_parameter *parameter, const struct step_plan *plan)
@@ -15,66 +16,66 @@ int train_stored_sparse(const struct train_parameter *parameter, size_t support)
     return (double)support <= SPARSE_MAX_DENSITY * (double)parameter->elements;
 }
 
-static void free_moments(struct sn_trainer *trainer, struct train_parameter *parameter)
+static void free_moments(struct memory *memory, struct train_parameter *parameter)
 {
     size_t bytes = parameter->n_values * sizeof(float);
-    memory_free(trainer->memory, parameter->first, bytes);
-    memory_free(trainer->memory, parameter->second, bytes);
+    memory_free(memory, parameter->first, bytes);
+    memory_free(memory, parameter->second, bytes);
     parameter->first = parameter->second = NULL;
     parameter->n_values = 0;
 }
 
-int train_moments_create(struct sn_trainer *trainer, struct train_parameter *parameter, size_t n_values)
+int train_moments_create(struct sn_context *context, struct train_parameter *parameter, size_t n_values)
 {
-    free_moments(trainer, parameter);
-    parameter->first = memory_allocate_zeroed_array(trainer->memory, n_values, sizeof(float));
-    parameter->second = memory_allocate_zeroed_array(trainer->memory, n_values, sizeof(float));
+    free_moments(context->memory, parameter);
+    parameter->first = memory_allocate_zeroed_array(context->memory, n_values, sizeof(float));
+    parameter->second = memory_allocate_zeroed_array(context->memory, n_values, sizeof(float));
     parameter->n_values = n_values;
     if (parameter->first && parameter->second)
         return SN_OK;
-    free_moments(trainer, parameter);
-    return fail_memory(trainer->context, "moments", 2 * n_values * sizeof(float));
+    free_moments(context->memory, parameter);
+    return fail_memory(context, "moments", 2 * n_values * sizeof(float));
 }
 
-void train_keep_free(struct sn_trainer *trainer, struct train_parameter *parameter)
+void train_keep_free(struct sn_context *context, struct train_parameter *parameter)
 {
-    memory_free(trainer->memory, parameter->keep, parameter->elements);
+    memory_free(context->memory, parameter->keep, parameter->elements);
     parameter->keep = NULL;
 }
 
-int train_keep_create(struct sn_trainer *trainer, struct train_parameter *parameter)
+int train_keep_create(struct sn_context *context, struct train_parameter *parameter)
 {
     if (!parameter->keep)
-        parameter->keep = memory_allocate(trainer->memory, parameter->elements);
-    return parameter->keep ? SN_OK : fail_memory(trainer->context, "a keep mask", parameter->elements);
+        parameter->keep = memory_allocate(context->memory, parameter->elements);
+    return parameter->keep ? SN_OK : fail_memory(context, "a keep mask", parameter->elements);
 }
 
-int train_select(struct sn_trainer *trainer, struct train_parameter *parameter, unsigned char *keep,
-                 const float *weights, size_t budget)
+int train_select(struct sn_trainer *trainer, struct sn_context *context, struct train_parameter *parameter,
+                 unsigned char *keep, const float *weights, size_t budget)
 {
     const struct parameter *model = train_model_parameter(trainer, parameter);
     size_t minimum = parameter->class == CLASS_MATRIX ? trainer->settings.minimum_per_neuron : 0;
     int axis = minimum ? model->axis : SN_AXIS_NONE;
     size_t used = minimum;
-    int status = select_magnitude(keep, &used, trainer->context, weights, model->rows,
+    int status = select_magnitude(keep, &used, context, weights, model->rows,
                                   model->cols ? model->cols : 1, budget, axis, minimum);
     parameter->minimum_lowered = axis != SN_AXIS_NONE && used < minimum;
     return status;
 }
 
-int train_select_vector(struct sn_trainer *trainer, struct train_parameter *parameter,
-                        const struct step_plan *plan)
+int train_select_vector(struct sn_trainer *trainer, struct sn_context *context,
+                        struct train_parameter *parameter, const struct step_plan *plan)
 {
     size_t budget = train_budget(parameter, plan);
     parameter->support = budget;
     if (budget == parameter->elements) {
-        train_keep_free(trainer, parameter);
+        train_keep_free(context, parameter);
         return SN_OK;
     }
-    int status = train_keep_create(trainer, parameter);
+    int status = train_keep_create(context, parameter);
     if (status != SN_OK)
         return status;
-    return train_select(trainer, parameter, parameter->keep,
+    return train_select(trainer, context, parameter, parameter->keep,
                         train_model_parameter(trainer, parameter)->vector, budget);
 }
 
@@ -114,11 +115,46 @@ static void mask_block(void *payload, const struct optim_array *array, size_t fi
             weight[i] *= factor;
 }
 
-int train_mask(struct sn_trainer *trainer, const struct step_plan *plan)
+int train_mask(struct sn_trainer *trainer, struct sn_context *context, struct train_parameter *parameter,
+               const struct step_plan *plan)
 {
     const struct train_settings *settings = &trainer->settings;
     struct mask_pass pass = {trainer, 1};
     if (settings->order == ORDER_SCRIPT)
         pass.late_decay = (float)(1 - plan->learning_rate * settings->weight_decay);
-    return optim_for_blocks(trainer->context, trainer->arrays, trainer->n_parameters, mask_block, &pass);
+    return optim_for_blocks(context, &trainer->arrays[parameter - trainer->parameters], 1, mask_block, &pass);
+}
+
+/* A parameter of this many entries is worth all threads by itself. */
+#define LARGE_PARAMETER ((size_t)1 << 20)
+
+struct parameter_loop {
+    struct sn_trainer *trainer;
+    const struct step_plan *plan;
+    parameter_function function;
+};
+
+static int run_small(void *payload, size_t chunk, size_t worker)
+{
+    const struct parameter_loop *loop = payload;
+    struct sn_trainer *trainer = loop->trainer;
+    struct train_parameter *parameter = &trainer->parameters[chunk];
+    (void)worker;
+    if (parameter->elements >= LARGE_PARAMETER)
+        return SN_OK;
+    struct sn_context own = *trainer->context; /* loops inside a chunk run on its thread alone */
+    own.pool = trainer->serial;
+    own.progress = NULL;
+    return loop->function(trainer, &own, parameter, loop->plan);
+}
+
+int train_for_parameters(struct sn_trainer *trainer, const struct step_plan *plan,
+                         parameter_function function)
+{
+    struct parameter_loop loop = {trainer, plan, function};
+    int status = parallel_for(trainer->context, trainer->n_parameters, run_small, &loop);
+    for (size_t i = 0; status == SN_OK && i < trainer->n_parameters; i++)
+        if (trainer->parameters[i].elements >= LARGE_PARAMETER)
+            status = function(trainer, trainer->context, &trainer->parameters[i], plan);
+    return status;
 }
