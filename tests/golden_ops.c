@@ -1,0 +1,287 @@
+/* Golden single operations: AbsTopK, norms, GELU, attention with and without sink, cross-entropy,
+ * magnitude selection. Shapes and formulas stand in the case's meta.json. Errors are taken relative to
+ * the largest value of their row (attention: of their sequence). */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/context.h"
+#include "golden.h"
+#include "kernels/dense.h"
+#include "kernels/kernels.h"
+
+#define LIMIT 2e-5
+#define SMALLEST (1e-30 / LIMIT) /* so that a row of zeros allows 1e-30 */
+#define MAX_BLOCKS 256
+
+struct ops {
+    FILE *out;
+    sn_context *context;
+    const struct kernel_table *kernels;
+    struct safetensors file;
+    void *blocks[MAX_BLOCKS]; /* freed at the end */
+    size_t n_blocks;
+    int failures;
+};
+
+/* Zeroed, 64-byte aligned, freed with `ops`; NULL counts as a failure later on. */
+static void *block(struct ops *ops, size_t size)
+{
+    size_t whole = (size + 64) / 64 * 64;
+    void *made = ops->n_blocks < MAX_BLOCKS ? aligned_alloc(64, whole) : NULL;
+    if (!made)
+        abort(); /* a test tool */
+    memset(made, 0, whole);
+    return ops->blocks[ops->n_blocks++] = made;
+}
+
+static float *floats(struct ops *ops, size_t n)
+{
+    return block(ops, n * sizeof(float));
+}
+
+/* n values of a tensor; zeros and a failure when it is missing or of another size. */
+static float *tensor(struct ops *ops, const char *name, size_t n)
+{
+    float *values = floats(ops, n);
+    size_t count = 0;
+    float *read = golden_tensor(&ops->file, ops->context, name, &count);
+    if (read && count == n) {
+        memcpy(values, read, n * sizeof *values);
+    } else {
+        fprintf(ops->out, "FAIL %s: missing, or not of %zu values\n", name, n);
+        ops->failures++;
+    }
+    free(read);
+    return values;
+}
+
+/* got: rows x width, like the tensor. limit 0 compares exactly. */
+static void compare(struct ops *ops, const char *name, const float *got, size_t rows, size_t width,
+                    double limit)
+{
+    float *expected = tensor(ops, name, rows * width), *scaled = floats(ops, rows * width);
+    for (size_t r = 0; r < rows; r++) {
+        double scale = 1 / (golden_max_abs(expected + r * width, width) + SMALLEST);
+        for (size_t i = r * width; i < (r + 1) * width; i++) {
+            scaled[i] = (float)(scale * (double)got[i]);
+            expected[i] = (float)(scale * (double)expected[i]);
+        }
+    }
+    ops->failures += golden_compare(ops->out, name, scaled, expected, rows * width, limit);
+}
+
+/* [rows][width] to a panel [width][PANEL] of one token per row, and back. */
+static float *panel_of(struct ops *ops, const char *name, size_t rows, size_t width)
+{
+    float *values = tensor(ops, name, rows * width), *panel = floats(ops, width * PANEL);
+    for (size_t t = 0; t < rows; t++)
+        for (size_t c = 0; c < width; c++)
+            panel[c * PANEL + t] = values[t * width + c];
+    return panel;
+}
+
+static void compare_panel(struct ops *ops, const char *name, const float *panel, size_t rows,
+                          size_t width)
+{
+    float *values = floats(ops, rows * width);
+    for (size_t t = 0; t < rows; t++)
+        for (size_t c = 0; c < width; c++)
+            values[t * width + c] = panel[c * PANEL + t];
+    compare(ops, name, values, rows, width, LIMIT);
+}
+
+static void check_abs_topk(struct ops *ops)
+{
+    static const size_t counts[] = {0, 1, 4, 12, 13};
+    float *x = tensor(ops, "abstopk.x", 6 * 13), *y = floats(ops, 6 * 13);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "abstopk.k%zu", counts[i]);
+        if (sn_abs_topk(y, ops->context, x, 6, 13, counts[i]) != SN_OK) {
+            fprintf(ops->out, "FAIL %s: %s\n", name, sn_context_message(ops->context));
+            ops->failures++;
+        } else {
+            compare(ops, name, y, 6, 13, 0);
+        }
+    }
+}
+
+static void check_norms(struct ops *ops)
+{
+    const struct kernel_table *kernels = ops->kernels;
+    const size_t rows = 5, width = 13;
+    float *x = panel_of(ops, "norm.x", rows, width), *dy = panel_of(ops, "norm.dy", rows, width);
+    float *w = tensor(ops, "norm.w", width), *b = tensor(ops, "norm.b", width);
+    float *y = floats(ops, width * PANEL), *dx = floats(ops, width * PANEL);
+    float *dw = floats(ops, width), *db = floats(ops, width);
+    float *mean = floats(ops, PANEL), *inverse = floats(ops, PANEL);
+    kernels->rms_norm(y, inverse, x, w, width);
+    kernels->rms_norm_backward(dx, dw, dy, x, inverse, w, width);
+    compare_panel(ops, "norm.rms", y, rows, width);
+    compare_panel(ops, "norm.rms_dx", dx, rows, width);
+    memset(dx, 0, width * PANEL * sizeof *dx);
+    kernels->layer_norm(y, mean, inverse, x, w, b, width);
+    kernels->layer_norm_backward(dx, dw, db, dy, x, mean, inverse, w, width);
+    compare_panel(ops, "norm.layernorm", y, rows, width);
+    compare_panel(ops, "norm.layernorm_dx", dx, rows, width);
+}
+
+static void check_gelu(struct ops *ops)
+{
+    const size_t n = 86, whole = 96; /* kernels take multiples of 16 */
+    float *x = floats(ops, whole), *y = floats(ops, whole), *dx = floats(ops, whole);
+    memcpy(x, tensor(ops, "gelu.x", n), n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        dx[i] = 1;
+    ops->kernels->gelu(y, x, whole);
+    ops->kernels->gelu_backward(dx, dx, x, whole);
+    compare(ops, "gelu.y", y, 1, n, LIMIT);
+    compare(ops, "gelu.dy_dx", dx, 1, n, LIMIT);
+}
+
+/* The loss is the mean over the targets that count. */
+static void check_cross_entropy(struct ops *ops)
+{
+    const size_t rows = 6, width = 11;
+    float *logits = panel_of(ops, "xent.logits", rows, width), *given = tensor(ops, "xent.target", rows);
+    float *loss = floats(ops, PANEL), *lse = floats(ops, PANEL), mean = 0;
+    int32_t target[PANEL];
+    float used = 0;
+    for (size_t t = 0; t < PANEL; t++) {
+        target[t] = t < rows ? (int32_t)given[t] : -1;
+        used += target[t] >= 0;
+    }
+    ops->kernels->cross_entropy(loss, lse, logits, target, width);
+    for (size_t t = 0; t < rows; t++)
+        mean += loss[t] / used;
+    compare(ops, "xent.loss", &mean, 1, 1, LIMIT);
+    ops->kernels->cross_entropy_backward(logits, lse, target, width, 1 / used);
+    compare_panel(ops, "xent.dlogits", logits, rows, width);
+}
+
+/* attn.*: SEQUENCES x TOKENS x (HEADS x D_HEAD) */
+enum { SEQUENCES = 2, TOKENS = 9, HEADS = 3, D_HEAD = 5, WIDTH = HEADS * D_HEAD };
+
+/* One head of one sequence as [D_HEAD][stride], and back. */
+static float *head_of(struct ops *ops, const float *values, size_t sequence, size_t head)
+{
+    float *x = floats(ops, D_HEAD * ATTENTION_TILE);
+    for (size_t d = 0; d < D_HEAD; d++)
+        for (size_t t = 0; t < TOKENS; t++)
+            x[d * ATTENTION_TILE + t] = values[(sequence * TOKENS + t) * WIDTH + head * D_HEAD + d];
+    return x;
+}
+
+static void put_head(float *values, const float *x, size_t sequence, size_t head)
+{
+    for (size_t d = 0; d < D_HEAD; d++)
+        for (size_t t = 0; t < TOKENS; t++)
+            values[(sequence * TOKENS + t) * WIDTH + head * D_HEAD + d] = x[d * ATTENTION_TILE + t];
+}
+
+struct attention_case {
+    float *q, *k, *v, *dy;     /* given */
+    float *y, *dq, *dk, *dv;   /* made */
+    float *sink, dsink[HEADS]; /* sink: NULL without */
+};
+
+static void run_head(struct ops *ops, struct attention_case *c, size_t sequence, size_t head)
+{
+    const struct dense_kernels *dense = dense_kernels_best();
+    struct attention_shape shape = {.n_tokens = TOKENS, .stride = ATTENTION_TILE, .d_head = D_HEAD,
+                                    .scale = 1 / sqrtf(D_HEAD), .has_sink = c->sink != NULL,
+                                    .sink = c->sink ? c->sink[head] : 0};
+    size_t n = D_HEAD * ATTENTION_TILE;
+    float *q = head_of(ops, c->q, sequence, head), *k = head_of(ops, c->k, sequence, head);
+    float *v = head_of(ops, c->v, sequence, head), *dy = head_of(ops, c->dy, sequence, head);
+    float *y = floats(ops, n), *dq = floats(ops, n), *dk = floats(ops, n), *dv = floats(ops, n);
+    float *lse = floats(ops, ATTENTION_TILE), dsink = 0;
+    ops->kernels->attention(y, lse, q, k, v, &shape, dense, block(ops, attention_scratch(&shape)));
+    ops->kernels->attention_backward(dq, dk, dv, &dsink, dy, y, q, k, v, lse, &shape, dense,
+                                     block(ops, attention_backward_scratch(&shape)));
+    put_head(c->y, y, sequence, head);
+    put_head(c->dq, dq, sequence, head);
+    put_head(c->dk, dk, sequence, head);
+    put_head(c->dv, dv, sequence, head);
+    c->dsink[head] += dsink;
+}
+
+static void check_attention(struct ops *ops, const char *kind)
+{
+    const size_t n = SEQUENCES * TOKENS * WIDTH;
+    int has_sink = strcmp(kind, "sink") == 0;
+    struct attention_case c = {.q = tensor(ops, "attn.q", n), .k = tensor(ops, "attn.k", n),
+                               .v = tensor(ops, "attn.v", n), .dy = tensor(ops, "attn.dy", n),
+                               .y = floats(ops, n), .dq = floats(ops, n), .dk = floats(ops, n),
+                               .dv = floats(ops, n)};
+    c.sink = has_sink ? tensor(ops, "attn.sink", HEADS) : NULL;
+    for (size_t sequence = 0; sequence < SEQUENCES; sequence++)
+        for (size_t head = 0; head < HEADS; head++)
+            run_head(ops, &c, sequence, head);
+    const struct {
+        const char *what;
+        const float *got;
+    } results[] = {{"y", c.y}, {"dq", c.dq}, {"dk", c.dk}, {"dv", c.dv}};
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "attn.%s.%s", kind, results[i].what);
+        compare(ops, name, results[i].got, SEQUENCES, TOKENS * WIDTH, LIMIT);
+    }
+    if (has_sink)
+        compare(ops, "attn.sink.dsink", c.dsink, 1, HEADS, LIMIT);
+}
+
+static void check_selection(struct ops *ops)
+{
+    static const struct {
+        const char *name;
+        int axis;
+        size_t k, minimum;
+    } cases[] = {{"mask.axis0_k40_min3", SN_AXIS_COLUMN, 40, 3},
+                 {"mask.axis1_k40_min3", SN_AXIS_ROW, 40, 3},
+                 {"mask.plain_k20", SN_AXIS_NONE, 20, 0}};
+    const size_t rows = 7, cols = 9;
+    float *w = tensor(ops, "mask.w", rows * cols), *mask = floats(ops, rows * cols);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        unsigned char keep[7 * 9] = {0};
+        if (sn_magnitude_select(keep, ops->context, w, rows, cols, cases[i].k, cases[i].axis,
+                                cases[i].minimum) != SN_OK) {
+            fprintf(ops->out, "FAIL %s: %s\n", cases[i].name, sn_context_message(ops->context));
+            ops->failures++;
+            continue;
+        }
+        for (size_t e = 0; e < rows * cols; e++)
+            mask[e] = keep[e];
+        compare(ops, cases[i].name, mask, 1, rows * cols, 0);
+    }
+}
+
+int golden_check_ops(const char *directory, FILE *out)
+{
+    struct ops ops = {.out = out};
+    char path[4096];
+    if (sn_context_create(&ops.context, NULL) != SN_OK) {
+        fprintf(out, "FAIL no context\n");
+        return 1;
+    }
+    golden_path(path, sizeof path, directory, "ops.safetensors");
+    if (safetensors_open(&ops.file, ops.context, path) != SN_OK) {
+        fprintf(out, "FAIL %s\n", sn_context_message(ops.context));
+        ops.failures++;
+    } else {
+        ops.kernels = ops.context->kernels;
+        check_abs_topk(&ops);
+        check_norms(&ops);
+        check_gelu(&ops);
+        check_attention(&ops, "nosink");
+        check_attention(&ops, "sink");
+        check_cross_entropy(&ops);
+        check_selection(&ops);
+        safetensors_close(&ops.file);
+    }
+    for (size_t i = 0; i < ops.n_blocks; i++)
+        free(ops.blocks[i]);
+    sn_context_free(ops.context);
+    return ops.failures;
+}
