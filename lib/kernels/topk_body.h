@@ -2,10 +2,9 @@
  *
  * A magnitude's bit pattern orders as an integer, so the k-th largest of each lane (token) is found by
  * bisection on bits: count the lane's keys >= candidate, keep the bit if at least k. To halve the work,
- * keys are 16 bits wide: first the upper 15 bits of the pattern, then the lower 16 bits of those keys
- * whose upper half equals the one found. A bisection ends as soon as every lane has a candidate that
- * exactly k keys reach, which on real activations is mostly within the first half. The time does not
- * depend on the distribution, on zeros or on ties. */
+ * keys are 16 bits wide: first the upper 15 bits of the pattern, then the lower 16 bits of those few
+ * entries whose upper half equals the one found. A bisection ends as soon as every lane has a candidate
+ * that exactly k keys reach. No branch depends on a single lane, and zeros and ties cost nothing. */
 #ifndef SN_KERNELS_TOPK_BODY_H
 #define SN_KERNELS_TOPK_BODY_H
 
@@ -34,6 +33,8 @@ static inline int any_bit(ivec x)
     return _mm512_test_epi32_mask((__m512i)x, (__m512i)x) != 0;
 #elif VECTOR_BYTES == 32 && defined(__AVX__)
     return !_mm256_testz_si256((__m256i)x, (__m256i)x);
+#elif VECTOR_BYTES == 16 && defined(__SSE2__)
+    return _mm_movemask_epi8((__m128i)(x == 0)) != 0xFFFF;
 #else
     int32_t bits = 0;
     for (size_t i = 0; i < LANES; i++)
@@ -86,9 +87,9 @@ struct topk_level {
 };
 
 /* Keys are unsigned numbers of `bits` bits, stored with `bias` (0 or 0x8000) added for the signed
- * comparison. Lanes in `settled` are not waited for and keep their `above`. */
+ * comparison. Ends early when all lanes are exact; lanes in `exact` are so already. */
 static inline void topk_bisect(struct topk_level *level, const svec *key, size_t width, int bits,
-                               int bias, svec settled)
+                               int bias, svec exact)
 {
     for (int bit = bits - 1; bit >= 0; bit--) {
         svec candidate = level->threshold | svec_splat(1 << bit);
@@ -96,8 +97,8 @@ static inline void topk_bisect(struct topk_level *level, const svec *key, size_t
         svec enough = ~(svec)(count < level->need);
         level->threshold = svec_select(enough, candidate, level->threshold);
         level->at_least = svec_select(enough, count, level->at_least);
-        level->above = svec_select(enough | settled, level->above, count);
-        if (!any_bit((ivec)(~settled & (svec)(level->at_least != level->need))))
+        level->above = svec_select(enough, level->above, count);
+        if (!any_bit((ivec)(~exact & (svec)(level->at_least != level->need))))
             return;
     }
 }
@@ -123,32 +124,48 @@ static inline struct topk_cut topk_cut_of(const struct topk_level *upper, const 
     return cut;
 }
 
+/* The upper and the lower 16 bits of the magnitudes of one channel's tokens. */
+static inline svec topk_upper(const float *x)
+{
+    ivec first = (ivec)vec_load(x), second = (ivec)vec_load(x + LANES);
+    return (svec)(((first >> 16) & 0x7FFF) | (second & 0x7FFF0000));
+}
+
+static inline svec topk_lower(const float *x)
+{
+    ivec first = (ivec)vec_load(x), second = (ivec)vec_load(x + LANES);
+    return (svec)((first & 0xFFFF) | (second << 16));
+}
+
+/* The lower keys of those entries whose upper key is the threshold, of lanes not yet exact. All else
+ * becomes 0, which no candidate counts, and a channel with nothing else is left out: few remain, also
+ * of zeros and of tied round numbers. Returns how many. */
+static inline size_t topk_bucket(svec *key, const float *x, size_t width, svec threshold, svec exact)
+{
+    size_t n = 0;
+    for (size_t c = 0; c < width; c++) {
+        svec inside = (svec)(topk_upper(x + c * PANEL) == threshold) & ~exact;
+        svec lower = topk_lower(x + c * PANEL) & inside;
+        key[n] = lower ^ svec_splat(0x8000);
+        n += (size_t)any_bit((ivec)lower);
+    }
+    return n;
+}
+
 /* The cut of one strip; x: its first token in a panel. */
 static inline struct topk_cut topk_select(svec *key, const float *x, size_t width, size_t k)
 {
-    for (size_t c = 0; c < width; c++) {
-        ivec first = (ivec)vec_load(x + c * PANEL), second = (ivec)vec_load(x + c * PANEL + LANES);
-        key[c] = (svec)(((first >> 16) & 0x7FFF) | (second & 0x7FFF0000));
-    }
+    for (size_t c = 0; c < width; c++)
+        key[c] = topk_upper(x + c * PANEL);
     svec zero = {0};
     struct topk_level upper = {zero, svec_splat((int)width), zero, svec_splat((int)k)};
     topk_bisect(&upper, key, width, 15, 0, zero);
     svec exact = (svec)(upper.at_least == upper.need);
     struct topk_level lower = {zero, upper.at_least - upper.above, zero, upper.need - upper.above};
-    if (!any_bit((ivec)~exact))
-        return topk_cut_of(&upper, &lower, exact, exact);
-
-    for (size_t c = 0; c < width; c++) { /* keys outside of the bucket become 0, below any candidate */
-        ivec first = (ivec)vec_load(x + c * PANEL), second = (ivec)vec_load(x + c * PANEL + LANES);
-        svec high = (svec)(((first >> 16) & 0x7FFF) | (second & 0x7FFF0000));
-        svec low = (svec)((first & 0xFFFF) | (second << 16));
-        key[c] = (low & (svec)(high == upper.threshold)) ^ svec_splat(0x8000);
+    if (any_bit((ivec)~exact)) {
+        size_t n = topk_bucket(key, x, width, upper.threshold, exact);
+        topk_bisect(&lower, key, n, 16, 0x8000, exact);
     }
-    /* A threshold of zero is common (sparse weights, padding): settle it at once. */
-    svec nonzero = topk_count(key, width, svec_splat(0x8000));
-    svec settled = exact | ((svec)(upper.threshold == 0) & (svec)(nonzero < lower.need));
-    lower.above = nonzero & settled;
-    topk_bisect(&lower, key, width, 16, 0x8000, settled);
     return topk_cut_of(&upper, &lower, exact, exact | (svec)(lower.at_least == lower.need));
 }
 
