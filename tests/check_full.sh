@@ -34,13 +34,13 @@ step "goldens under AddressSanitizer and UBSan" golden "$BUILD/asan"
 step "build with ThreadSanitizer" build tsan SAN=thread CC=gcc
 # shellcheck disable=SC2046 # one word a suite
 step "parallel suites under ThreadSanitizer" env CK_FORK=no TSAN_OPTIONS=halt_on_error=1 \
-    "$BUILD/tsan/tests/check_all" $(suites_like threads matrix 'session*' 'train*')
+    "$BUILD/tsan/tests/check_all" $(suites_like threads matrix corpus 'session*' 'train*')
 
 if have valgrind; then
     # shellcheck disable=SC2046
     step "suites under valgrind" env CK_FORK=no SPARSENET_ISA=portable valgrind -q --error-exitcode=9 \
         --leak-check=full --errors-for-leak-kinds=definite "$BUILD/tests/check_all" \
-        $(suites_like base file json safetensors tokenizer)
+        $(suites_like base file json safetensors tokenizer corpus)
 fi
 if have clang; then
     step "build with clang" build clang CC=clang WERROR=1
