@@ -122,11 +122,13 @@ SN_API int sn_options_set_text(sn_options *options, sn_context *context, const c
 /* Byte-level BPE with the released models' split pattern. Immutable once made; may be shared by
  * threads. Files: a folder with encoder.json + vocab.bpe. */
 SN_API int sn_tokenizer_load(sn_tokenizer **out, sn_context *context, const char *directory);
-/* Learns `vocabulary_size` tokens (256 bytes first, then merges) from the text documents of `corpus`;
- * options: "required" (text; tokens separated by newlines that must end up as single tokens; each is
- * built by merges of its own after the learnt ones, counted inside vocabulary_size; inside a token a
- * newline is written as the two characters \n, a backslash as two).
- * Errors: SN_ERROR_ARGUMENT (size below 256 + required, empty corpus). Progress stage "tokenizer". */
+/* Learns `vocabulary_size` tokens (256 bytes first, then merges) from the text documents of `corpus`,
+ * fewer where it has no more pairs to merge; options: "required" (text; tokens separated by newlines
+ * that must end up as single tokens; each is built by merges of its own after the learnt ones, counted
+ * inside vocabulary_size; inside a token a newline, carriage return or tab is written as the two
+ * characters \n, \r or \t, a backslash as two).
+ * Errors: SN_ERROR_ARGUMENT (size below 256 + required, empty corpus, a required token that the split
+ * pattern cuts). Progress stage "tokenizer". */
 SN_API int sn_tokenizer_train(sn_tokenizer **out, sn_context *context, const sn_corpus *corpus,
                               size_t vocabulary_size, const sn_options *options);
 /* Writes encoder.json and vocab.bpe into `directory` (created if absent), each atomically. */
@@ -154,8 +156,9 @@ SN_API int sn_corpus_add_text(sn_corpus *corpus, sn_context *context, const char
 SN_API int sn_corpus_add_tokens(sn_corpus *corpus, sn_context *context, const int32_t *tokens,
                                 size_t n_tokens);
 /* Adds every regular file below `directory` whose name ends in `suffix`, in sorted order of path,
- * symbolic links not followed, files above max_file_bytes (0 = 1 MiB) and empty ones skipped, until
- * max_total_bytes (0 = no limit) is reached. Progress stage "corpus". Errors: SN_ERROR_IO. */
+ * symbolic links not followed, files above max_file_bytes (0 = 1 MiB) and empty ones skipped, up to
+ * the first that would make it more than max_total_bytes (0 = no limit). After a failure or a
+ * cancellation the corpus is as before. Progress stage "corpus". Errors: SN_ERROR_IO. */
 SN_API int sn_corpus_add_directory(sn_corpus *corpus, sn_context *context, const char *directory,
                                    const char *suffix, size_t max_file_bytes, size_t max_total_bytes);
 /* Adds a raw little-endian file of tokens of `bytes_per_token` 2 or 4 as one document. */
@@ -181,8 +184,10 @@ SN_API int sn_corpus_split(sn_corpus **validation, sn_corpus *corpus, sn_context
 SN_API int sn_corpus_tokenize(sn_corpus *corpus, sn_context *context, const sn_tokenizer *tokenizer);
 /* Draws `n_windows` windows of at most `window` tokens for training: window number `index` of a run
  * with this seed is always the same one. Windows start at the start of a line (texts) or anywhere
- * (tokens). tokens, targets: n_windows x window, row i filled with lengths[i] entries, target = next
- * token. Errors: SN_ERROR_STATE (not tokenised), SN_ERROR_ARGUMENT (no document of 2 tokens). */
+ * (tokens); lines of more than 1024 tokens may also be entered at every 1024th. A token drawn evenly
+ * from the corpus decides the document and the line; the document's end cuts a window, to 1 at least.
+ * One call draws the windows index * n_windows and following. tokens, targets: n_windows x window, row
+ * i filled with lengths[i] entries, target = next token. Errors: SN_ERROR_STATE (not tokenised), SN_ERROR_ARGUMENT (no document of 2 tokens). */
 SN_API int sn_corpus_sample(int32_t *tokens, int32_t *targets, size_t *lengths, const sn_corpus *corpus,
                             sn_context *context, size_t n_windows, size_t window, uint64_t seed,
                             uint64_t index);

@@ -654,7 +654,7 @@ Suite *corpus_suite(void)
     Suite *suite = suite_create("corpus");
     TCase *cases = tcase_create("corpus");
     tcase_add_checked_fixture(cases, setup, teardown);
-    tcase_set_timeout(cases, 60);
+    tcase_set_timeout(cases, 300);
     tcase_add_test(cases, text_documents);
     tcase_add_test(cases, token_arrays);
     tcase_add_test(cases, failed_first_call_fixes_no_kind);
