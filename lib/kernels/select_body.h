@@ -25,8 +25,16 @@ static inline ivec widen_bytes(const unsigned char *bytes)
     return -(ivec)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)bytes));
 #elif VECTOR_BYTES == 32 && defined(__AVX2__)
     return -(ivec)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)bytes));
+#elif VECTOR_BYTES == 16
+    ivec wide;
+    for (size_t i = 0; i < LANES; i++)
+        wide[i] = -bytes[i];
+    return wide;
 #else
-    return -(ivec){bytes[0], bytes[1], bytes[2], bytes[3]};
+    ivec mask;
+    for (int i = 0; i < LANES; i++)
+        mask[i] = -bytes[i];
+    return mask;
 #endif
 }
 
