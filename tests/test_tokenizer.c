@@ -251,7 +251,7 @@ START_TEST(training_is_exact_and_repeatable)
     ck_assert_int_eq(sn_corpus_create(&small, context), SN_OK);
     ck_assert_int_eq(sn_corpus_add_text(small, context, "aaab\naaab\naaab\nab\nab\n", 21), SN_OK);
     ck_assert_int_eq(sn_tokenizer_train(&again, context, small, 300, NULL), SN_OK);
-    /* aa counts 6, ab 5: aa first. Then (aa, a) 3, (a, b) 5: ab. Then (aa, ab): aaab. No pair is left. */
+    /* aa counts 6, ab 5: aa first. Then (aa, a) 3, (a, b) 5: ab. Then (aa, ab): aaab, and no pair. */
     ck_assert_uint_eq(sn_tokenizer_size(again), 259);
     ck_assert_int_eq(memcmp(sn_tokenizer_token(&length, again, 256), "aa", 2), 0);
     ck_assert_int_eq(memcmp(sn_tokenizer_token(&length, again, 257), "ab", 2), 0);
