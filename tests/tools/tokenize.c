@@ -94,8 +94,8 @@ int main(int argc, char **argv)
     if (sn_context_create(&context, NULL) != SN_OK)
         return 1;
     if (training && (argc == 6 || argc == 7))
-        result = train(context, (size_t)atol(argv[2]), argv[3], argv[4], argv[5],
-                       argc == 7 ? argv[6] : NULL);
+        result =
+            train(context, (size_t)atol(argv[2]), argv[3], argv[4], argv[5], argc == 7 ? argv[6] : NULL);
     else if (!training && (argc == 3 || argc == 4))
         result = encode(context, argv[1], argv[2], argc == 4 ? argv[3] : NULL);
     else
