@@ -17,38 +17,55 @@ double golden_max_abs(const float *values, size_t n)
     return largest;
 }
 
+/* Where the error is worst in units of its limit, so far. */
+struct worst {
+    double error, limit;
+    size_t at;
+    int failed;
+};
+
+static void worst_of(struct worst *worst, const float *got, const float *expected, size_t first, size_t n,
+                     double limit)
+{
+    for (size_t i = first; i < first + n; i++) {
+        double error = fabs((double)got[i] - (double)expected[i]);
+        worst->failed |= !(error <= limit);
+        if (i == 0 || !(error * worst->limit <= worst->error * limit)) {
+            worst->error = isnan(error) ? INFINITY : error;
+            worst->limit = limit;
+            worst->at = i;
+        }
+    }
+}
+
+static int report(FILE *out, const char *name, const struct worst *worst, const float *got,
+                  const float *expected)
+{
+    fprintf(out, "%s %-50s worst %.3e of %.3e", worst->failed ? "FAIL" : "ok  ", name, worst->error,
+            worst->limit);
+    if (worst->failed)
+        fprintf(out, "  at %zu: got %.8g, expected %.8g", worst->at, (double)got[worst->at],
+                (double)expected[worst->at]);
+    fputc('\n', out);
+    return worst->failed;
+}
+
 int golden_compare(FILE *out, const char *name, const float *got, const float *expected, size_t n,
                    double limit)
 {
-    double worst = 0;
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        double error = fabs((double)got[i] - (double)expected[i]);
-        if (!(error <= worst)) {
-            worst = isnan(error) ? INFINITY : error;
-            at = i;
-        }
-    }
-    int failed = !(worst <= limit);
-    fprintf(out, "%s %-50s worst %.3e of %.3e", failed ? "FAIL" : "ok  ", name, worst, limit);
-    if (failed)
-        fprintf(out, "  at %zu: got %.8g, expected %.8g", at, (double)got[at], (double)expected[at]);
-    fputc('\n', out);
-    return failed;
+    struct worst worst = {0};
+    worst_of(&worst, got, expected, 0, n, limit);
+    return report(out, name, &worst, got, expected);
 }
 
-float *golden_tensor(struct safetensors *file, sn_context *context, const char *name, size_t *n)
+int golden_compare_rows(FILE *out, const char *name, const float *got, const float *expected, size_t rows,
+                        size_t width, double relative)
 {
-    const struct safetensors_entry *entry = safetensors_find(file, name);
-    if (!entry)
-        return NULL;
-    *n = (size_t)entry->count;
-    float *values = malloc((*n + 1) * sizeof *values);
-    if (values && safetensors_read_floats(values, file, context, entry, 0, *n) != SN_OK) {
-        free(values);
-        return NULL;
-    }
-    return values;
+    struct worst worst = {0};
+    for (size_t r = 0; r < rows; r++)
+        worst_of(&worst, got, expected, r * width, width,
+                 relative * golden_max_abs(expected + r * width, width) + 1e-30);
+    return report(out, name, &worst, got, expected);
 }
 
 int32_t *golden_tokens(const char *directory, const char *name, size_t *n)
@@ -70,10 +87,14 @@ int32_t *golden_tokens(const char *directory, const char *name, size_t *n)
     return tokens;
 }
 
-json_t *golden_meta(const char *directory, sn_context *context)
+json_t *golden_meta(const char *directory)
 {
     char path[4096];
-    json_t *meta = NULL;
-    (void)json_read_file(&meta, context, golden_path(path, sizeof path, directory, "meta.json"), 1 << 24);
-    return meta;
+    return json_load_file(golden_path(path, sizeof path, directory, "meta.json"), 0, NULL);
+}
+
+struct golden_file *golden_open_in(const char *directory, const char *name)
+{
+    char path[4096];
+    return golden_open(golden_path(path, sizeof path, directory, name));
 }

@@ -3,29 +3,30 @@
 #ifndef SN_TESTS_GOLDEN_H
 #define SN_TESTS_GOLDEN_H
 
-#include <stddef.h>
-#include <stdio.h>
-
-#include "format/json.h"
-#include "format/safetensors.h"
-#include "sparsenet.h"
+#include "golden_file.h"
+#include "kernels/kernels.h"
 
 int golden_check_forward(const char *directory, FILE *out);
 int golden_check_train(const char *directory, FILE *out);
 int golden_check_prune(const char *directory, FILE *out);
 int golden_check_ops(const char *directory, FILE *out);
+/* With these kernels, whatever the machine's best or SPARSENET_ISA are. */
+int golden_check_ops_on(const char *directory, FILE *out, const struct kernel_table *kernels);
 
 /* Prints one line; 1 when any |got - expected| > limit or is not a number, else 0. */
 int golden_compare(FILE *out, const char *name, const float *got, const float *expected, size_t n,
                    double limit);
+/* The same for rows x width values, each row with the limit relative * its max |expected| + 1e-30. */
+int golden_compare_rows(FILE *out, const char *name, const float *got, const float *expected, size_t rows,
+                        size_t width, double relative);
 double golden_max_abs(const float *values, size_t n);
-/* malloc'ed; NULL when absent or unreadable. *n = elements. */
-float *golden_tensor(struct safetensors *file, sn_context *context, const char *name, size_t *n);
 /* malloc'ed raw little-endian int32 file of *n entries; NULL on failure. */
 int32_t *golden_tokens(const char *directory, const char *name, size_t *n);
 /* meta.json of the folder; NULL on failure. */
-json_t *golden_meta(const char *directory, sn_context *context);
-/* "directory/name" in a static-size buffer of the caller. */
+json_t *golden_meta(const char *directory);
+/* directory/name opened; NULL where it is missing or malformed. */
+struct golden_file *golden_open_in(const char *directory, const char *name);
+/* "directory/name" in the caller's buffer. */
 const char *golden_path(char *path, size_t capacity, const char *directory, const char *name);
 
 #endif

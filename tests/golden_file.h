@@ -1,5 +1,5 @@
-/* Reads the safetensors files of golden cases, independently of the library's own reader. In a header
- * because tests and tools are single files. Everything returned is malloc'ed or owned by the file. */
+/* Reads the safetensors files of golden cases without the library's own reader, which they judge.
+ * Everything returned is malloc'ed or owned by the file. */
 #ifndef SN_TESTS_GOLDEN_FILE_H
 #define SN_TESTS_GOLDEN_FILE_H
 
@@ -139,7 +139,7 @@ static inline double golden_value(const struct golden_tensor *tensor, size_t i)
     }
 }
 
-/* A tensor of any type as floats, doubles or integers; NULL where golden_find fails. The tensor's shape
+/* A tensor of any type as floats or integers; NULL where golden_find fails. The tensor's shape
  * goes to *tensor, which may be NULL. */
 #define GOLDEN_READER(name, type)                                                                         \
     static inline type *name(const struct golden_file *file, const char *tensor_name,                     \
@@ -155,15 +155,7 @@ static inline double golden_value(const struct golden_tensor *tensor, size_t i)
         return values;                                                                                    \
     }
 GOLDEN_READER(golden_floats, float)
-GOLDEN_READER(golden_doubles, double)
 GOLDEN_READER(golden_integers, int32_t)
 #undef GOLDEN_READER
-
-/* Path of a file among the goldens: SPARSENET_SHARED (default ../shared) + /goldens/ + name. */
-static inline void golden_path(char *path, size_t capacity, const char *name)
-{
-    const char *shared = getenv("SPARSENET_SHARED");
-    snprintf(path, capacity, "%s/goldens/%s", shared && *shared ? shared : "../shared", name);
-}
 
 #endif

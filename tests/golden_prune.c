@@ -13,8 +13,7 @@ struct prune_case {
     FILE *out;
     sn_context *context;
     json_t *meta;
-    char mask_path[4096], expected_path[4096]; /* borrowed by the files */
-    struct safetensors masks_file, expected;
+    struct golden_file *masks_file, *expected;
     sn_model *model;
     struct node_layout layout;
     struct gates gates;
@@ -41,9 +40,9 @@ static void miss(struct prune_case *c, const char *name, const char *why)
 static void compare(struct prune_case *c, const char *name, const float *got, size_t n,
                     const unsigned char *skip)
 {
-    size_t n_expected = 0;
-    float *expected = golden_tensor(&c->expected, c->context, name, &n_expected);
-    if (!expected || n_expected != n) {
+    struct golden_tensor tensor;
+    float *expected = golden_floats(c->expected, name, &tensor);
+    if (!expected || tensor.count != n) {
         miss(c, name, "missing among the expected tensors, or of another size");
     } else {
         double limit = 3e-5 * golden_max_abs(expected, n) + 1e-7;
@@ -69,13 +68,14 @@ static int read_masks(struct prune_case *c)
         float *into[2] = {c->masks.tau + site->first, c->means + site->first};
         for (int i = 0; i < 2; i++) {
             char name[128];
-            size_t n = 0;
+            struct golden_tensor tensor;
             snprintf(name, sizeof name, "%s.%s", i ? "mean" : "tau", c->model->site_names[site->site]);
-            float *values = golden_tensor(&c->masks_file, c->context, name, &n);
-            if (values && n == site->width)
-                memcpy(into[i], values, n * sizeof *values);
+            float *values = golden_floats(c->masks_file, name, &tensor);
+            int fits = values && tensor.count == site->width;
+            if (fits)
+                memcpy(into[i], values, site->width * sizeof *values);
             free(values);
-            if (!values || n != site->width)
+            if (!fits)
                 return fail(c->context, SN_ERROR_FORMAT, "masks.safetensors: %s does not fit", name);
         }
     }
@@ -85,18 +85,16 @@ static int read_masks(struct prune_case *c)
 static int open_case(struct prune_case *c, const char *directory)
 {
     size_t n_targets = 0;
-    c->meta = golden_meta(directory, c->context);
+    c->meta = golden_meta(directory);
     c->tokens = golden_tokens(directory, "tokens.i32", &c->n_tokens);
     c->targets = golden_tokens(directory, "targets.i32", &n_targets);
-    golden_path(c->mask_path, sizeof c->mask_path, directory, "masks.safetensors");
-    golden_path(c->expected_path, sizeof c->expected_path, directory, "expected.safetensors");
+    c->masks_file = golden_open_in(directory, "masks.safetensors");
+    c->expected = golden_open_in(directory, "expected.safetensors");
     if (!c->meta || !c->tokens || !c->targets || n_targets != c->n_tokens)
         return fail(c->context, SN_ERROR_FORMAT, "meta.json, tokens.i32 or targets.i32 is missing");
-    int status = safetensors_open(&c->masks_file, c->context, c->mask_path);
-    if (status == SN_OK)
-        status = safetensors_open(&c->expected, c->context, c->expected_path);
-    if (status == SN_OK)
-        status = sn_model_load(&c->model, c->context, directory);
+    if (!c->masks_file || !c->expected)
+        return fail(c->context, SN_ERROR_FORMAT, "masks.safetensors or expected.safetensors is missing");
+    int status = sn_model_load(&c->model, c->context, directory);
     if (status == SN_OK)
         status = node_layout_create(&c->layout, c->context, c->model);
     if (status == SN_OK)
@@ -215,8 +213,8 @@ int golden_check_prune(const char *directory, FILE *out)
     masks_free(&c.masks);
     node_layout_free(&c.layout);
     sn_model_free(c.model);
-    safetensors_close(&c.expected);
-    safetensors_close(&c.masks_file);
+    golden_close(c.expected);
+    golden_close(c.masks_file);
     free(c.means);
     free(c.tokens);
     free(c.targets);

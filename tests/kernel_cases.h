@@ -14,7 +14,7 @@
 
 #include "base/float_mode.h"
 #include "base/random.h"
-#include "kernels/kernels.h"
+#include "kernel_tables.h"
 
 #define CASE_SHAPES 20
 #define CASE_BUFFERS 64
@@ -145,20 +145,19 @@ static inline void case_end(void)
     case_state.n_buffers = 0;
 }
 
-/* Every case on every available instruction set, with flush-to-zero as in the library's own loops. */
+/* Every case on every kernel table (kernel_tables.h), with flush-to-zero as in the library's own loops. */
 static inline void run_kernel_cases(const struct kernel_case *cases, size_t n_cases)
 {
-    static const char *const names[] = {"portable", "avx2", "avx512"};
     size_t n_run = 0;
     float_mode saved = float_mode_flush();
-    for (size_t isa = 0; isa < sizeof names / sizeof *names; isa++) {
-        const struct kernel_table *kernels = kernels_by_name(names[isa]);
+    for (size_t i = 0; i < N_KERNEL_TABLES; i++) {
+        const struct kernel_table *kernels = kernel_table_number(i);
         for (size_t c = 0; kernels && c < n_cases; c++)
             for (size_t s = 0; s < CASE_SHAPES; s++) {
                 const size_t *shape = cases[c].shapes[s];
                 if (!shape[0] && !shape[1] && !shape[2] && !shape[3])
                     break;
-                case_begin(cases[c].operation, names[isa], shape);
+                case_begin(cases[c].operation, kernels->name, shape);
                 cases[c].check(kernels, kernels_reference(), shape);
                 case_end();
                 n_run++;

@@ -9,6 +9,7 @@
 
 #include "everything.h"
 #include "oom.h"
+#include "shared.h"
 #include "temporary.h"
 #include "tensor_list.h"
 
@@ -442,19 +443,6 @@ START_TEST(native_damaged_bytes)
 END_TEST
 
 /* ------------------------------------------------------------- shared folders */
-
-/* Path below the shared folder, NULL with a message when it is not there. */
-static const char *shared_path(const char *name)
-{
-    static char path[512];
-    const char *shared = getenv("SPARSENET_SHARED");
-    struct stat status;
-    snprintf(path, sizeof path, "%s/%s", shared ? shared : "../shared", name);
-    if (stat(path, &status) == 0)
-        return path;
-    printf("%s is not there: skipped\n", path);
-    return NULL;
-}
 
 static void check_bad_folder(const char *folder, const char *expected)
 {
