@@ -260,6 +260,9 @@ SN_API int sn_session_loss(double *loss, sn_session *session, const int32_t *tar
  * "gradient" ("dense"; "support"), "refresh_interval" 20, "refresh_fraction" 0.3,
  * "refresh_end" 0.9 (of the run), "order" ("decay_first"; "script" as in the authors' script),
  * "checkpoint_interval" 0 (steps; with sn_trainer_set_checkpoint).
+ * A density leaves int(density x entries) of each tensor, at least 1; densities never rise during a run
+ * (a target above the start density holds from the beginning); with "gradient" = "support" they fall at
+ * refreshes. "normalize" divides the gradient by its RMS + 1e-5; the RMS is over all trainable entries.
  * Where the minimum per neuron does not fit into the budget it is lowered for that matrix to what
  * fits; sn_trainer_statistic("minimum_lowered") counts such matrices. */
 SN_API int sn_trainer_create(sn_trainer **out, sn_context *context, const sn_model *model,
@@ -280,7 +283,9 @@ SN_API int sn_trainer_validate(double *loss, sn_trainer *trainer, const sn_corpu
 /* An immutable copy of the current weights, owned by the caller. */
 SN_API int sn_trainer_snapshot(sn_model **out, sn_trainer *trainer);
 /* A number by name: "step", "steps", "loss", "learning_rate", "density", "gradient_rms", "nonzeros",
- * "parameters", "dead_neurons", "minimum_lowered". Unknown names: SN_ERROR_ARGUMENT. */
+ * "parameters", "dead_neurons", "minimum_lowered". "density" is that of the matrices; "nonzeros" and
+ * "parameters" count matrices and embeddings, kept entries and all; a dead neuron is one of an MLP that
+ * reads or writes nothing. Unknown names: SN_ERROR_ARGUMENT. */
 SN_API int sn_trainer_statistic(double *value, sn_trainer *trainer, const char *name);
 /* Where sn_trainer_run writes checkpoints every "checkpoint_interval" steps. */
 SN_API int sn_trainer_set_checkpoint(sn_trainer *trainer, const char *path);

@@ -108,8 +108,14 @@ static void mask_block(void *payload, const struct optim_array *array, size_t fi
     float *weight = array->weight;
     (void)block;
     if (keep)
-        for (size_t i = first; i < last; i++)
-            weight[i] = keep[i] ? weight[i] * factor : 0.0f;
+        for (size_t i = first; i < last; i++) { /* no branch: which entries stay is unpredictable */
+            union {
+                float value;
+                uint32_t bits;
+            } word = {weight[i] * factor};
+            word.bits &= 0u - keep[i];
+            weight[i] = word.value;
+        }
     else if (factor != 1)
         for (size_t i = first; i < last; i++)
             weight[i] *= factor;

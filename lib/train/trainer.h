@@ -38,7 +38,7 @@ struct train_parameter {
     size_t n_values; /* length of the moments */
     float *first, *second;
     struct sn_matrix *master; /* TRAIN_DENSE, 2-D: zero off the support */
-    unsigned char *keep;      /* elements; NULL = all kept, or sparse in TRAIN_SUPPORT */
+    unsigned char *keep;      /* elements, 0 or 1; NULL = all kept, or sparse in TRAIN_SUPPORT */
     size_t support;           /* kept entries */
     int minimum_lowered;      /* the minimum per neuron did not fit at the last selection */
     int replaced;             /* this step gave the model another matrix object */
