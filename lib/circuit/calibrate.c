@@ -5,12 +5,6 @@
 
 #include <math.h>
 
-/* Weight of shift^2 beside the mean loss. Pairs that the scale alone separates leave the shift free over a
- * wide range, and the optimum then balances the two most extreme prompts; this keeps it near 0. */
-#define SHIFT_RIDGE 1e-3
-/* Weight of (scale - 1)^2: where nothing is gained by it, logits stay as the model gave them. Otherwise a
- * few separable pairs would always take the largest scale, and one wrong fresh pair four times the loss. */
-#define SCALE_RIDGE 3e-3
 #define SCALE_STEPS 45
 #define SHIFT_STEPS 100
 
@@ -60,8 +54,8 @@ struct derivatives {
 
 static struct derivatives derive(const double *difference, size_t n, struct calibration at)
 {
-    double ridge = 2 * SHIFT_RIDGE * (double)n;
-    struct derivatives d = {ridge * at.shift, ridge, 2 * SCALE_RIDGE * (double)n * (at.scale - 1)};
+    double ridge = 2 * CALIBRATION_SHIFT_RIDGE * (double)n;
+    struct derivatives d = {ridge * at.shift, ridge, 2 * CALIBRATION_SCALE_RIDGE * (double)n * (at.scale - 1)};
     for (size_t i = 0; i < n; i++) {
         double m = miss(class_of(i) * (at.scale * difference[i] + at.shift));
         d.shift -= class_of(i) * m;

@@ -6,6 +6,12 @@
 #include <stddef.h>
 
 #define CALIBRATION_MAX_SCALE 4.0 /* unbounded, a separable margin alone gives loss 0 */
+/* Weight of shift^2 beside the mean loss. Pairs that the scale alone separates leave the shift free over a
+ * wide range, and the optimum then balances the two most extreme prompts; this keeps it near 0. */
+#define CALIBRATION_SHIFT_RIDGE 1e-3
+/* Weight of (scale - 1)^2: where nothing is gained by it, logits stay as the model gave them. Otherwise a
+ * few separable pairs would always take the largest scale, and one wrong fresh pair four times the loss. */
+#define CALIBRATION_SCALE_RIDGE 3e-3
 
 struct calibration {
     double scale, shift;
@@ -15,7 +21,8 @@ struct calibration {
 double calibrated_loss(const double *difference, size_t n_prompts, struct calibration calibration);
 /* Share of prompts on the right side; a tie counts half. */
 double calibrated_accuracy(const double *difference, size_t n_prompts, struct calibration calibration);
-/* The exact minimum of calibrated_loss over scale in [0, CALIBRATION_MAX_SCALE] and any shift. */
+/* The exact minimum of calibrated_loss plus the two ridges, over scale in [0, CALIBRATION_MAX_SCALE] and
+ * any shift. */
 struct calibration calibrate(const double *difference, size_t n_prompts);
 
 #endif
