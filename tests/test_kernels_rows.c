@@ -4,7 +4,7 @@
 
 #include "kernels/dense.h"
 
-#define PANEL_FLOATS(width) ((width) * PANEL)
+#define PANEL_FLOATS(width) ((width)*PANEL)
 
 /* |actual - expected| <= tolerance * max(max |expected|, floor): for results that are small differences
  * of large terms, whose size the floor gives. */
@@ -17,8 +17,8 @@ static void compare_floor(const char *what, const float *actual, const float *ex
     for (size_t i = 0; i < n; i++) {
         double a = actual[i * stride], e = expected[i * stride];
         if (!(fabs(a - e) <= tolerance * scale + 1e-30))
-            ck_abort_msg("%s: %s[%zu] is %.9g, expected %.9g (scale %.3g)", case_state.label, what, i, a, e,
-                         scale);
+            ck_abort_msg("%s: %s[%zu] is %.9g, expected %.9g (scale %.3g)", case_state.label, what, i, a,
+                         e, scale);
     }
 }
 
@@ -44,11 +44,20 @@ static double dot(const float *a, const float *b, size_t n)
 
 /* ------------------------------------------------------------------ selection */
 
-enum { TOPK_NORMAL, TOPK_SPARSE, TOPK_TIES, TOPK_CONSTANT, TOPK_ZERO, TOPK_SPECIAL, TOPK_MIXED };
+enum {
+    TOPK_NORMAL,
+    TOPK_SPARSE,
+    TOPK_TIES,
+    TOPK_CONSTANT,
+    TOPK_ZERO,
+    TOPK_SPECIAL,
+    TOPK_STEPS,
+    TOPK_MIXED
+};
 
 static float topk_value(size_t kind, size_t t)
 {
-    static const float special[] = {0.0f,  -0.0f,   1e-42f,    -1e-42f,  1.0f,      -1.0f,
+    static const float special[] = {0.0f,  -0.0f,   1e-42f,   -1e-42f,   1.0f,        -1.0f,
                                     3e38f, -3e-38f, INFINITY, -INFINITY, 0x1.0p-126f, 2e-45f};
     struct random_state *random = &case_state.random;
     switch (kind == TOPK_MIXED ? t % TOPK_MIXED : kind) {
@@ -57,6 +66,8 @@ static float topk_value(size_t kind, size_t t)
     case TOPK_TIES: return (float)random_below(random, 7) - 3;
     case TOPK_CONSTANT: return 0.5f;
     case TOPK_ZERO: return 0;
+    case TOPK_STEPS:
+        return (float)ldexp(random_normal(random), (int)(t / 8 * 5 % 17)); /* token groups */
     default: return special[random_below(random, sizeof special / sizeof *special)];
     }
 }
@@ -162,7 +173,8 @@ static void check_layer_norm(const struct kernel_table *kernels, const struct ke
     float *y = case_floats(n), *mean = case_floats(PANEL), *inverse = case_floats(PANEL);
     float *y2 = case_floats(n), *mean2 = case_floats(PANEL), *inverse2 = case_floats(PANEL);
     float *dweight = case_random(width, 1), *dweight2 = case_floats(width);
-    float *dbias = shape[2] ? case_random(width, 1) : NULL, *dbias2 = shape[2] ? case_floats(width) : NULL;
+    float *dbias = shape[2] ? case_random(width, 1) : NULL,
+          *dbias2 = shape[2] ? case_floats(width) : NULL;
     float *start = case_random(n, shape[1] ? 0 : 1e-3), *dx = case_copy(start, n);
     float *dx2 = case_copy(start, n);
     kernels->layer_norm(y, mean, inverse, x, weight, bias, width);
@@ -287,10 +299,11 @@ static void check_adamw(const struct kernel_table *kernels, const struct kernel_
     case_compare("m", m, m2, n, 1e-6);
     case_compare("v", v, v2, n, 1e-6);
     double sum = kernels->sum_of_squares(weight, n), expected = reference->sum_of_squares(weight, n);
-    ck_assert_msg(fabs(sum - expected) <= 1e-13 * expected, "%s: sum of squares is %.17g, expected %.17g",
-                  case_state.label, sum, expected);
+    ck_assert_msg(fabs(sum - expected) <= 1e-13 * expected,
+                  "%s: sum of squares is %.17g, expected %.17g", case_state.label, sum, expected);
     double portable = kernels_by_name("portable")->sum_of_squares(weight, n);
-    ck_assert_msg(sum == portable, "%s: sum of squares depends on the instruction set", case_state.label);
+    ck_assert_msg(sum == portable, "%s: sum of squares depends on the instruction set",
+                  case_state.label);
 }
 
 /* ------------------------------------------------------------------------ loss */
@@ -319,7 +332,8 @@ static void check_cross_entropy(const struct kernel_table *kernels, const struct
 {
     size_t classes = shape[0], n = PANEL_FLOATS(classes);
     double spread = (double)shape[1];
-    float *logits = case_random(n, spread), *logits2 = case_copy(logits, n), *kept = case_copy(logits, n);
+    float *logits = case_random(n, spread), *logits2 = case_copy(logits, n),
+          *kept = case_copy(logits, n);
     int32_t *target = case_bytes(PANEL * sizeof *target);
     for (size_t t = 0; t < PANEL; t++)
         target[t] = t % 5 == 3 ? -1 : (int32_t)random_below(&case_state.random, classes);
@@ -394,8 +408,8 @@ static void attention_compare(const struct attention_case *a, const struct atten
     compare_floor("dv", a->dv, b->dv, 1, a->n, tolerance, 0.1);
     compare_floor("dsink", &a->dsink, &b->dsink, 1, 1, 10 * tolerance, 0.1);
     for (size_t t = a->shape.n_tokens; t < a->shape.stride; t++)
-        ck_assert_msg(a->y[t] == 0 && a->dq[t] == 0 && a->lse[t] == 0, "%s: padding of token %zu not zero",
-                      case_state.label, t);
+        ck_assert_msg(a->y[t] == 0 && a->dq[t] == 0 && a->lse[t] == 0,
+                      "%s: padding of token %zu not zero", case_state.label, t);
 }
 
 static void attention_differences(struct attention_case *r, struct attention_case *a)
@@ -444,31 +458,89 @@ static void check_attention(const struct kernel_table *kernels, const struct ker
 static const struct kernel_case cases[] = {
     {"abs_topk",
      check_abs_topk,
-     {{2, 1, 0}, {3, 0, 0}, {3, 2, 2}, {31, 7, 1}, {32, 8, 6}, {33, 8, 5}, {64, 16, 4}, {65, 64, 0},
-      {100, 25, 3}, {128, 32, 0}, {128, 32, 6}, {257, 64, 6}, {512, 1, 0}, {1024, 256, 1},
-      {1024, 256, 6}, {2048, 512, 0}, {33000, 30, 6}}},
+     {{2, 1, 0},
+      {3, 0, 0},
+      {3, 2, 2},
+      {31, 7, 1},
+      {32, 8, 7},
+      {33, 8, 5},
+      {64, 16, 4},
+      {65, 64, 0},
+      {100, 25, 3},
+      {128, 32, 0},
+      {128, 32, 7},
+      {257, 64, 7},
+      {512, 1, 0},
+      {1024, 256, 1},
+      {1024, 256, 7},
+      {256, 64, 6},
+      {2048, 512, 0},
+      {33000, 30, 7}}},
     {"rms_norm",
      check_rms_norm,
-     {{1, 0}, {2, 0}, {3, 0}, {13, 1}, {31, 0}, {63, 0}, {64, 0}, {65, 0}, {65, 1}, {129, 0}, {2048, 0}}},
+     {{1, 0},
+      {2, 0},
+      {3, 0},
+      {13, 1},
+      {31, 0},
+      {63, 0},
+      {64, 0},
+      {65, 0},
+      {65, 1},
+      {129, 0},
+      {2048, 0}}},
     {"layer_norm",
      check_layer_norm,
-     {{1, 0, 1}, {2, 0, 0}, {3, 0, 1}, {13, 1, 1}, {31, 0, 0}, {63, 0, 1}, {64, 0, 0}, {65, 0, 1},
-      {65, 1, 0}, {129, 0, 1}, {2048, 0, 1}}},
+     {{1, 0, 1},
+      {2, 0, 0},
+      {3, 0, 1},
+      {13, 1, 1},
+      {31, 0, 0},
+      {63, 0, 1},
+      {64, 0, 0},
+      {65, 0, 1},
+      {65, 1, 0},
+      {129, 0, 1},
+      {2048, 0, 1}}},
     {"gelu", check_gelu, {{16}, {32}, {48}, {64}, {1024}, {100000 / 16 * 16}}},
     {"relu and add", check_relu, {{16}, {32}, {48}, {64}, {4096}}},
     {"transpose",
      check_transpose,
-     {{1, 1, 0}, {1, 9, 0}, {9, 1, 3}, {2, 3, 1}, {7, 8, 0}, {8, 8, 0}, {16, 16, 0}, {15, 17, 2},
-      {17, 15, 0}, {64, 64, 0}, {33, 65, 5}, {5, 256, 0}, {300, 70, 1}}},
+     {{1, 1, 0},
+      {1, 9, 0},
+      {9, 1, 3},
+      {2, 3, 1},
+      {7, 8, 0},
+      {8, 8, 0},
+      {16, 16, 0},
+      {15, 17, 2},
+      {17, 15, 0},
+      {64, 64, 0},
+      {33, 65, 5},
+      {5, 256, 0},
+      {300, 70, 1}}},
     {"adamw", check_adamw, {{1}, {2}, {3}, {15}, {16}, {17}, {31}, {1000}, {4096}}},
     {"cross_entropy",
      check_cross_entropy,
      {{1, 1}, {2, 1}, {3, 2}, {11, 1}, {17, 200}, {63, 3}, {64, 3}, {65, 30}, {512, 2}, {2049, 4}}},
     {"attention",
      check_attention,
-     {{1, 1, 0, 1}, {1, 16, 1, 1}, {2, 3, 1, 1}, {3, 5, 0, 2}, {9, 5, 2, 60}, {9, 5, 3, 60}, {31, 16, 1, 1},
-      {32, 16, 0, 3}, {33, 16, 1, 1}, {33, 7, 3, 1}, {64, 16, 2, 1}, {65, 32, 1, 1}, {100, 16, 1, 200},
-      {100, 5, 0, 300}, {256, 16, 1, 3}, {70, 64, 1, 1}}},
+     {{1, 1, 0, 1},
+      {1, 16, 1, 1},
+      {2, 3, 1, 1},
+      {3, 5, 0, 2},
+      {9, 5, 2, 60},
+      {9, 5, 3, 60},
+      {31, 16, 1, 1},
+      {32, 16, 0, 3},
+      {33, 16, 1, 1},
+      {33, 7, 3, 1},
+      {64, 16, 2, 1},
+      {65, 32, 1, 1},
+      {100, 16, 1, 200},
+      {100, 5, 0, 300},
+      {256, 16, 1, 3},
+      {70, 64, 1, 1}}},
 };
 
 START_TEST(kernels_agree)

@@ -229,8 +229,8 @@ static inline void scores_delta(vec *delta, const float *p, const float *dp, siz
 }
 
 /* Exponentials to probabilities, and ds = p (dp - delta) scale in place of dp. */
-static inline void scores_backward(float *p, float *ds, size_t keys, const vec *inverse, const vec *delta,
-                                   float scale)
+static inline void scores_backward(float *p, float *ds, size_t keys, const vec *inverse,
+                                   const vec *delta, float scale)
 {
     for (size_t key = 0; key < keys; key++)
         for (size_t i = 0; i < TILE_VECTORS; i++) {
@@ -244,12 +244,10 @@ static inline void scores_backward(float *p, float *ds, size_t keys, const vec *
 /* Of one tile of queries: exponentials in work->p and one over their sum; in work->ds the gradient of
  * the probabilities, and delta, its mean under them. delta is not taken as dy y, nor the shift from the
  * saved lse, because then rounding would leave gradients where there are none (a query with one key). */
-static inline void attention_probabilities(vec *inverse, vec *delta, vec *dsink,
-                                           const struct attention_work *work,
-                                           const struct attention_queries *q,
-                                           const struct attention_queries *dy,
-                                           const struct attention_shape *shape,
-                                           const struct dense_kernels *dense)
+static inline void
+attention_probabilities(vec *inverse, vec *delta, vec *dsink, const struct attention_work *work,
+                        const struct attention_queries *q, const struct attention_queries *dy,
+                        const struct attention_shape *shape, const struct dense_kernels *dense)
 {
     vec top[TILE_VECTORS], sum[TILE_VECTORS], sink[TILE_VECTORS];
     attention_scores(work->p, top, sum, q, work->k_rows, shape, dense);

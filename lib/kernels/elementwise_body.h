@@ -142,9 +142,9 @@ static inline void adamw_vector(float *weight, float *m, float *v, const float *
     vec_store(weight, vec_load(weight) * set->decay_factor - set->learning_rate * step);
 }
 
-static void adamw(float *weight, float *m, float *v, const float *gradient, size_t n, float gradient_scale,
-                  float learning_rate, float decay_factor, float beta1, float beta2, float correction1,
-                  float correction2, float epsilon)
+static void adamw(float *weight, float *m, float *v, const float *gradient, size_t n,
+                  float gradient_scale, float learning_rate, float decay_factor, float beta1,
+                  float beta2, float correction1, float correction2, float epsilon)
 {
     const struct adamw_settings set = {gradient_scale, learning_rate, decay_factor, beta1,
                                        beta2,          correction1,   correction2,  epsilon};

@@ -43,8 +43,8 @@ static void cross_entropy(float *loss, float *lse, const float *logits, const in
     }
 }
 
-static void cross_entropy_backward(float *logits, const float *lse, const int32_t *target, size_t classes,
-                                   float scale)
+static void cross_entropy_backward(float *logits, const float *lse, const int32_t *target,
+                                   size_t classes, float scale)
 {
     ivec used[PANEL_VECTORS];
     for (size_t s = 0; s < PANEL_VECTORS; s++) {

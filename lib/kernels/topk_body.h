@@ -3,14 +3,16 @@
  * A magnitude's bit pattern orders as an integer, so the k-th largest of each lane (token) is found by
  * bisection on bits: count the lane's keys >= candidate, keep the bit if at least k. To halve the work,
  * keys are 16 bits wide: first the upper 15 bits of the pattern, then the lower 16 bits of those few
- * entries whose upper half equals the one found. A bisection ends as soon as every lane has a candidate
- * that exactly k keys reach. No branch depends on a single lane, and zeros and ties cost nothing. */
+ * entries whose upper half equals the one found. A bisection starts near the thresholds of the tokens
+ * before and ends as soon as every lane has a candidate that exactly k keys reach. No branch depends on
+ * a single lane; zeros and ties cost nothing. */
 #ifndef SN_KERNELS_TOPK_BODY_H
 #define SN_KERNELS_TOPK_BODY_H
 
 #include "kernels/math_body.h"
 
 typedef int16_t svec __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint16_t uvec16 __attribute__((vector_size(VECTOR_BYTES)));
 
 /* Two vectors of tokens share one vector of keys: token i of the first in the lower half of 32-bit
  * lane i, token i of the second in the upper half. No shuffles. */
@@ -80,19 +82,20 @@ static inline svec topk_count(const svec *key, size_t width, svec above)
     return (a + b) + (c + d);
 }
 
-/* Per lane: the greatest threshold t found with count(key >= t) >= need, how many keys are >= t, and,
- * once all bits are done, how many are > t. */
+/* Per lane: the greatest threshold t found with count(key >= t) >= need, how many keys are >= t, and how
+ * many reach the least candidate that too few keys reach (t + 1 once all bits are done). */
 struct topk_level {
     svec threshold, at_least, above, need;
 };
 
-/* Keys are unsigned numbers of `bits` bits, stored with `bias` (0 or 0x8000) added for the signed
- * comparison. Ends early when all lanes are exact; lanes in `exact` are so already. */
+/* Adds `bits` bits to the threshold from which each lane starts. Keys are unsigned numbers, stored with
+ * `bias` (0 or 0x8000) added for the signed comparison. Ends early when all lanes are exact; lanes in
+ * `exact` are so already. */
 static inline void topk_bisect(struct topk_level *level, const svec *key, size_t width, int bits,
                                int bias, svec exact)
 {
     for (int bit = bits - 1; bit >= 0; bit--) {
-        svec candidate = level->threshold | svec_splat(1 << bit);
+        svec candidate = (svec)((uvec16)level->threshold + (uvec16)svec_splat(1 << bit));
         svec count = topk_count(key, width, (candidate ^ svec_splat(bias)) + svec_splat(-1));
         svec enough = ~(svec)(count < level->need);
         level->threshold = svec_select(enough, candidate, level->threshold);
@@ -101,6 +104,48 @@ static inline void topk_bisect(struct topk_level *level, const svec *key, size_t
         if (!any_bit((ivec)(~exact & (svec)(level->at_least != level->need))))
             return;
     }
+}
+
+/* Where the next strip's upper thresholds are looked for first: low..low + 2^bits - 1. */
+struct topk_window {
+    int low, bits;
+};
+
+#define TOPK_ALL ((struct topk_window){0, 15})
+#define TOPK_MARGIN 24 /* keys around the last strip's thresholds, some 15 % of a magnitude */
+
+static inline struct topk_window topk_window_around(svec threshold)
+{
+    int16_t lane[2 * LANES];
+    int low = 0x7FFF, high = 0, bits = 0;
+    memcpy(lane, &threshold, sizeof lane);
+    for (size_t i = 0; i < 2 * LANES; i++) {
+        low = lane[i] < low ? lane[i] : low;
+        high = lane[i] > high ? lane[i] : high;
+    }
+    low = low > TOPK_MARGIN ? low - TOPK_MARGIN : 0;
+    while (low + (1 << bits) <= high + TOPK_MARGIN)
+        bits++;
+    return bits > 12 || low + (1 << bits) > 0x7FFF ? TOPK_ALL : (struct topk_window){low, bits};
+}
+
+/* The upper thresholds of a strip. The window is a guess: a lane whose candidates were all reached by
+ * enough keys, or none, may have its threshold elsewhere, and then the whole range is searched. */
+static inline struct topk_level topk_upper_level(const svec *key, size_t width, size_t k,
+                                                 struct topk_window *window)
+{
+    svec zero = {0}, need = svec_splat((int)k);
+    svec reach_low = svec_splat(window->low > 0 ? 0 : (int)width); /* all keys reach 0 */
+    struct topk_level level = {svec_splat(window->low), reach_low, need, need};
+    topk_bisect(&level, key, width, window->bits, 0, zero);
+    svec inexact = (svec)(level.at_least != need);
+    svec lost = (svec)(level.at_least < need) | (inexact & ~(svec)(level.above < need));
+    if (any_bit((ivec)lost)) {
+        level = (struct topk_level){zero, svec_splat((int)width), zero, need};
+        topk_bisect(&level, key, width, 15, 0, zero);
+    }
+    *window = topk_window_around(level.threshold);
+    return level;
 }
 
 /* What the last pass over a strip applies, per token: keep magnitudes > threshold, and of those equal to
@@ -137,14 +182,16 @@ static inline svec topk_lower(const float *x)
     return (svec)((first & 0xFFFF) | (second << 16));
 }
 
-/* The lower keys of those entries whose upper key is the threshold, of lanes not yet exact. All else
- * becomes 0, which no candidate counts, and a channel with nothing else is left out: few remain, also
- * of zeros and of tied round numbers. Returns how many. */
+/* Replaces the upper keys by the lower keys of those entries whose upper key is the threshold, of lanes
+ * not yet exact. All else becomes 0, which no candidate counts, and a channel with nothing else is left
+ * out: few remain, also of zeros and of tied round numbers. Returns how many. */
 static inline size_t topk_bucket(svec *key, const float *x, size_t width, svec threshold, svec exact)
 {
     size_t n = 0;
     for (size_t c = 0; c < width; c++) {
-        svec inside = (svec)(topk_upper(x + c * PANEL) == threshold) & ~exact;
+        svec inside = (svec)(key[c] == threshold) & ~exact;
+        if (!any_bit((ivec)inside))
+            continue;
         svec lower = topk_lower(x + c * PANEL) & inside;
         key[n] = lower ^ svec_splat(0x8000);
         n += (size_t)any_bit((ivec)lower);
@@ -153,15 +200,14 @@ static inline size_t topk_bucket(svec *key, const float *x, size_t width, svec t
 }
 
 /* The cut of one strip; x: its first token in a panel. */
-static inline struct topk_cut topk_select(svec *key, const float *x, size_t width, size_t k)
+static inline struct topk_cut topk_select(svec *key, struct topk_window *window, const float *x,
+                                          size_t width, size_t k)
 {
     for (size_t c = 0; c < width; c++)
         key[c] = topk_upper(x + c * PANEL);
-    svec zero = {0};
-    struct topk_level upper = {zero, svec_splat((int)width), zero, svec_splat((int)k)};
-    topk_bisect(&upper, key, width, 15, 0, zero);
+    struct topk_level upper = topk_upper_level(key, width, k, window);
+    struct topk_level lower = {{0}, upper.at_least - upper.above, {0}, upper.need - upper.above};
     svec exact = (svec)(upper.at_least == upper.need);
-    struct topk_level lower = {zero, upper.at_least - upper.above, zero, upper.need - upper.above};
     if (any_bit((ivec)~exact)) {
         size_t n = topk_bucket(key, x, width, upper.threshold, exact);
         topk_bisect(&lower, key, n, 16, 0x8000, exact);
@@ -227,10 +273,11 @@ static void abs_topk(float *x, uint64_t *mask, size_t width, size_t k, void *scr
         memset(x, 0, width * PANEL * sizeof *x);
         return;
     }
+    struct topk_window window = TOPK_ALL;
     for (size_t token = 0; token < PANEL; token += TOPK_TOKENS) {
         struct topk_cut cut;
         if (width <= TOPK_NARROW)
-            cut = topk_select(scratch, x + token, width, k);
+            cut = topk_select(scratch, &window, x + token, width, k);
         else
             for (size_t i = 0; i < 2; i++)
                 topk_select_wide(&cut.threshold[i], &cut.ties[i], x + token + i * LANES, width, k);

@@ -76,8 +76,8 @@ static void run_layer(struct arena *a)
 static void run_layer_backward(struct arena *a)
 {
     float *out = a->small + 2 * PANEL;
-    a->kernels->layer_norm_backward(a->y, out, out + a->width, a->z, a->x, a->small, a->small + PANEL, a->w,
-                                    a->width);
+    a->kernels->layer_norm_backward(a->y, out, out + a->width, a->z, a->x, a->small, a->small + PANEL,
+                                    a->w, a->width);
 }
 static void run_gelu(struct arena *a)
 {
@@ -221,8 +221,8 @@ static void bench(const struct kernel_table *kernels, const char *only)
                        operation->name, width, 1e6 * seconds,
                        1e-9 * operation->flops * (double)width * (double)(width + 1) / seconds);
             else
-                printf("%-9s %-22s width %5zu: %6.3f ns/element\n", kernels->name, operation->name, width,
-                       1e9 * seconds / (operation->elements * (double)width));
+                printf("%-9s %-22s width %5zu: %6.3f ns/element\n", kernels->name, operation->name,
+                       width, 1e9 * seconds / (operation->elements * (double)width));
             arena_free(&a);
         }
     }
