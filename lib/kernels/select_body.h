@@ -25,16 +25,11 @@ static inline ivec widen_bytes(const unsigned char *bytes)
     return -(ivec)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)bytes));
 #elif VECTOR_BYTES == 32 && defined(__AVX2__)
     return -(ivec)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)bytes));
-#elif VECTOR_BYTES == 16
+#else
     ivec wide;
     for (size_t i = 0; i < LANES; i++)
         wide[i] = -bytes[i];
     return wide;
-#else
-    ivec mask;
-    for (int i = 0; i < LANES; i++)
-        mask[i] = -bytes[i];
-    return mask;
 #endif
 }
 
