@@ -8,7 +8,7 @@
 #define CALIBRATION_MAX_SCALE 4.0 /* unbounded, a separable margin alone gives loss 0 */
 /* Weight of shift^2 beside the mean loss. Pairs that the scale alone separates leave the shift free over a
  * wide range, and the optimum then balances the two most extreme prompts; this keeps it near 0. */
-#define CALIBRATION_SHIFT_RIDGE 1e-3
+#define CALIBRATION_SHIFT_RIDGE 1e-2
 /* Weight of (scale - 1)^2: where nothing is gained by it, logits stay as the model gave them. Otherwise a
  * few separable pairs would always take the largest scale, and one wrong fresh pair four times the loss. */
 #define CALIBRATION_SCALE_RIDGE 3e-3

@@ -97,21 +97,33 @@ static void take_smaller(struct best *best, struct search *search, const unsigne
     *best = (struct best){.kept = best->kept, .n_nodes = nodes, .n_edges = edges, .found = 1};
 }
 
-/* Masks, bisection and greedy removal with every strength of the penalty; the fewest edges win. */
+/* Bisection and greedy removal stop half way between the full model's loss and the target: what is left of
+ * it is spent by elimination, where it buys most. */
+static int shrink(struct search *search, const float *tau, unsigned char *kept, double full_loss)
+{
+    double target = search->settings.target_loss;
+    search->settings.target_loss = 0.5 * (target + fmin(full_loss, target));
+    int status = refine_bisect(search, tau, kept);
+    size_t removed = 1;
+    for (size_t pass = 0; status == SN_OK && removed && pass < search->settings.greedy; pass++)
+        status = refine_greedy(search, kept, 0, &removed);
+    search->settings.target_loss = target;
+    return status == SN_OK && search->settings.greedy ? refine_eliminate(search, kept) : status;
+}
+
+/* Masks and shrinking with every strength of the penalty; the fewest edges win. */
 static int sweep(struct best *best, struct search *search, struct masks *masks, unsigned char *kept)
 {
     const struct extract_settings *settings = &search->settings;
     size_t n_runs = settings->k_coef > 0 ? 1 : SWEEP;
+    double full_loss = search->loss;
     int status = SN_OK;
     for (size_t run = 0; status == SN_OK && run < n_runs; run++) {
         double k_coef = settings->k_coef > 0 ? settings->k_coef : k_coef_sweep[run];
         status = prune_learn(masks, &search->judge, settings, k_coef, search->partner, run * settings->steps,
                              n_runs * settings->steps);
         if (status == SN_OK)
-            status = refine_bisect(search, masks->tau, kept);
-        size_t removed = 1;
-        for (size_t pass = 0; status == SN_OK && removed && pass < settings->greedy; pass++)
-            status = refine_greedy(search, kept, 0, &removed);
+            status = shrink(search, masks->tau, kept, full_loss);
         if (status == SN_OK)
             take_smaller(best, search, kept);
     }

@@ -3,12 +3,20 @@
 #include <math.h>
 #include <string.h>
 
-#define SCREEN_PAIRS 16     /* a cheap look first: clearly hopeless sets need no full measurement */
-#define SCREEN_FACTOR 2.0
+#define ELIMINATE_CANDIDATES 8 /* by gradient; all are tried before elimination ends */
+#define ELIMINATE_PAIRS 24     /* of each set: enough to rank them, the winner is measured in full */
+#define ELIMINATE_FACTOR 2.0   /* x target: hopeless on those pairs */
 #define GROW_CANDIDATES 8   /* method: exactly the 8 most promising are tried */
 #define GROW_LIMIT 32       /* additions */
 #define NECESSITY_SLACK 0.002
 #define LN_2 0.69314718055994531
+
+/* Cheap looks first: a set of nodes whose loss on a few pairs is well above the target is given up without
+ * a full measurement. What is accepted has always been measured on all pairs. */
+static const struct screen {
+    size_t n_pairs; /* of each set */
+    double factor;
+} screens[] = {{8, 1.8}, {24, 1.25}};
 
 /* The q and k channels of a head multiply each other: tied, channel c of one goes with c of the other. */
 static void tie_query_key(struct search *search)
@@ -42,9 +50,10 @@ int search_open(struct search *search, struct sn_context *context, struct sn_mod
     search->partner = memory_allocate_array(context->memory, n, sizeof *search->partner);
     search->order = memory_allocate_array(context->memory, n, sizeof *search->order);
     search->score = memory_allocate_array(context->memory, n, sizeof *search->score);
-    if (!search->partner || !search->order || !search->score) {
+    search->signed_score = memory_allocate_array(context->memory, n, sizeof *search->signed_score);
+    if (!search->partner || !search->order || !search->score || !search->signed_score) {
         search_close(search);
-        return fail_memory(context, "the search for a circuit", 3 * n * sizeof(double));
+        return fail_memory(context, "the search for a circuit", 4 * n * sizeof(double));
     }
     tie_query_key(search);
     return SN_OK;
@@ -58,6 +67,7 @@ void search_close(struct search *search)
     memory_free(memory, search->partner, search->n * sizeof *search->partner);
     memory_free(memory, search->order, search->n * sizeof *search->order);
     memory_free(memory, search->score, search->n * sizeof *search->score);
+    memory_free(memory, search->signed_score, search->n * sizeof *search->signed_score);
     judge_close(&search->judge);
 }
 
@@ -68,28 +78,33 @@ static double worse_loss(const struct search *search, const struct measurement m
     return fmax(measured[JUDGE_FIT].raw_loss, measured[JUDGE_TASK].raw_loss);
 }
 
-int search_meets(struct search *search, const unsigned char *kept, int *meets)
+/* Measures at most `limit` pairs of each set; search->loss is the worse one's. */
+static int measure_rest(struct search *search, const unsigned char *kept, size_t limit)
 {
     struct measurement measured[JUDGE_SETS];
-    double target = search->settings.target_loss;
-    int status = SN_OK;
-    *meets = 0;
-    if (search->judge.n_pairs[JUDGE_FIT] + search->judge.n_pairs[JUDGE_TASK] > 4 * SCREEN_PAIRS) {
-        status = judge_measure(measured, &search->judge, kept, SN_ABLATE_REST, SCREEN_PAIRS);
-        if (status != SN_OK)
-            return status;
-        search->loss = worse_loss(search, measured);
-        search->accuracy = fmin(measured[JUDGE_FIT].accuracy, measured[JUDGE_TASK].accuracy);
-        if (search->loss > SCREEN_FACTOR * target)
-            return SN_OK;
-    }
-    status = judge_measure(measured, &search->judge, kept, SN_ABLATE_REST, ALL_PAIRS);
+    int status = judge_measure(measured, &search->judge, kept, SN_ABLATE_REST, limit);
     if (status != SN_OK)
         return status;
     search->loss = worse_loss(search, measured);
     search->accuracy = fmin(measured[JUDGE_FIT].accuracy, measured[JUDGE_TASK].accuracy);
-    *meets = search->loss <= target;
     return SN_OK;
+}
+
+int search_meets(struct search *search, const unsigned char *kept, int *meets)
+{
+    size_t n_pairs = search->judge.n_pairs[JUDGE_FIT] + search->judge.n_pairs[JUDGE_TASK];
+    double target = search->settings.target_loss;
+    *meets = 0;
+    for (size_t i = 0; i < sizeof screens / sizeof *screens; i++) {
+        if (n_pairs <= 4 * screens[i].n_pairs)
+            break;
+        int status = measure_rest(search, kept, screens[i].n_pairs);
+        if (status != SN_OK || search->loss > screens[i].factor * target)
+            return status;
+    }
+    int status = measure_rest(search, kept, ALL_PAIRS);
+    *meets = status == SN_OK && search->loss <= target;
+    return status;
 }
 
 int search_necessity(struct search *search, const unsigned char *kept)
@@ -228,7 +243,7 @@ static int remove_block(struct removal *removal, size_t first, size_t last)
     return status == SN_OK ? remove_block(removal, middle, last) : status;
 }
 
-/* score = |gradient x (activation - mean)| of each node: the gradient by its mask. */
+/* signed_score = gradient x (activation - mean) of each node, the gradient by its mask; score = its size. */
 static int score_attribution(struct search *search, const unsigned char *kept)
 {
     struct calibration raw = {1, 0};
@@ -236,7 +251,8 @@ static int score_attribution(struct search *search, const unsigned char *kept)
     const float *gradient = search->judge.gates.gradient;
     for (size_t i = 0; i < search->n; i++) {
         size_t other = search->partner[i];
-        search->score[i] = fabs((double)gradient[i] + (other != i ? (double)gradient[other] : 0));
+        search->signed_score[i] = (double)gradient[i] + (other != i ? (double)gradient[other] : 0);
+        search->score[i] = fabs(search->signed_score[i]);
     }
     return status;
 }
@@ -254,6 +270,87 @@ int refine_greedy(struct search *search, unsigned char *kept, double floor, size
         status = remove_block(&removal, first, last);
     }
     *removed = removal.removed;
+    return status;
+}
+
+/* ---- elimination */
+
+struct elimination {
+    struct search *search;
+    unsigned char *kept;
+    size_t node;  /* best of the candidates, NO_NODE if none */
+    double merit; /* rise of the loss per node and edge that go with it: less is better */
+};
+
+static int measure_loss(struct search *search, const unsigned char *kept, double *loss)
+{
+    struct measurement measured[JUDGE_SETS];
+    int status = judge_measure(measured, &search->judge, kept, SN_ABLATE_REST, ELIMINATE_PAIRS);
+    *loss = status == SN_OK ? worse_loss(search, measured) : 0;
+    return status;
+}
+
+/* The candidate among order[first..last) whose removal costs least by itself. */
+static int best_removal(struct elimination *e, size_t first, size_t last)
+{
+    struct search *search = e->search;
+    const struct judge *judge = &search->judge;
+    double loss_before, loss;
+    size_t edges_before = graph_count_edges(judge->model, &judge->layout, e->kept);
+    int status = measure_loss(search, e->kept, &loss_before);
+    e->node = NO_NODE;
+    for (size_t i = first; status == SN_OK && i < last; i++) {
+        size_t node = search->order[i];
+        set_group(search, e->kept, node, 0);
+        status = measure_loss(search, e->kept, &loss);
+        size_t edges = edges_before - graph_count_edges(judge->model, &judge->layout, e->kept);
+        set_group(search, e->kept, node, 1);
+        double rise = loss - loss_before, merit = rise > 0 ? rise / (double)(1 + edges) : rise;
+        if (status == SN_OK && loss <= ELIMINATE_FACTOR * search->settings.target_loss &&
+            (e->node == NO_NODE || merit < e->merit)) {
+            e->node = node;
+            e->merit = merit;
+        }
+    }
+    return status;
+}
+
+/* Removes the best of the next candidates if the target holds without it. */
+static int eliminate_one(struct elimination *e, int *removed)
+{
+    struct search *search = e->search;
+    int status = SN_OK;
+    *removed = 0;
+    for (size_t first = 0; status == SN_OK && !*removed && first < search->n_order;
+         first += ELIMINATE_CANDIDATES) {
+        size_t last = first + ELIMINATE_CANDIDATES < search->n_order ? first + ELIMINATE_CANDIDATES
+                                                                     : search->n_order;
+        status = best_removal(e, first, last);
+        if (status != SN_OK || e->node == NO_NODE)
+            continue;
+        set_group(search, e->kept, e->node, 0);
+        status = search_meets(search, e->kept, removed);
+        if (!*removed)
+            set_group(search, e->kept, e->node, 1);
+    }
+    return status;
+}
+
+int refine_eliminate(struct search *search, unsigned char *kept)
+{
+    struct elimination e = {.search = search, .kept = kept};
+    int status = SN_OK, removed = 1;
+    for (size_t round = 0; status == SN_OK && removed; round++) {
+        status = score_attribution(search, kept);
+        for (size_t i = 0; i < search->n; i++)
+            search->score[i] = -search->signed_score[i]; /* removal takes the mask from 1 to 0 */
+        order_leaders(search, kept, 1);
+        if (status == SN_OK)
+            status = progress(search->judge.context, "eliminate", round, round + search->n_order,
+                              (double)search->n_order);
+        if (status == SN_OK)
+            status = eliminate_one(&e, &removed);
+    }
     return status;
 }
 

@@ -13,6 +13,7 @@ struct search {
     size_t *order;        /* one node of each tied group ("leaders"), in the order last asked for */
     size_t n_order;
     double *score;        /* n: what `order` is sorted by */
+    double *signed_score; /* n: the last attribution with its sign */
     double loss;          /* of the last search_meets: worse set, calibrated or raw as the target is */
     double accuracy;      /* likewise, calibrated */
     double necessity;     /* of the last search_necessity */
@@ -34,6 +35,9 @@ int refine_bisect(struct search *search, const float *tau, unsigned char *kept);
 /* One pass over the kept nodes, least attribution first: those that can go, go. While `floor` > 0 the
  * necessity must stay at least that. *removed counts nodes. Progress stage "greedy". */
 int refine_greedy(struct search *search, unsigned char *kept, double floor, size_t *removed);
+/* One node after the other, each time the one whose removal raises the loss least for the nodes and edges
+ * that go with it, until none can go. Progress stage "eliminate", value = nodes left. */
+int refine_eliminate(struct search *search, unsigned char *kept);
 /* Adds nodes until the circuit is necessary, then prunes greedily under both conditions. Keeps the
  * circuit as it was when the grown one is no longer sufficient. Progress stage "grow". */
 int refine_grow(struct search *search, unsigned char *kept);
