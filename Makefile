@@ -31,6 +31,7 @@ OBJCOPY ?= objcopy
 NM      ?= nm
 CXX     ?= c++
 CLANG_FORMAT ?= clang-format
+SEED    ?= 1
 
 MACHINE := $(shell uname -m)
 XSMM    ?= $(if $(filter x86_64,$(MACHINE)),1,0)
@@ -141,8 +142,11 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) \
 		-MMD -MP -MF $@.d -MT $@ -o $@ $< $(STATIC) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
 
+# SEED=n trains another model. Graphviz turns the circuits into pictures.
 demo: $(BUILD)/examples/demo
-	$(BUILD)/examples/demo out $$(nproc)
+	@rm -f out/circuit_*
+	$(BUILD)/examples/demo out $$(nproc) $(SEED)
+	@for dot in out/circuit_*.dot; do [ ! -e $$dot ] || dot -Tsvg $$dot -o $${dot%.dot}.svg; done
 	$(Q)for graph in out/*.dot; do [ ! -f "$$graph" ] || dot -Tsvg -o "$${graph%.dot}.svg" "$$graph"; done
 
 # ------------------------------------------------------------------- tests
