@@ -67,18 +67,29 @@ static inline ivec magnitude(const float *x)
     return (ivec)vec_load(x) & 0x7FFFFFFF;
 }
 
+/* count + 1 in the lanes where key > above */
+static inline svec topk_tally(svec count, svec key, svec above)
+{
+#if VECTOR_BYTES == 64 && defined(__AVX512BW__) /* gcc widens the mask to a vector first */
+    __mmask32 more = _mm512_cmpgt_epi16_mask((__m512i)key, (__m512i)above);
+    return (svec)_mm512_mask_sub_epi16((__m512i)count, more, (__m512i)count, _mm512_set1_epi16(-1));
+#else
+    return count - (svec)(key > above);
+#endif
+}
+
 static inline svec topk_count(const svec *key, size_t width, svec above)
 {
     svec a = {0}, b = {0}, c = {0}, d = {0};
     size_t i = 0;
     for (; i + 4 <= width; i += 4) {
-        a -= key[i] > above;
-        b -= key[i + 1] > above;
-        c -= key[i + 2] > above;
-        d -= key[i + 3] > above;
+        a = topk_tally(a, key[i], above);
+        b = topk_tally(b, key[i + 1], above);
+        c = topk_tally(c, key[i + 2], above);
+        d = topk_tally(d, key[i + 3], above);
     }
     for (; i < width; i++)
-        a -= key[i] > above;
+        a = topk_tally(a, key[i], above);
     return (a + b) + (c + d);
 }
 
