@@ -31,7 +31,10 @@ static double meta_entry(const struct train_case *c, const char *key, size_t i)
 static int set_options(const struct train_case *c, sn_options *options)
 {
     static const char *const numbers[][2] = {
-        {"beta1", "beta1"}, {"beta2", "beta2"}, {"epsilon", "eps"}, {"weight_decay", "weight_decay"},
+        {"beta1", "beta1"},
+        {"beta2", "beta2"},
+        {"epsilon", "eps"},
+        {"weight_decay", "weight_decay"},
         {"minimum_per_neuron", "min_alive"},
     };
     int status = SN_OK;
@@ -77,8 +80,8 @@ static void compare(struct train_case *c, const char *name, const float *got, si
     struct golden_tensor tensor;
     float *expected = golden_floats(c->expected, name, &tensor);
     if (expected && tensor.count == n)
-        c->failures +=
-            golden_compare(c->out, name, got, expected, n, relative * golden_max_abs(expected, n) + absolute);
+        c->failures += golden_compare(c->out, name, got, expected, n,
+                                      relative * golden_max_abs(expected, n) + absolute);
     else
         miss(c, name, "missing among the expected tensors, or of another size");
     free(expected);

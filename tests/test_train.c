@@ -14,13 +14,14 @@
 
 /* rows of 48 and 80 against 32 columns: sizes on both sides of the sparse and dense kernels' tiles */
 static const char config_text[] =
-    "{\"block_size\": 24, \"vocab_size\": 19, \"n_layer\": 2, \"n_head\": 2, \"d_head\": 8, \"d_model\": 28,"
+    "{\"block_size\": 24, \"vocab_size\": 19, \"n_layer\": 2, \"n_head\": 2, \"d_head\": 8, "
+    "\"d_model\": 28,"
     " \"d_mlp\": 80, \"rms_norm\": true, \"tied_unembed\": false, \"afrac\": 0.5, \"d_pos_emb\": 4,"
     " \"afrac_loctypes\": \"mlp_neuron,attn_v\", \"enable_bigram_table\": true,"
     " \"learnable_bigram_table\": true, \"sink\": true}";
-static const char tied_text[] =
-    "{\"block_size\": 24, \"vocab_size\": 19, \"n_layer\": 1, \"n_head\": 2, \"d_head\": 8, \"d_model\": 16,"
-    " \"d_mlp\": 40, \"rms_norm\": true, \"tied_unembed\": true}";
+static const char tied_text[] = "{\"block_size\": 24, \"vocab_size\": 19, \"n_layer\": 1, \"n_head\": "
+                                "2, \"d_head\": 8, \"d_model\": 16,"
+                                " \"d_mlp\": 40, \"rms_norm\": true, \"tied_unembed\": true}";
 
 static sn_context *context;
 static sn_model *model;
@@ -38,8 +39,7 @@ static sn_corpus *make_corpus(sn_context *in, uint64_t seed)
         tokens[0] = (int32_t)random_below(&random, 19);
         tokens[1] = (int32_t)random_below(&random, 19);
         for (size_t i = 2; i < 150; i++)
-            tokens[i] = i % 10 ? (3 * tokens[i - 2] + 1) % 19
-                               : (int32_t)random_below(&random, 19);
+            tokens[i] = i % 10 ? (3 * tokens[i - 2] + 1) % 19 : (int32_t)random_below(&random, 19);
         ck_assert_int_eq(sn_corpus_add_tokens(made, in, tokens, 150), SN_OK);
     }
     return made;
@@ -184,7 +184,8 @@ static void check_parameter(const sn_trainer *trainer, const struct train_parame
     size_t n, neurons = p->axis == SN_AXIS_ROW ? p->rows : p->cols;
     float *values = tensor(trainer->model, p->name, &n);
     ck_assert_uint_eq(parameter->support, budget);
-    ck_assert_msg(count(on, n, 1) == budget, "%s: %zu entries, budget %zu", p->name, count(on, n, 1), budget);
+    ck_assert_msg(count(on, n, 1) == budget, "%s: %zu entries, budget %zu", p->name, count(on, n, 1),
+                  budget);
     for (size_t i = 0; i < n; i++)
         ck_assert_msg(on[i] || values[i] == 0, "%s[%zu] lives off the support", p->name, i);
     if (parameter->class == CLASS_MATRIX && minimum > budget / neurons)
@@ -224,10 +225,12 @@ static void run_checked(const char *options, size_t steps, size_t minimum)
 
 START_TEST(dense_mode_keeps_budget_and_minimum_at_every_step)
 {
-    run_checked("steps=40 batch=3 density=0.15 density_embedding=0.3 density_bias=0.5 minimum_per_neuron=3",
-                40, 3);
-    run_checked("steps=30 batch=3 density=0.15 schedule=linear schedule_start=0.1 schedule_end=1 order=script",
-                30, 4);
+    run_checked(
+        "steps=40 batch=3 density=0.15 density_embedding=0.3 density_bias=0.5 minimum_per_neuron=3", 40,
+        3);
+    run_checked(
+        "steps=30 batch=3 density=0.15 schedule=linear schedule_start=0.1 schedule_end=1 order=script",
+        30, 4);
     run_checked("steps=20 batch=3 density=0.15 density_bigram=0.2 schedule=power schedule_end=0", 20, 4);
 }
 END_TEST
@@ -240,7 +243,8 @@ START_TEST(support_mode_keeps_budget_and_minimum_at_every_step)
     run_checked("gradient=support steps=40 batch=3 density=0.15 schedule_start_density=0.3 "
                 "refresh_interval=7 schedule_end=0.7 density_bigram=0.5",
                 40, 4);
-    run_checked("gradient=support steps=12 batch=3 density=0.15 schedule_end=0 refresh_interval=5", 12, 4);
+    run_checked("gradient=support steps=12 batch=3 density=0.15 schedule_end=0 refresh_interval=5", 12,
+                4);
 }
 END_TEST
 
@@ -249,8 +253,10 @@ START_TEST(an_infeasible_minimum_is_lowered)
     static const char *const modes[] = {"dense", "support"};
     for (size_t mode = 0; mode < 2; mode++) {
         char options[256];
-        snprintf(options, sizeof options, "gradient=%s steps=12 batch=3 density=0.05 minimum_per_neuron=4 "
-                                          "schedule_end=0.4 refresh_interval=4", modes[mode]);
+        snprintf(options, sizeof options,
+                 "gradient=%s steps=12 batch=3 density=0.05 minimum_per_neuron=4 "
+                 "schedule_end=0.4 refresh_interval=4",
+                 modes[mode]);
         sn_trainer *trainer = open_trainer(model, options);
         ok(sn_trainer_run(trainer, 0));
         /* c_fc: int(0.05 * 80 * 32) = 128 entries leave 1 for each of 80 rows */
@@ -284,9 +290,11 @@ static void check_learning(const char *options)
 START_TEST(sparse_training_learns)
 {
     check_learning("steps=200 batch=8 density=0.2 learning_rate=0.02");
-    check_learning("steps=200 batch=8 density=0.2 learning_rate=0.02 gradient=support refresh_interval=10");
-    check_learning("steps=200 batch=8 density=0.2 learning_rate=0.02 gradient=support refresh_interval=10 "
-                   "schedule_end=0");
+    check_learning(
+        "steps=200 batch=8 density=0.2 learning_rate=0.02 gradient=support refresh_interval=10");
+    check_learning(
+        "steps=200 batch=8 density=0.2 learning_rate=0.02 gradient=support refresh_interval=10 "
+        "schedule_end=0");
 }
 END_TEST
 
@@ -368,8 +376,8 @@ static float *next_gradient(sn_trainer *trainer, const char *name, size_t n)
 }
 
 /* What a refresh must leave of one matrix without a minimum, from first principles. */
-static unsigned char *expected_support(const unsigned char *on, const float *values, const float *gradient,
-                                       size_t n, size_t kept, size_t budget)
+static unsigned char *expected_support(const unsigned char *on, const float *values,
+                                       const float *gradient, size_t n, size_t kept, size_t budget)
 {
     unsigned char *expected = calloc(n, 1);
     uint64_t *keys = malloc(n * sizeof *keys);
@@ -460,9 +468,11 @@ START_TEST(zero_weights_start_at_random_places)
     ok(model_copy(&zero, context, model));
     for (size_t i = 0; i < zero->n_parameters; i++)
         if (zero->parameters[i].matrix)
-            memset(zero->parameters[i].matrix->values, 0, zero->parameters[i].matrix->n_values * sizeof(float));
+            memset(zero->parameters[i].matrix->values, 0,
+                   zero->parameters[i].matrix->n_values * sizeof(float));
     sn_trainer *trainer = open_trainer(
-        zero, "gradient=support steps=20 batch=4 density=0.2 schedule_end=0 minimum_per_neuron=0 seed=4");
+        zero,
+        "gradient=support steps=20 batch=4 density=0.2 schedule_end=0 minimum_per_neuron=0 seed=4");
     const struct sn_matrix *matrix = trainer->model->parameters[trainer->model->layers[0].c_fc].matrix;
     ck_assert_uint_eq(matrix->pattern->nnz, 80 * 32 / 5);
     size_t upper = matrix->pattern->row_start[40];
@@ -477,7 +487,8 @@ START_TEST(choosing_on_a_support_agrees_with_sorting)
     struct random_state random;
     random_seed(&random, 8, 0);
     for (size_t round = 0; round < 60; round++) {
-        size_t rows = 1 + random_below(&random, 20), cols = 1 + random_below(&random, 20), n = rows * cols;
+        size_t rows = 1 + random_below(&random, 20), cols = 1 + random_below(&random, 20),
+               n = rows * cols;
         int axis = (int)random_below(&random, 3);
         unsigned char keep[400], retain[400], expected[400];
         float values[400], dense[400];
@@ -488,7 +499,8 @@ START_TEST(choosing_on_a_support_agrees_with_sorting)
         size_t nnz = pattern->nnz, neurons = axis == SN_AXIS_ROW ? rows : cols;
         size_t k = random_below(&random, nnz + 1), minimum = axis ? k / neurons : 0;
         for (size_t i = 0, entry = 0; i < n; i++) {
-            dense[i] = keep[i] ? (float)(1 + random_below(&random, 5)) * (random_below(&random, 2) ? 1.0f : -1.0f)
+            dense[i] = keep[i] ? (float)(1 + random_below(&random, 5)) *
+                                     (random_below(&random, 2) ? 1.0f : -1.0f)
                                : 0.0f;
             if (keep[i])
                 values[entry++] = dense[i];
@@ -516,8 +528,10 @@ START_TEST(keys_select_and_sort)
         uint64_t keys[300], sorted[300];
         size_t n = random_below(&random, 301), k = random_below(&random, n + 1);
         for (size_t i = 0; i < n; i++) /* many equal, rising, falling or random */
-            keys[i] = round % 4 == 0 ? random_below(&random, 5) : round % 4 == 1 ? i : round % 4 == 2 ? n - i
-                                                                                  : random_bits(&random);
+            keys[i] = round % 4 == 0   ? random_below(&random, 5)
+                      : round % 4 == 1 ? i
+                      : round % 4 == 2 ? n - i
+                                       : random_bits(&random);
         memcpy(sorted, keys, n * sizeof *keys);
         qsort(sorted, n, sizeof *sorted, compare_keys);
         top_keys(keys, n, k);
@@ -646,7 +660,8 @@ START_TEST(damaged_checkpoints_are_refused)
         bytes[at] ^= 0x10;
         ck_assert_int_eq(load_bytes(&temporary, bytes, at), SN_ERROR_FORMAT);
     }
-    ck_assert_int_eq(load_bytes(&temporary, (const unsigned char *)"{\"a\": 1, \"b\": 2}", 16), SN_ERROR_FORMAT);
+    ck_assert_int_eq(load_bytes(&temporary, (const unsigned char *)"{\"a\": 1, \"b\": 2}", 16),
+                     SN_ERROR_FORMAT);
     ck_assert_ptr_nonnull(strstr(sn_context_message(context), "not a checkpoint"));
     bytes[12] = 9;
     ck_assert_int_eq(load_bytes(&temporary, bytes, size), SN_ERROR_UNSUPPORTED);
@@ -718,8 +733,10 @@ START_TEST(nan_stops_before_anything_changes)
     temporary_create(&temporary);
     for (size_t mode = 0; mode < 2; mode++) {
         char options[256];
-        snprintf(options, sizeof options, "gradient=%s steps=20 batch=4 density=0.2 checkpoint_interval=3 "
-                                          "refresh_interval=4", modes[mode]);
+        snprintf(options, sizeof options,
+                 "gradient=%s steps=20 batch=4 density=0.2 checkpoint_interval=3 "
+                 "refresh_interval=4",
+                 modes[mode]);
         sn_trainer *trainer = open_trainer(model, options), *good;
         ok(sn_trainer_set_checkpoint(trainer, temporary_path(&temporary, "last")));
         ok(sn_trainer_run(trainer, 3));

@@ -33,7 +33,8 @@ static int run_block(void *payload, size_t chunk, size_t worker)
     while (local >= blocks_of(array->n))
         local -= blocks_of(array++->n);
     size_t first = local * OPTIM_BLOCK, rest = array->n - first;
-    loop->function(loop->payload, array, first, first + (rest < OPTIM_BLOCK ? rest : OPTIM_BLOCK), chunk);
+    loop->function(loop->payload, array, first, first + (rest < OPTIM_BLOCK ? rest : OPTIM_BLOCK),
+                   chunk);
     return SN_OK;
 }
 

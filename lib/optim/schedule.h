@@ -8,9 +8,9 @@ enum density_shape { DENSITY_EXPONENTIAL, DENSITY_LINEAR, DENSITY_POWER };
 
 struct density_schedule {
     enum density_shape shape;
-    double power;           /* of DENSITY_POWER */
-    double start_density;   /* until `start`; a target above it is constant from the beginning */
-    double start, end;      /* in progress; start <= end */
+    double power;         /* of DENSITY_POWER */
+    double start_density; /* until `start`; a target above it is constant from the beginning */
+    double start, end;    /* in progress; start <= end */
 };
 
 /* Density at `progress`: with p = (progress - start) / (end - start) clamped to [0, 1] and s the start

@@ -50,8 +50,9 @@ int train_keep_create(struct sn_context *context, struct train_parameter *parame
     return parameter->keep ? SN_OK : fail_memory(context, "a keep mask", parameter->elements);
 }
 
-int train_select(struct sn_trainer *trainer, struct sn_context *context, struct train_parameter *parameter,
-                 unsigned char *keep, const float *weights, size_t budget)
+int train_select(struct sn_trainer *trainer, struct sn_context *context,
+                 struct train_parameter *parameter, unsigned char *keep, const float *weights,
+                 size_t budget)
 {
     const struct parameter *model = train_model_parameter(trainer, parameter);
     size_t minimum = parameter->class == CLASS_MATRIX ? trainer->settings.minimum_per_neuron : 0;
@@ -84,9 +85,9 @@ int train_adamw(struct sn_trainer *trainer, const struct step_plan *plan)
     const struct train_settings *settings = &trainer->settings;
     struct adamw adamw = {.learning_rate = (float)plan->learning_rate,
                           .epsilon = (float)settings->epsilon,
-                          .gradient_scale = (float)gradient_scale((enum rms_mode)settings->rms_mode,
-                                                                  trainer->gradient_rms,
-                                                                  settings->rms_limit)};
+                          .gradient_scale =
+                              (float)gradient_scale((enum rms_mode)settings->rms_mode,
+                                                    trainer->gradient_rms, settings->rms_limit)};
     adamw_set_step(&adamw, settings->beta1, settings->beta2, trainer->step + 1);
     return adamw_update(trainer->context, &adamw, trainer->arrays, trainer->n_parameters);
 }
@@ -128,7 +129,8 @@ int train_mask(struct sn_trainer *trainer, struct sn_context *context, struct tr
     struct mask_pass pass = {trainer, 1};
     if (settings->order == ORDER_SCRIPT)
         pass.late_decay = (float)(1 - plan->learning_rate * settings->weight_decay);
-    return optim_for_blocks(context, &trainer->arrays[parameter - trainer->parameters], 1, mask_block, &pass);
+    return optim_for_blocks(context, &trainer->arrays[parameter - trainer->parameters], 1, mask_block,
+                            &pass);
 }
 
 /* A parameter of this many entries is worth all threads by itself. */

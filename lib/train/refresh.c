@@ -16,8 +16,8 @@ struct growth {
     struct pattern *pattern;           /* the support before */
     unsigned char *retain;             /* nnz of it */
     size_t n_retained, n_grow;
-    uint64_t *keys;       /* candidates, key_bytes() of room */
-    size_t n_keys, limit; /* cut down to `limit` whenever there are twice as many */
+    uint64_t *keys;             /* candidates, key_bytes() of room */
+    size_t n_keys, limit;       /* cut down to `limit` whenever there are twice as many */
     _Atomic uint64_t threshold; /* smaller keys are no candidates any more */
     pthread_mutex_t lock;
 };
@@ -164,8 +164,8 @@ static void flush_keys(struct growth *growth, const uint64_t *keys, size_t n)
 
 /* The candidates of one block of the dense gradient. The keys are unique, so which of them survive
  * does not depend on the order in which blocks come. */
-static int look_at_block(void *payload, size_t index, size_t first_row, size_t last_row, const float *block,
-                         size_t worker)
+static int look_at_block(void *payload, size_t index, size_t first_row, size_t last_row,
+                         const float *block, size_t worker)
 {
     struct growth *growth = &((struct refresh *)payload)->growths[index];
     uint64_t local[LOCAL_KEYS];
@@ -340,7 +340,8 @@ static int layout_create(struct layout *layout, struct sn_trainer *trainer, stru
 }
 
 /* to, from: values in the new and the old order; `cols` nonzero when the new order is row-major dense. */
-static void move_values(float *to, const float *from, const struct layout *layout, size_t rows, size_t cols)
+static void move_values(float *to, const float *from, const struct layout *layout, size_t rows,
+                        size_t cols)
 {
     for (size_t r = 0; r < rows; r++)
         for (size_t i = layout->row_start[r]; i < layout->row_start[r + 1]; i++)
@@ -355,7 +356,8 @@ static int create_matrix(struct sn_matrix **out, struct sn_trainer *trainer, con
     *out = NULL;
     if (!sparse)
         return matrix_create_dense(out, trainer->context, rows, cols, NULL);
-    int status = pattern_create(&pattern, trainer->context, rows, cols, layout->row_start, layout->col_index);
+    int status =
+        pattern_create(&pattern, trainer->context, rows, cols, layout->row_start, layout->col_index);
     if (status == SN_OK)
         status = matrix_create_sparse(out, trainer->context, pattern, NULL);
     pattern_release(pattern);

@@ -31,8 +31,8 @@ static void take(struct reader *reader, void *bytes, size_t size)
 static int refuse(struct reader *reader, const char *what)
 {
     if (reader->status == SN_OK)
-        reader->status = fail(reader->context, SN_ERROR_FORMAT, "%s: %s (at byte %llu)", reader->file.path,
-                              what, (unsigned long long)reader->offset);
+        reader->status = fail(reader->context, SN_ERROR_FORMAT, "%s: %s (at byte %llu)",
+                              reader->file.path, what, (unsigned long long)reader->offset);
     return reader->status;
 }
 
@@ -82,14 +82,16 @@ static int check_marks(struct reader *reader)
     uint32_t marks[2];
     take(reader, magic, sizeof magic);
     if (reader->status == SN_OK && memcmp(magic, CHECKPOINT_MAGIC, sizeof magic) != 0)
-        return fail(reader->context, SN_ERROR_FORMAT, "%s: not a checkpoint of a trainer", reader->file.path);
+        return fail(reader->context, SN_ERROR_FORMAT, "%s: not a checkpoint of a trainer",
+                    reader->file.path);
     take(reader, marks, sizeof marks);
     if (reader->status == SN_OK && marks[0] != CHECKPOINT_BYTE_ORDER)
         return fail(reader->context, SN_ERROR_UNSUPPORTED,
                     "%s: written on a machine of another byte order", reader->file.path);
     if (reader->status == SN_OK && marks[1] != CHECKPOINT_VERSION)
-        return fail(reader->context, SN_ERROR_UNSUPPORTED, "%s: checkpoint version %u; this is version %u",
-                    reader->file.path, (unsigned)marks[1], CHECKPOINT_VERSION);
+        return fail(reader->context, SN_ERROR_UNSUPPORTED,
+                    "%s: checkpoint version %u; this is version %u", reader->file.path,
+                    (unsigned)marks[1], CHECKPOINT_VERSION);
     return reader->status;
 }
 
@@ -111,8 +113,8 @@ static int check_sum(struct reader *reader)
         status = file_read_at(file, reader->context, end, &expected, sizeof expected);
     if (status == SN_OK && checksum != expected)
         status = fail(reader->context, SN_ERROR_FORMAT,
-                      "%s: the checksum is %08x, the file says %08x: it is damaged or cut short", file->path,
-                      (unsigned)checksum, (unsigned)expected);
+                      "%s: the checksum is %08x, the file says %08x: it is damaged or cut short",
+                      file->path, (unsigned)checksum, (unsigned)expected);
     return status;
 }
 
@@ -179,8 +181,8 @@ static float *take_floats(struct reader *reader, size_t n)
     return values;
 }
 
-static int pattern_is_valid(const uint32_t *row_start, const uint32_t *col_index, size_t rows, size_t cols,
-                            size_t n)
+static int pattern_is_valid(const uint32_t *row_start, const uint32_t *col_index, size_t rows,
+                            size_t cols, size_t n)
 {
     if (row_start[0] != 0 || row_start[rows] != n)
         return 0;
@@ -194,8 +196,8 @@ static int pattern_is_valid(const uint32_t *row_start, const uint32_t *col_index
     return 1;
 }
 
-static void take_pattern(struct reader *reader, struct pattern **pattern, const struct parameter *parameter,
-                         size_t n)
+static void take_pattern(struct reader *reader, struct pattern **pattern,
+                         const struct parameter *parameter, size_t n)
 {
     struct memory *memory = reader->context->memory;
     size_t start_bytes = (parameter->rows + 1) * sizeof(uint32_t), bytes = n * sizeof(uint32_t);
@@ -204,7 +206,8 @@ static void take_pattern(struct reader *reader, struct pattern **pattern, const 
         refuse(reader, "a sparse tensor beyond the end of the file");
         return;
     }
-    uint32_t *row_start = memory_allocate(memory, start_bytes), *col_index = memory_allocate(memory, bytes);
+    uint32_t *row_start = memory_allocate(memory, start_bytes),
+             *col_index = memory_allocate(memory, bytes);
     if (row_start && col_index) {
         take(reader, row_start, start_bytes);
         take(reader, col_index, bytes);
@@ -233,9 +236,10 @@ static void take_matrix(struct reader *reader, struct parameter *parameter, int 
         return;
     float *values = take_floats(reader, n);
     if (reader->status == SN_OK)
-        reader->status = sparse ? matrix_create_sparse(&parameter->matrix, reader->context, pattern, values)
-                                : matrix_create_dense(&parameter->matrix, reader->context, parameter->rows,
-                                                      parameter->cols, values);
+        reader->status = sparse
+                             ? matrix_create_sparse(&parameter->matrix, reader->context, pattern, values)
+                             : matrix_create_dense(&parameter->matrix, reader->context, parameter->rows,
+                                                   parameter->cols, values);
     memory_free(reader->context->memory, values, n * sizeof *values);
     pattern_release(pattern);
 }
@@ -249,7 +253,8 @@ static void take_parameter(struct reader *reader, struct parameter *parameter)
     int is_matrix = parameter->cols != 0;
     if (is_matrix && (storage == STORAGE_DENSE || storage == STORAGE_SPARSE))
         take_matrix(reader, parameter, storage == STORAGE_SPARSE);
-    else if (!is_matrix && storage == STORAGE_VECTOR && take_length(reader, sizeof(float)) == parameter->rows)
+    else if (!is_matrix && storage == STORAGE_VECTOR &&
+             take_length(reader, sizeof(float)) == parameter->rows)
         parameter->vector = take_floats(reader, parameter->rows);
     else
         refuse(reader, parameter->name);
@@ -278,7 +283,8 @@ static int take_model(struct reader *reader, struct sn_model **out, const struct
 
 /* ------------------------------------------------------------- training state */
 
-static void take_keep(struct reader *reader, struct sn_trainer *trainer, struct train_parameter *parameter)
+static void take_keep(struct reader *reader, struct sn_trainer *trainer,
+                      struct train_parameter *parameter)
 {
     if (reader->status == SN_OK && reader->offset + parameter->elements > reader->file.size)
         refuse(reader, "a keep mask beyond the end of the file");
@@ -290,7 +296,8 @@ static void take_keep(struct reader *reader, struct sn_trainer *trainer, struct 
         parameter->keep[i] = parameter->keep[i] != 0;
 }
 
-static void take_state(struct reader *reader, struct sn_trainer *trainer, struct train_parameter *parameter)
+static void take_state(struct reader *reader, struct sn_trainer *trainer,
+                       struct train_parameter *parameter)
 {
     const struct parameter *model = train_model_parameter(trainer, parameter);
     parameter->support = take_count(reader);
@@ -303,8 +310,9 @@ static void take_state(struct reader *reader, struct sn_trainer *trainer, struct
         take_keep(reader, trainer, parameter);
     }
     size_t n = take_length(reader, 2 * sizeof(float));
-    size_t expected = trainer->settings.gradient == TRAIN_SUPPORT && model->matrix ? model->matrix->n_values
-                                                                                  : parameter->elements;
+    size_t expected = trainer->settings.gradient == TRAIN_SUPPORT && model->matrix
+                          ? model->matrix->n_values
+                          : parameter->elements;
     if (reader->status == SN_OK && n != expected)
         refuse(reader, "another number of moments than weights");
     if (reader->status == SN_OK && !parameter->first)

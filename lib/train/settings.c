@@ -1,12 +1,14 @@
 #include "base/options.h"
 #include "train/trainer.h"
 
+/* clang-format off */
 #define NUMBER(name, fallback, low, high) \
     {#name, OPTION_NUMBER, offsetof(struct train_settings, name), fallback, low, high, NULL}
 #define INTEGER(name, fallback, low, high) \
     {#name, OPTION_INTEGER, offsetof(struct train_settings, name), fallback, low, high, NULL}
 #define CHOICE(name, fallback, choices) \
     {#name, OPTION_CHOICE, offsetof(struct train_settings, name), fallback, 0, 0, choices}
+/* clang-format on */
 
 /* In the order of the comment at sn_trainer_create. A window or density of 0 stands for "not given".
  * Checkpoints store the settings by these keys. */
@@ -47,8 +49,9 @@ int settings_check(const struct train_settings *settings, struct sn_context *con
                    const char *function, const struct config *config)
 {
     if (settings->window > config->block_size)
-        return fail(context, SN_ERROR_ARGUMENT, "%s: option window is %zu; the model's block_size is %zu",
-                    function, settings->window, config->block_size);
+        return fail(context, SN_ERROR_ARGUMENT,
+                    "%s: option window is %zu; the model's block_size is %zu", function,
+                    settings->window, config->block_size);
     if (settings->schedule_start > settings->schedule_end)
         return fail(context, SN_ERROR_ARGUMENT,
                     "%s: option schedule_start is %g; schedule_end is %g, which is earlier", function,
@@ -59,8 +62,8 @@ int settings_check(const struct train_settings *settings, struct sn_context *con
 int settings_read(struct train_settings *settings, struct sn_context *context, const char *function,
                   const struct config *config, const sn_options *options)
 {
-    int status = options_read(settings, context, function, train_option_specs, n_train_option_specs,
-                              options);
+    int status =
+        options_read(settings, context, function, train_option_specs, n_train_option_specs, options);
     if (status != SN_OK)
         return status;
     if (!settings->window)

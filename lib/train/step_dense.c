@@ -27,7 +27,8 @@ static int prepare_matrix(struct sn_trainer *trainer, struct train_parameter *pa
     }
     int status = train_keep_create(trainer->context, parameter);
     if (status == SN_OK)
-        status = matrix_create_dense(&parameter->master, trainer->context, matrix->rows, matrix->cols, NULL);
+        status =
+            matrix_create_dense(&parameter->master, trainer->context, matrix->rows, matrix->cols, NULL);
     if (status != SN_OK)
         return status;
     for (size_t r = 0; r < matrix->rows; r++)

@@ -80,8 +80,8 @@ static int prepare_matrix(struct sn_trainer *trainer, struct train_parameter *pa
     struct sn_matrix *fresh;
     if (parameter->elements >= UINT32_MAX)
         return fail(trainer->context, SN_ERROR_UNSUPPORTED,
-                    "%s has %zu entries; gradients on the support take matrices below 2^32 - 1", model->name,
-                    parameter->elements);
+                    "%s has %zu entries; gradients on the support take matrices below 2^32 - 1",
+                    model->name, parameter->elements);
     parameter->support = train_budget(parameter, plan);
     int status = SN_OK;
     if (parameter->support < parameter->elements)
@@ -123,7 +123,8 @@ struct gradient_mask {
 static int mask_chunk(void *payload, size_t chunk, size_t worker)
 {
     const struct gradient_mask *mask = payload;
-    size_t first = chunk * MASK_BLOCK, last = first + MASK_BLOCK < mask->n ? first + MASK_BLOCK : mask->n;
+    size_t first = chunk * MASK_BLOCK,
+           last = first + MASK_BLOCK < mask->n ? first + MASK_BLOCK : mask->n;
     (void)worker;
     for (size_t i = first; i < last; i++)
         mask->gradient[i] = mask->keep[i] ? mask->gradient[i] : 0.0f;
@@ -137,9 +138,10 @@ int support_mask_gradients(struct sn_trainer *trainer)
         const struct train_parameter *parameter = &trainer->parameters[i];
         if (!parameter->keep || !train_model_parameter(trainer, parameter)->cols)
             continue;
-        struct gradient_mask mask = {session_gradient(trainer->session, parameter->index), parameter->keep,
-                                     parameter->elements};
-        status = parallel_for(trainer->context, (mask.n + MASK_BLOCK - 1) / MASK_BLOCK, mask_chunk, &mask);
+        struct gradient_mask mask = {session_gradient(trainer->session, parameter->index),
+                                     parameter->keep, parameter->elements};
+        status =
+            parallel_for(trainer->context, (mask.n + MASK_BLOCK - 1) / MASK_BLOCK, mask_chunk, &mask);
     }
     return status;
 }

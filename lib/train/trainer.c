@@ -194,7 +194,8 @@ int sn_trainer_add_corpus(sn_trainer *trainer, const sn_corpus *corpus, double s
 static void point_arrays(struct sn_trainer *trainer, const struct step_plan *plan)
 {
     const struct train_settings *settings = &trainer->settings;
-    double decay = settings->order == ORDER_DECAY_FIRST ? plan->learning_rate * settings->weight_decay : 0;
+    double decay =
+        settings->order == ORDER_DECAY_FIRST ? plan->learning_rate * settings->weight_decay : 0;
     for (size_t i = 0; i < trainer->n_parameters; i++) {
         struct train_parameter *parameter = &trainer->parameters[i];
         struct parameter *model = train_model_parameter(trainer, parameter);

@@ -60,7 +60,7 @@ struct train_source {
 
 /* A batch, sequences packed end to end. */
 struct train_windows {
-    size_t capacity, window; /* at most so many windows of at most so many tokens */
+    size_t capacity, window;   /* at most so many windows of at most so many tokens */
     int32_t *tokens, *targets; /* room for capacity x window */
     size_t *offsets;           /* capacity + 1 */
     size_t n_sequences;
@@ -78,7 +78,7 @@ struct sn_trainer {
     struct train_parameter *parameters;
     struct optim_array *arrays; /* one per parameter, set anew at each step */
     size_t n_parameters;
-    size_t n_elements;          /* of all trainable parameters: the RMS is over them */
+    size_t n_elements; /* of all trainable parameters: the RMS is over them */
     struct train_source *sources;
     size_t n_sources;
     struct train_windows windows;
@@ -126,8 +126,9 @@ void train_keep_free(struct sn_context *context, struct train_parameter *paramet
 int train_keep_create(struct sn_context *context, struct train_parameter *parameter);
 /* keep = the `budget` entries of `weights` largest in magnitude, with the minimum per neuron; sets
  * minimum_lowered. */
-int train_select(struct sn_trainer *trainer, struct sn_context *context, struct train_parameter *parameter,
-                 unsigned char *keep, const float *weights, size_t budget);
+int train_select(struct sn_trainer *trainer, struct sn_context *context,
+                 struct train_parameter *parameter, unsigned char *keep, const float *weights,
+                 size_t budget);
 /* Selects of a 1-D parameter. */
 int train_select_vector(struct sn_trainer *trainer, struct sn_context *context,
                         struct train_parameter *parameter, const struct step_plan *plan);

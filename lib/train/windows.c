@@ -42,8 +42,8 @@ static int append(struct train_windows *windows, struct sn_context *context, con
                   size_t window, uint64_t seed, uint64_t number)
 {
     size_t *end = windows->offsets + windows->n_sequences, length;
-    int status = sn_corpus_sample(windows->tokens + *end, windows->targets + *end, &length, corpus, context,
-                                  1, window, seed, number);
+    int status = sn_corpus_sample(windows->tokens + *end, windows->targets + *end, &length, corpus,
+                                  context, 1, window, seed, number);
     if (status != SN_OK)
         return status;
     end[1] = *end + length;

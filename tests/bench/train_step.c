@@ -35,7 +35,8 @@ static double model_time(sn_trainer *trainer)
     for (size_t i = 0; i < 5; i++) {
         double start = now();
         check(sn_session_zero_gradients(trainer->session));
-        check(sn_session_forward(trainer->session, windows->tokens, windows->offsets, windows->n_sequences));
+        check(sn_session_forward(trainer->session, windows->tokens, windows->offsets,
+                                 windows->n_sequences));
         check(sn_session_loss(&loss, trainer->session, windows->targets));
         check(sn_session_backward(trainer->session, windows->targets));
         best = now() - start < best ? now() - start : best;
@@ -79,13 +80,14 @@ int main(int n_arguments, char **arguments)
     static const double densities[] = {1, 0.4, 0.125, 1.0 / 32, 1.0 / 256};
     static int32_t tokens[100000];
     sn_model *model;
-    snprintf(config, sizeof config,
-             "{\"block_size\": 128, \"vocab_size\": 768, \"n_layer\": 2, \"n_head\": %d, \"d_head\": 16,"
-             " \"d_model\": %d, \"d_mlp\": %d, \"d_pos_emb\": 16, \"sinusoidal_cat_pos_emb\": true,"
-             " \"rms_norm\": true, \"tied_unembed\": false, \"afrac\": 0.25, \"enable_bigram_table\": true,"
-             " \"learnable_bigram_table\": true, \"sink\": true, \"afrac_loctypes\":"
-             " \"attn_in,attn_out,mlp_in,mlp_out,mlp_neuron,attn_v,attn_k,attn_q\"}",
-             width / 16, width, 4 * width);
+    snprintf(
+        config, sizeof config,
+        "{\"block_size\": 128, \"vocab_size\": 768, \"n_layer\": 2, \"n_head\": %d, \"d_head\": 16,"
+        " \"d_model\": %d, \"d_mlp\": %d, \"d_pos_emb\": 16, \"sinusoidal_cat_pos_emb\": true,"
+        " \"rms_norm\": true, \"tied_unembed\": false, \"afrac\": 0.25, \"enable_bigram_table\": true,"
+        " \"learnable_bigram_table\": true, \"sink\": true, \"afrac_loctypes\":"
+        " \"attn_in,attn_out,mlp_in,mlp_out,mlp_neuron,attn_v,attn_k,attn_q\"}",
+        width / 16, width, 4 * width);
     check(sn_context_create(&context, NULL));
     check(sn_context_set_threads(context, threads));
     check(sn_model_create(&model, context, config, strlen(config), 1));
@@ -93,9 +95,10 @@ int main(int n_arguments, char **arguments)
         tokens[i] = (int32_t)(i * i / 7 % 768);
     check(sn_corpus_create(&corpus, context));
     check(sn_corpus_add_tokens(corpus, context, tokens, 100000));
-    printf("2 layers, d_model %d, 16 windows of 128 tokens, %zu threads, %s; milliseconds\n", width, threads,
-           sn_context_isa(context));
-    printf("%-8s %9s %10s %10s %10s %10s\n", "gradient", "density", "best step", "mean", "worst", "model alone");
+    printf("2 layers, d_model %d, 16 windows of 128 tokens, %zu threads, %s; milliseconds\n", width,
+           threads, sn_context_isa(context));
+    printf("%-8s %9s %10s %10s %10s %10s\n", "gradient", "density", "best step", "mean", "worst",
+           "model alone");
     for (size_t mode = 0; mode < 2; mode++)
         for (size_t i = 0; i < sizeof densities / sizeof *densities; i++)
             measure(model, mode ? "support" : "dense", densities[i]);
