@@ -122,7 +122,9 @@ struct kernel_table {
     void (*attention)(float *y, float *lse, const float *q, const float *k, const float *v,
                       const struct attention_shape *shape, const struct dense_kernels *dense,
                       void *scratch);
-    /* dq, dk, dv overwritten [d_head][stride]; *dsink = gradient of the sink logit (0 without). */
+    /* dq, dk, dv overwritten [d_head][stride]; *dsink = gradient of the sink logit (0 without). The
+     * vector kernels compute the softmax anew and do not read y and lse. Running both kernels once over
+     * the longest sequence generates the code of every product they use. */
     void (*attention_backward)(float *dq, float *dk, float *dv, float *dsink, const float *dy,
                                const float *y, const float *q, const float *k, const float *v,
                                const float *lse, const struct attention_shape *shape,
@@ -145,6 +147,7 @@ struct kernel_table {
     double (*sum_of_squares)(const float *x, size_t n);
 };
 
+/* Bytes of scratch, which is 64-byte aligned; none shrinks when its argument grows. */
 size_t abs_topk_scratch(size_t width);
 size_t attention_scratch(const struct attention_shape *shape);
 size_t attention_backward_scratch(const struct attention_shape *shape);
