@@ -130,7 +130,7 @@ static void train_tokenizer(struct demo *demo)
 static void read_text(struct demo *demo)
 {
     demo->idioms = idioms(demo, 4, demo->seed, NULL);
-    demo->drill = idioms(demo, 2, demo->seed + 1000, "single_double_quote,for_while,set_or_string,set_or_string,set_or_string");
+    demo->drill = idioms(demo, 2, demo->seed + 1000, "single_double_quote,for_while,set_or_string,set_or_string");
     check(demo, sn_corpus_create(&demo->real, demo->context));
     check(demo, sn_corpus_add_directory(demo->real, demo->context, demo->source, ".py", 200000, 8000000));
     check(demo, sn_corpus_split(&demo->held_out, demo->real, demo->context, 0.1, demo->seed));
@@ -149,7 +149,7 @@ static void read_text(struct demo *demo)
 static int report_step(const char *stage, size_t done, size_t total, double loss, void *payload)
 {
     const struct demo *demo = payload;
-    if (strcmp(stage, "train") == 0 && (done % 500 == 0 || done == total))
+    if (strcmp(stage, "train") == 0 && (done % 1000 == 0 || done == total))
         say(demo, "step %zu of %zu: loss %.2f", done, total, loss);
     return 0;
 }
@@ -168,12 +168,12 @@ static void train(struct demo *demo)
     sn_options *how = options(demo);
     double loss;
     check(demo, sn_model_create(&start, demo->context, config, strlen(config), demo->seed));
-    set(demo, how, "steps", 7000);
+    set(demo, how, "steps", 9000);
     set(demo, how, "batch", 16);
     set(demo, how, "seed", demo->seed);
     set(demo, how, "learning_rate", 0.015);
     set_text(demo, how, "learning_rate_scale", "none");
-    set(demo, how, "density", 1.0 / 45);
+    set(demo, how, "density", 1.0 / 48);
     set(demo, how, "density_bias", 1);
     set(demo, how, "schedule_start_density", 0.3);
     set(demo, how, "schedule_end", 0.5);
