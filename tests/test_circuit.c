@@ -561,8 +561,9 @@ START_TEST(calibration_is_bounded)
     ck_assert_double_eq_tol(calibrated_loss(constant, 4, found), LN_2, 1e-3);
     ck_assert_double_eq(calibrated_accuracy(constant, 4, (struct calibration){0, 0}), 0.5);
     found = calibrate(shifted, 4);
-    ck_assert_double_eq(calibrated_accuracy(shifted, 4, found), 1);
-    ck_assert_double_lt(found.shift, -3);
+    ck_assert_double_lt(found.shift, -1); /* towards the middle of the classes, against the ridge */
+    ck_assert_double_lt(calibrated_loss(shifted, 4, found),
+                        calibrated_loss(shifted, 4, (struct calibration){found.scale, 0}) - 0.1);
 }
 END_TEST
 
@@ -646,7 +647,7 @@ START_TEST(planted_circuit_is_sufficient_and_necessary)
     ck_assert_double_lt(rest.raw_loss, 0.1);
     ck_assert_double_eq(rest.raw_accuracy, 1);
     ck_assert_double_eq_tol(without.loss, LN_2, 1e-3);
-    ck_assert_double_eq_tol(nothing.loss, LN_2, 1e-6);
+    ck_assert_double_eq_tol(nothing.loss, LN_2, 1e-3);
     /* Three other nodes: neither. */
     ok(sn_circuit_create(&control, context, model, NULL));
     ok(sn_circuit_add_node(control, context, "0.attn.act_in.4"));

@@ -36,6 +36,7 @@ struct trace {
     size_t n_found;
     double *by_token; /* vocab_size, zero between uses */
     float *scratch;   /* 3 x n_tokens */
+    double direct_position;
 };
 
 static double class_of(size_t sequence)
@@ -156,10 +157,9 @@ static int add_step(size_t *step, struct trace *trace, size_t parent, size_t nod
 
 /* ---- sources */
 
-/* Paths that end at the embedding of each token (or the position) on residual channel `channel`;
- * gradient: by that channel of the embedding sum. */
-static void end_at_embedding(struct trace *trace, size_t parent, size_t channel, const float *gradient,
-                             double weight)
+/* Adds what reaches residual channel `channel` of the embedding sum, by token to by_token; returns what
+ * reaches the position embedding added there. gradient: by that channel. */
+static double add_embedding(struct trace *trace, size_t channel, const float *gradient)
 {
     const struct flow *flow = trace->flow;
     const struct sn_model *model = flow->circuit->model;
@@ -177,6 +177,17 @@ static void end_at_embedding(struct trace *trace, size_t parent, size_t channel,
             if (wpe)
                 position += g * (double)matrix_at(wpe, t - flow->batch.offsets[i], channel);
         }
+    return position;
+}
+
+/* Paths that end at the embedding of each token, or of the position, on a read's channel. */
+static void end_at_embedding(struct trace *trace, size_t parent, size_t channel, const float *gradient,
+                             double weight)
+{
+    const struct flow *flow = trace->flow;
+    const struct sn_model *model = flow->circuit->model;
+    const struct sn_matrix *wte = model->parameters[model->wte].matrix;
+    double position = add_embedding(trace, channel, gradient);
     for (size_t t = 0; t < flow->n_tokens; t++) {
         size_t token = (size_t)flow->batch.tokens[t];
         remember(trace, (struct found_path){.step = parent,
@@ -186,9 +197,8 @@ static void end_at_embedding(struct trace *trace, size_t parent, size_t channel,
                                             .contribution = trace->by_token[token]});
         trace->by_token[token] = 0;
     }
-    if (wpe)
-        remember(trace, (struct found_path){
-                            .step = parent, .source = SOURCE_POSITION, .weight = weight, .contribution = position});
+    remember(trace, (struct found_path){
+                        .step = parent, .source = SOURCE_POSITION, .weight = weight, .contribution = position});
 }
 
 static void end_at_position(struct trace *trace, size_t parent, size_t node, const float *gradient,
@@ -238,7 +248,9 @@ static int follow_stream(struct trace *trace, size_t parent, size_t stage, size_
         if (status != SN_OK)
             return status;
     }
-    if (parent != NO_STEP)
+    if (parent == NO_STEP) /* one path for all channels: direct_paths */
+        trace->direct_position += add_embedding(trace, channel, gradient);
+    else
         end_at_embedding(trace, parent, channel, gradient, weight);
     return SN_OK;
 }
@@ -348,35 +360,68 @@ static double output_weight(const struct trace *trace, size_t pair, size_t chann
                    (double)matrix_at(head, (size_t)targets[1], channel));
 }
 
-/* Token -> logits, by the embedding alone and by the bigram table: no node lies on these paths. */
-static void direct_paths(struct trace *trace, enum path_source source)
+/* Mean over pairs of the product of weights from a token's embedding straight to the logits. */
+static double direct_weight(const struct trace *trace, size_t token)
 {
     const struct flow *flow = trace->flow;
     const struct sn_model *model = flow->circuit->model;
     const struct sn_matrix *wte = model->parameters[model->wte].matrix;
-    const struct sn_matrix *bigram = model->bigram < 0 ? NULL : model->parameters[model->bigram].matrix;
-    const float *inverse = flow->inverse + 2 * flow->config->n_layer * flow->n_tokens;
-    for (size_t i = 0; i < flow->n_sequences; i++) {
-        size_t last = flow->batch.last[i], token = (size_t)flow->batch.tokens[last];
-        const int32_t *targets = flow->batch.targets + i / 2 * 2;
-        double part = 0;
-        if (source == SOURCE_BIGRAM && bigram)
-            part = (double)matrix_at(bigram, token, (size_t)targets[0]) -
-                   (double)matrix_at(bigram, token, (size_t)targets[1]);
-        for (size_t c = 0; source == SOURCE_DIRECT && c < flow->config->d_model; c++)
-            part += (double)inverse[last] * (double)matrix_at(wte, token, c) * output_weight(trace, i / 2, c);
-        trace->by_token[token] += class_of(i) * part / (double)flow->n_sequences;
-    }
+    double sum = 0;
+    for (size_t c = 0; c < flow->config->d_model; c++)
+        for (size_t pair = 0; pair < flow->batch.n_pairs; pair++)
+            sum += (double)matrix_at(wte, token, c) * output_weight(trace, pair, c);
+    return sum / (double)flow->batch.n_pairs;
+}
+
+/* What start_at_logits has gathered by token: paths on which no node lies. */
+static void direct_paths(struct trace *trace)
+{
+    const struct flow *flow = trace->flow;
     for (size_t i = 0; i < flow->n_sequences; i++) {
         size_t token = (size_t)flow->batch.tokens[flow->batch.last[i]];
-        double sum = trace->by_token[token];
+        if (trace->by_token[token] != 0)
+            remember(trace, (struct found_path){.step = NO_STEP,
+                                                .source = SOURCE_DIRECT,
+                                                .token = (int32_t)token,
+                                                .weight = direct_weight(trace, token),
+                                                .contribution = trace->by_token[token]});
         trace->by_token[token] = 0;
-        remember(trace, (struct found_path){.step = NO_STEP,
-                                            .source = source,
-                                            .token = (int32_t)token,
-                                            .weight = sum,
-                                            .contribution = sum});
     }
+    remember(trace, (struct found_path){.step = NO_STEP,
+                                        .source = SOURCE_POSITION,
+                                        .weight = 1,
+                                        .contribution = trace->direct_position});
+}
+
+/* The bigram row of each prompt's last token. */
+static void bigram_paths(struct trace *trace)
+{
+    const struct flow *flow = trace->flow;
+    const struct sn_model *model = flow->circuit->model;
+    if (model->bigram < 0)
+        return;
+    for (size_t i = 0; i < flow->n_sequences; i++) {
+        size_t token = (size_t)flow->batch.tokens[flow->batch.last[i]];
+        double weight = 0, contribution = 0;
+        for (size_t j = 0; j < flow->n_sequences; j++) {
+            const int32_t *targets = flow->batch.targets + j / 2 * 2;
+            const struct sn_matrix *bigram = model->parameters[model->bigram].matrix;
+            double difference = (double)matrix_at(bigram, token, (size_t)targets[0]) -
+                                (double)matrix_at(bigram, token, (size_t)targets[1]);
+            weight += difference / (double)flow->n_sequences;
+            if ((size_t)flow->batch.tokens[flow->batch.last[j]] == token)
+                contribution += class_of(j) * difference / (double)flow->n_sequences;
+        }
+        if (trace->by_token[token] == 0)
+            remember(trace, (struct found_path){.step = NO_STEP,
+                                                .source = SOURCE_BIGRAM,
+                                                .token = (int32_t)token,
+                                                .weight = weight,
+                                                .contribution = contribution});
+        trace->by_token[token] = 1; /* once per token */
+    }
+    for (size_t i = 0; i < flow->n_sequences; i++)
+        trace->by_token[(size_t)flow->batch.tokens[flow->batch.last[i]]] = 0;
 }
 
 static int start_at_logits(struct trace *trace)
@@ -398,8 +443,8 @@ static int start_at_logits(struct trace *trace)
         if (any)
             status = follow_stream(trace, NO_STEP, stage, c, trace->scratch, weight);
     }
-    direct_paths(trace, SOURCE_DIRECT);
-    direct_paths(trace, SOURCE_BIGRAM);
+    direct_paths(trace);
+    bigram_paths(trace);
     return status;
 }
 
