@@ -242,7 +242,7 @@ static int attend(void *payload, size_t chunk, size_t worker)
     gather_sequence(session, sequence, k, shape.stride, state->qkv, 3 * d_attn, d_attn + first, d_head);
     gather_sequence(session, sequence, v, shape.stride, state->qkv, 3 * d_attn, 2 * d_attn + first, d_head);
     session_kernels(session)->attention(y, lse_of(session, work->layer, sequence, head), q, k, v, &shape,
-                                        dense_kernels_best(), y + block);
+                                        dense_kernels_for(session_kernels(session)), y + block);
     scatter_sequence(session, sequence, y, shape.stride, state->y, d_attn, first, d_head);
     return SN_OK;
 }
@@ -316,7 +316,7 @@ static int attend_backward(void *payload, size_t chunk, size_t worker)
     gather_sequence(session, sequence, dy, stride, session->d_y, d_attn, first, d_head);
     session_kernels(session)->attention_backward(
         dq, dk, dv, &session->sink_partial[chunk], dy, y, q, k, v,
-        lse_of(session, work->layer, sequence, head), &shape, dense_kernels_best(), dv + block);
+        lse_of(session, work->layer, sequence, head), &shape, dense_kernels_for(session_kernels(session)), dv + block);
     scatter_sequence(session, sequence, dq, stride, session->d_wide, 3 * d_attn, first, d_head);
     scatter_sequence(session, sequence, dk, stride, session->d_wide, 3 * d_attn, d_attn + first, d_head);
     scatter_sequence(session, sequence, dv, stride, session->d_wide, 3 * d_attn, 2 * d_attn + first, d_head);

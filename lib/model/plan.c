@@ -1,7 +1,10 @@
 /* Where everything of a run lives: one arena, sized by the same walk that hands out its ranges. */
 #include "model/session_state.h"
 
+#include <stdint.h>
 #include <string.h>
+
+#define WARM_UP_TOKENS 1024
 
 static void *take(struct arena *arena, size_t count, size_t element_size)
 {
@@ -181,6 +184,30 @@ int plan_prepare(struct sn_session *session)
         return status;
     struct arena arena = {session->arena, 0, 0};
     plan_all(session, &arena, &shape);
+    return SN_OK;
+}
+
+/* libxsmm compiles a shape at its first use: attention over the longest sequence touches all of its own. */
+int plan_warm_up(struct sn_session *session)
+{
+    const struct config *config = session_config(session);
+    const struct kernel_table *kernels = session_kernels(session);
+    struct memory *memory = session->context->memory;
+    struct attention_shape shape = {.n_tokens = config->block_size, .d_head = config->d_head, .scale = 1};
+    if (shape.n_tokens > WARM_UP_TOKENS)
+        shape.n_tokens = WARM_UP_TOKENS;
+    shape.stride = (shape.n_tokens + ATTENTION_TILE - 1) / ATTENTION_TILE * ATTENTION_TILE;
+    size_t block = shape.d_head * shape.stride, bytes = scratch_bytes(config, shape.n_tokens);
+    float *q = memory_allocate_zeroed(memory, bytes), sink;
+    if (!q)
+        return fail_memory(session->context, "scratch of attention", bytes);
+    float *k = q + block, *v = k + block, *y = v + block, *dy = y + block, *dq = dy + block, *dk = dq + block,
+          *dv = dk + block, *lse = dv + block, *rest = lse + 2 * shape.stride;
+    rest += (64 - (uintptr_t)rest % 64) % 64 / sizeof *rest;
+    kernels->attention(y, lse, q, k, v, &shape, dense_kernels_for(kernels), rest);
+    kernels->attention_backward(dq, dk, dv, &sink, dy, y, q, k, v, lse, &shape, dense_kernels_for(kernels),
+                                rest);
+    memory_free(memory, q, bytes);
     return SN_OK;
 }
 
