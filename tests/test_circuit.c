@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "circuit/refine.h"
+#include "long.h"
 #include "oom.h"
 #include "planted.h"
 
@@ -769,6 +770,36 @@ START_TEST(greedy_removal_leaves_what_is_needed)
 }
 END_TEST
 
+START_TEST(elimination_leaves_what_is_needed)
+{
+    sn_model *model = planted_model(context, 0);
+    sn_means *means = planted_means(context, model);
+    sn_task *task = planted_task(context, 30, 3);
+    struct search search;
+    int meets;
+    ok(search_open(&search, context, model, means, task, task, &settings));
+    unsigned char *kept = malloc(search.n), *planted = malloc(search.n);
+    set_nodes(planted, &search.judge.layout, model, planted_nodes, 3);
+    random_nodes(kept, search.n, 60, 5);
+    for (size_t i = 0; i < search.n; i++)
+        kept[i] |= planted[i];
+    ok(refine_eliminate(&search, kept));
+    ck_assert_int_eq(memcmp(kept, planted, search.n), 0);
+    ok(search_meets(&search, kept, &meets));
+    ck_assert(meets);
+    /* Nothing can go where the target is already missed. */
+    search.settings.target_loss = 1e-9;
+    ok(refine_eliminate(&search, kept));
+    ck_assert_int_eq(memcmp(kept, planted, search.n), 0);
+    free(kept);
+    free(planted);
+    search_close(&search);
+    sn_task_free(task);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
 START_TEST(tied_queries_and_keys_go_together)
 {
     sn_model *model = strong_model(sparse_config, 6);
@@ -1057,7 +1088,7 @@ static int find_a_circuit(sn_context *own, void *payload)
 START_TEST(every_refused_allocation_is_survived)
 {
     sn_model *model = planted_model(context, 1);
-    ck_assert_uint_gt(oom_loop(find_a_circuit, model, 1, 40), 100);
+    ck_assert_uint_gt(oom_loop(find_a_circuit, model, 1, long_tests() ? 400 : 40), 100);
     sn_model_free(model);
 }
 END_TEST
@@ -1084,8 +1115,9 @@ Suite *circuit_suite(void)
           planted_circuit_is_sufficient_and_necessary, strangers_are_refused}},
         {"finding",
          {masks_fall_where_nothing_depends_on_them, bisection_finds_the_smallest_number,
-          greedy_removal_leaves_what_is_needed, tied_queries_and_keys_go_together,
-          extraction_finds_the_planted_circuit, growing_takes_in_the_backup}},
+          greedy_removal_leaves_what_is_needed, elimination_leaves_what_is_needed,
+          tied_queries_and_keys_go_together, extraction_finds_the_planted_circuit,
+          growing_takes_in_the_backup}},
         {"states",
          {a_model_that_cannot_is_refused, threads_do_not_change_the_circuit, cancelling_leaves_nothing_behind,
           every_refused_allocation_is_survived}},
