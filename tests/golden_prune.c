@@ -112,7 +112,8 @@ static int run_model(struct prune_case *c, double *loss)
     const json_t *shape = json_object_get(c->meta, "tokens_shape");
     size_t rows = (size_t)json_integer_value(json_array_get(shape, 0)), length = c->n_tokens / rows;
     size_t *offsets = calloc(rows + 1, sizeof *offsets);
-    int status = offsets ? session_create(&c->session, c->context, c->model, GRADIENT_NONE) : SN_ERROR_MEMORY;
+    int status =
+        offsets ? session_create(&c->session, c->context, c->model, GRADIENT_NONE) : SN_ERROR_MEMORY;
     for (size_t i = 0; offsets && i <= rows; i++)
         offsets[i] = i * length;
     if (status == SN_OK)

@@ -15,8 +15,8 @@
 #include "model/model.h"
 #include "sparsenet.h"
 
-#define PLANTED_CONFIG                                                                                     \
-    "{\"block_size\": 16, \"vocab_size\": 8, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 4,"                \
+#define PLANTED_CONFIG                                                                                  \
+    "{\"block_size\": 16, \"vocab_size\": 8, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 4,"             \
     " \"d_model\": 6, \"d_mlp\": 5, \"rms_norm\": true, \"bias\": false, \"tied_unembed\": false}"
 
 static inline void planted_ok(sn_context *context, int status)
@@ -25,8 +25,8 @@ static inline void planted_ok(sn_context *context, int status)
 }
 
 /* Replaces a tensor's values by rows x cols given as (row, col, value) triples, all else zero. */
-static inline void planted_set(sn_context *context, sn_model *model, const char *name, const float *triples,
-                               size_t n)
+static inline void planted_set(sn_context *context, sn_model *model, const char *name,
+                               const float *triples, size_t n)
 {
     int index = model_find(model, name);
     ck_assert_msg(index >= 0, "no tensor %s", name);
@@ -34,16 +34,17 @@ static inline void planted_set(sn_context *context, sn_model *model, const char 
     float dense[256] = {0};
     ck_assert_uint_le(parameter->rows * parameter->cols, 256);
     for (size_t i = 0; i < n; i++)
-        dense[(size_t)triples[3 * i] * parameter->cols + (size_t)triples[3 * i + 1]] = triples[3 * i + 2];
+        dense[(size_t)triples[3 * i] * parameter->cols + (size_t)triples[3 * i + 1]] =
+            triples[3 * i + 2];
     matrix_free(parameter->matrix);
     planted_ok(context, matrix_from_dense(&parameter->matrix, context, parameter->rows, parameter->cols,
                                           dense, SPARSE_MAX_DENSITY));
 }
 
-#define PLANT(name, ...)                                                                                   \
-    do {                                                                                                   \
-        const float triples[] = {__VA_ARGS__};                                                             \
-        planted_set(context, model, name, triples, sizeof triples / sizeof *triples / 3);                  \
+#define PLANT(name, ...)                                                                                \
+    do {                                                                                                \
+        const float triples[] = {__VA_ARGS__};                                                          \
+        planted_set(context, model, name, triples, sizeof triples / sizeof *triples / 3);               \
     } while (0)
 
 static inline sn_model *planted_model(sn_context *context, int backup)
@@ -51,8 +52,8 @@ static inline sn_model *planted_model(sn_context *context, int backup)
     const float b = backup ? 1.0f : 0.0f;
     sn_model *model;
     planted_ok(context, sn_model_create(&model, context, PLANTED_CONFIG, strlen(PLANTED_CONFIG), 1));
-    PLANT("transformer.wte.weight", 1, 0, 1, 2, 0, -1, 1, 1, b, 2, 1, -b, 0, 5, 1, 1, 5, 1, 2, 5, 1, 3, 5, 1,
-          6, 5, 1, 7, 5, 1, 6, 4, 0.5f, 7, 4, -0.5f);
+    PLANT("transformer.wte.weight", 1, 0, 1, 2, 0, -1, 1, 1, b, 2, 1, -b, 0, 5, 1, 1, 5, 1, 2, 5, 1, 3,
+          5, 1, 6, 5, 1, 7, 5, 1, 6, 4, 0.5f, 7, 4, -0.5f);
     PLANT("transformer.wpe.weight", 0, 5, 0);
     /* rows 0-3 q, 4-7 k, 8-11 v */
     PLANT("transformer.h.0.attn.c_attn.weight", 8, 0, 1, 9, 1, b, 10, 4, 0.7f, 10, 5, 0.3f);

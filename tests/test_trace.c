@@ -76,9 +76,8 @@ START_TEST(planted_path_comes_first)
     double sum = 0;
     int seen[3] = {0};
     for (size_t i = 0; i < 2; i++) {
-        static const char rest[] =
-            ARROW "0.attn.act_in.0" ARROW "0.attn.v.head0.ch0" ARROW "0.attn.resid_delta.2" ARROW
-                  "logit #4" MINUS "logit #5";
+        static const char rest[] = ARROW "0.attn.act_in.0" ARROW "0.attn.v.head0.ch0" ARROW
+                                         "0.attn.resid_delta.2" ARROW "logit #4" MINUS "logit #5";
         double weight, contribution;
         const char *text = sn_circuit_path(&weight, &contribution, circuit, i);
         int mark;
@@ -158,13 +157,16 @@ END_TEST
 /* ---- additivity: along value routes the paths of a whole model add up to its margin */
 
 static const char *const additive_configs[] = {
-    "{\"block_size\": 9, \"vocab_size\": 5, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 2, \"d_model\": 3,"
+    "{\"block_size\": 9, \"vocab_size\": 5, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 2, \"d_model\": "
+    "3,"
     " \"d_mlp\": 3, \"rms_norm\": true, \"tied_unembed\": false, \"sink\": true,"
     " \"enable_bigram_table\": true, \"learnable_bigram_table\": true}",
-    "{\"block_size\": 9, \"vocab_size\": 5, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 2, \"d_model\": 3,"
+    "{\"block_size\": 9, \"vocab_size\": 5, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 2, \"d_model\": "
+    "3,"
     " \"d_mlp\": 4, \"rms_norm\": true, \"tied_unembed\": true, \"afrac\": 0.7, \"d_pos_emb\": 2,"
     " \"residual_activation_type\": \"relu\", \"activation_type\": \"relu\", \"afrac_loctypes\":"
-    " \"attn_in,attn_q,attn_k,attn_v,attn_out,mlp_in,mlp_neuron,mlp_out,resid_post_attn,resid_post_mlp\"}",
+    " \"attn_in,attn_q,attn_k,attn_v,attn_out,mlp_in,mlp_neuron,mlp_out,resid_post_attn,resid_post_"
+    "mlp\"}",
 };
 
 static sn_model *rough_model(const char *config)
@@ -230,7 +232,8 @@ START_TEST(contributions_add_up_to_the_margin)
     double margin = margin_of(model, means, circuit, task);
     ck_assert_uint_gt(n_scores, 10);
     ck_assert_double_gt(largest, 1e-2);
-    ck_assert_msg(fabs(sum - margin) < 1e-3 * largest, "paths add up to %g, the margin is %g", sum, margin);
+    ck_assert_msg(fabs(sum - margin) < 1e-3 * largest, "paths add up to %g, the margin is %g", sum,
+                  margin);
     free(all);
     sn_circuit_free(circuit);
     sn_task_free(task);
@@ -300,7 +303,8 @@ START_TEST(patterns_reproduce_attention)
                 const float *v = values_of(&c, SITE_ATTN_V, channel);
                 double sum = 0;
                 for (size_t s = 0; s <= t; s++)
-                    sum += (double)pattern[c.flow.pattern_start[i] + t * length + s] * (double)v[first + s];
+                    sum +=
+                        (double)pattern[c.flow.pattern_start[i] + t * length + s] * (double)v[first + s];
                 ck_assert_double_eq_tol(sum, (double)y[(first + t) * 2 + channel], 1e-5);
             }
     }
@@ -349,7 +353,8 @@ START_TEST(score_routes_are_derivatives)
         double step = 1e-5, expected[2] = {0, 0};
         for (int query = 0; query < 2 && t >= first && t <= last; query++)
             expected[query] =
-                (moved_attention(&c, query, t, step) - moved_attention(&c, query, t, -step)) / (2 * step);
+                (moved_attention(&c, query, t, step) - moved_attention(&c, query, t, -step)) /
+                (2 * step);
         ck_assert_double_eq_tol((double)dk[t], expected[0], 1e-5);
         ck_assert_double_eq_tol((double)dq[t], expected[1], 1e-5);
         largest = fmax(largest, fmax(fabs(expected[0]), fabs(expected[1])));
