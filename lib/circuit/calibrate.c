@@ -55,7 +55,8 @@ struct derivatives {
 static struct derivatives derive(const double *difference, size_t n, struct calibration at)
 {
     double ridge = 2 * CALIBRATION_SHIFT_RIDGE * (double)n;
-    struct derivatives d = {ridge * at.shift, ridge, 2 * CALIBRATION_SCALE_RIDGE * (double)n * (at.scale - 1)};
+    struct derivatives d = {ridge * at.shift, ridge,
+                            2 * CALIBRATION_SCALE_RIDGE * (double)n * (at.scale - 1)};
     for (size_t i = 0; i < n; i++) {
         double m = miss(class_of(i) * (at.scale * difference[i] + at.shift));
         d.shift -= class_of(i) * m;

@@ -81,8 +81,8 @@ static size_t chunk_end(const struct sn_task *task, size_t first, size_t n_pairs
 
 static int run_chunk(struct judge *judge, enum judge_set set, size_t first, size_t last)
 {
-    int status = pair_batch_fill(&judge->batch, judge->context, judge->tasks[set], NULL, first, last - first,
-                                 judge->model->config.vocab_size);
+    int status = pair_batch_fill(&judge->batch, judge->context, judge->tasks[set], NULL, first,
+                                 last - first, judge->model->config.vocab_size);
     if (status == SN_OK)
         status = pair_batch_forward(&judge->batch, judge->session);
     return status;
@@ -156,8 +156,8 @@ int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, e
 /* ---- public */
 
 static int check_evaluate(sn_context *context, const sn_evaluation *result, const sn_model *model,
-                          const sn_means *means, const sn_circuit *circuit, int ablate, const sn_task *fit,
-                          const sn_task *task)
+                          const sn_means *means, const sn_circuit *circuit, int ablate,
+                          const sn_task *fit, const sn_task *task)
 {
     if (!result || result->struct_size < 2 * sizeof(size_t))
         return fail(context, SN_ERROR_ARGUMENT, "sn_evaluate: result is NULL or its struct_size %zu",

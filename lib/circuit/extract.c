@@ -11,13 +11,13 @@
 static const double k_coef_sweep[] = {1e-4, 3e-4, 1e-3, 3e-3};
 #define SWEEP (sizeof k_coef_sweep / sizeof *k_coef_sweep)
 
-#define NUMBER(key, field, fallback, low, high)                                                            \
-    {                                                                                                      \
-        key, OPTION_NUMBER, offsetof(struct extract_settings, field), fallback, low, high, NULL            \
+#define NUMBER(key, field, fallback, low, high)                                                         \
+    {                                                                                                   \
+        key, OPTION_NUMBER, offsetof(struct extract_settings, field), fallback, low, high, NULL         \
     }
-#define INTEGER(key, field, fallback, low, high)                                                           \
-    {                                                                                                      \
-        key, OPTION_INTEGER, offsetof(struct extract_settings, field), fallback, low, high, NULL           \
+#define INTEGER(key, field, fallback, low, high)                                                        \
+    {                                                                                                   \
+        key, OPTION_INTEGER, offsetof(struct extract_settings, field), fallback, low, high, NULL        \
     }
 
 static const struct option_spec specs[] = {
@@ -120,8 +120,8 @@ static int sweep(struct best *best, struct search *search, struct masks *masks, 
     int status = SN_OK;
     for (size_t run = 0; status == SN_OK && run < n_runs; run++) {
         double k_coef = settings->k_coef > 0 ? settings->k_coef : k_coef_sweep[run];
-        status = prune_learn(masks, &search->judge, settings, k_coef, search->partner, run * settings->steps,
-                             n_runs * settings->steps);
+        status = prune_learn(masks, &search->judge, settings, k_coef, search->partner,
+                             run * settings->steps, n_runs * settings->steps);
         if (status == SN_OK)
             status = shrink(search, masks->tau, kept, full_loss);
         if (status == SN_OK)
@@ -160,8 +160,11 @@ static int check_extract(sn_context *context, const sn_model *model, const sn_me
                          const sn_task *task, const sn_task *develop)
 {
     if (!model || !task)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_extract: %s is NULL", model ? "task" : "model");
-    const sn_task *empty = sn_task_count(task) == 0 ? task : sn_task_count(develop) == 0 ? develop : NULL;
+        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_extract: %s is NULL",
+                    model ? "task" : "model");
+    const sn_task *empty = sn_task_count(task) == 0      ? task
+                           : sn_task_count(develop) == 0 ? develop
+                                                         : NULL;
     if (empty)
         return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_extract: task %s has no pairs",
                     sn_task_name(empty));
@@ -182,8 +185,8 @@ int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model, c
     sn_circuit *circuit = NULL;
     int status = check_extract(context, model, means, task, develop);
     if (status == SN_OK)
-        status = options_read(&settings, context, "sn_circuit_extract", specs, sizeof specs / sizeof *specs,
-                              options);
+        status = options_read(&settings, context, "sn_circuit_extract", specs,
+                              sizeof specs / sizeof *specs, options);
     if (status == SN_OK)
         status = search_open(&search, context, model, means, task, develop, &settings);
     if (status != SN_OK)

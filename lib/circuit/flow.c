@@ -6,7 +6,8 @@
 #define RMS_EPSILON 1.1920928955078125e-07 /* 2^-23 */
 #define LAYER_EPSILON 1e-5
 
-void flow_node(size_t *layer, enum site_kind *kind, size_t *channel, const struct flow *flow, size_t node)
+void flow_node(size_t *layer, enum site_kind *kind, size_t *channel, const struct flow *flow,
+               size_t node)
 {
     const struct node_layout *layout = &flow->circuit->layout;
     size_t index = flow->circuit->graph.nodes[node];
@@ -76,10 +77,10 @@ static int read_streams(struct flow *flow)
 static int place_is_on(const struct config *config, enum site_kind kind)
 {
     static const enum topk_place places[SITES_PER_LAYER] = {
-        [SITE_ATTN_ACT_IN] = TOPK_ATTN_IN,       [SITE_ATTN_K] = TOPK_ATTN_K,
-        [SITE_ATTN_Q] = TOPK_ATTN_Q,             [SITE_ATTN_V] = TOPK_ATTN_V,
-        [SITE_ATTN_DELTA] = TOPK_ATTN_OUT,       [SITE_MLP_ACT_IN] = TOPK_MLP_IN,
-        [SITE_MLP_POST_ACT] = TOPK_MLP_NEURON,   [SITE_MLP_DELTA] = TOPK_MLP_OUT,
+        [SITE_ATTN_ACT_IN] = TOPK_ATTN_IN,     [SITE_ATTN_K] = TOPK_ATTN_K,
+        [SITE_ATTN_Q] = TOPK_ATTN_Q,           [SITE_ATTN_V] = TOPK_ATTN_V,
+        [SITE_ATTN_DELTA] = TOPK_ATTN_OUT,     [SITE_MLP_ACT_IN] = TOPK_MLP_IN,
+        [SITE_MLP_POST_ACT] = TOPK_MLP_NEURON, [SITE_MLP_DELTA] = TOPK_MLP_OUT,
     };
     return (config->topk_places >> places[kind] & 1) != 0;
 }
@@ -136,7 +137,8 @@ static void neuron_slopes(struct flow *flow, size_t node, size_t layer, size_t c
         size_t first = c_fc->pattern ? c_fc->pattern->row_start[channel] : channel * c_fc->cols;
         size_t last = c_fc->pattern ? c_fc->pattern->row_start[channel + 1] : first + c_fc->cols;
         for (size_t e = first; e < last; e++)
-            input += (double)c_fc->values[e] * (double)x[c_fc->pattern ? c_fc->pattern->col_index[e] : e - first];
+            input += (double)c_fc->values[e] *
+                     (double)x[c_fc->pattern ? c_fc->pattern->col_index[e] : e - first];
         double at_zero = flow->config->mlp_relu ? 0 : 0.5;
         slopes[t] *= (float)(fabs(input) > 1e-12 ? (double)values[t] / input : at_zero);
     }
@@ -208,7 +210,8 @@ static int flow_run(struct flow *flow, const struct sn_means *means, const struc
     if (status == SN_OK)
         status = record_sites(flow);
     if (status == SN_OK)
-        status = pair_batch_fill(&flow->batch, context, task, NULL, 0, n_pairs, flow->config->vocab_size);
+        status =
+            pair_batch_fill(&flow->batch, context, task, NULL, 0, n_pairs, flow->config->vocab_size);
     if (status == SN_OK)
         status = pair_batch_forward(&flow->batch, flow->session);
     return status;
@@ -250,7 +253,8 @@ void flow_close(struct flow *flow)
     if (!flow->context)
         return;
     struct memory *memory = flow->context->memory;
-    size_t n = flow->n_tokens, nodes = flow->circuit->graph.n_nodes, stages = 2 * flow->config->n_layer + 1;
+    size_t n = flow->n_tokens, nodes = flow->circuit->graph.n_nodes,
+           stages = 2 * flow->config->n_layer + 1;
     for (size_t i = 0; i < flow->n_patterns; i++)
         memory_free(memory, flow->patterns[i].probability,
                     flow->pattern_start[flow->n_sequences] * sizeof(float));
@@ -284,8 +288,8 @@ static void softmax_row(float *row, size_t t, const float *sink)
 }
 
 /* q, k: n_tokens x d_head of this head. */
-static void head_probabilities(float *probability, const struct flow *flow, const float *q, const float *k,
-                               size_t d_head, const float *sink)
+static void head_probabilities(float *probability, const struct flow *flow, const float *q,
+                               const float *k, size_t d_head, const float *sink)
 {
     double scale = 1 / sqrt((double)d_head);
     for (size_t s = 0; s < flow->n_sequences; s++) {
@@ -317,7 +321,8 @@ static int compute_pattern(struct flow *flow, struct head_pattern *pattern)
     int sink = model->layers[pattern->layer].sink;
     float *q = memory_allocate_array(flow->context->memory, size, sizeof *q);
     float *k = memory_allocate_array(flow->context->memory, size, sizeof *k);
-    int status = q && k ? SN_OK : fail_memory(flow->context, "a head's queries and keys", size * sizeof *q);
+    int status =
+        q && k ? SN_OK : fail_memory(flow->context, "a head's queries and keys", size * sizeof *q);
     if (status == SN_OK)
         status = read_site(flow, site_index(pattern->layer, SITE_ATTN_Q));
     if (status == SN_OK) {
@@ -338,7 +343,8 @@ static int grow_patterns(struct flow *flow)
 {
     if (flow->n_patterns < flow->pattern_capacity)
         return SN_OK;
-    size_t capacity = flow->pattern_capacity ? 2 * flow->pattern_capacity : 8, size = sizeof *flow->patterns;
+    size_t capacity = flow->pattern_capacity ? 2 * flow->pattern_capacity : 8,
+           size = sizeof *flow->patterns;
     struct head_pattern *patterns = memory_resize(flow->context->memory, flow->patterns,
                                                   flow->pattern_capacity * size, capacity * size);
     if (!patterns)
@@ -394,8 +400,8 @@ static float attended(const float *row, const float *v, size_t t)
 
 /* For each t and s <= t: score gradient dy[t] probability[t][s] (v[s] - y[t]) / sqrt(d_head), times the
  * other side's activation, summed into out[t] (query) or out[s] (key). */
-static void through_scores(float *out, const struct flow *flow, const float *probability, const float *dy,
-                           const float *v, const float *other, int to_query)
+static void through_scores(float *out, const struct flow *flow, const float *probability,
+                           const float *dy, const float *v, const float *other, int to_query)
 {
     float scale = (float)(1 / sqrt((double)flow->config->d_head));
     memset(out, 0, flow->n_tokens * sizeof *out);

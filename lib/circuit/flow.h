@@ -24,8 +24,9 @@ struct flow {
     float *values; /* [graph nodes][n_tokens] */
     float *slopes; /* [graph nodes][n_tokens]: gradient by the node's input over gradient by its value;
                       for a read, by its residual channel */
-    float *inverse; /* [2 n_layer + 1][n_tokens]: 1 / RMS at the norm in front of each sublayer and head */
-    unsigned char *open; /* [2 n_layer + 1][n_tokens][d_model]: whether the stream's entry survived the
+    float
+        *inverse; /* [2 n_layer + 1][n_tokens]: 1 / RMS at the norm in front of each sublayer and head */
+    unsigned char *open;   /* [2 n_layer + 1][n_tokens][d_model]: whether the stream's entry survived the
                             residual ReLU and AbsTopK; NULL where the stream is linear */
     size_t *pattern_start; /* n_sequences + 1 */
     struct head_pattern *patterns;
@@ -39,7 +40,8 @@ int flow_open(struct flow *flow, struct sn_context *context, const struct sn_cir
               const struct sn_means *means, const struct sn_task *task, size_t n_pairs);
 void flow_close(struct flow *flow);
 /* Layer, kind and channel of a node of the circuit's graph. */
-void flow_node(size_t *layer, enum site_kind *kind, size_t *channel, const struct flow *flow, size_t node);
+void flow_node(size_t *layer, enum site_kind *kind, size_t *channel, const struct flow *flow,
+               size_t node);
 /* Norm gain in front of sublayer `stage` (2 n_layer: the head), 1-D of d_model. */
 const float *flow_gain(const struct flow *flow, size_t stage);
 

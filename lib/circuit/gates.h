@@ -16,7 +16,7 @@ struct gate {
 };
 
 struct gates {
-    struct memory *memory; /* retained */
+    struct memory *memory;            /* retained */
     const struct node_layout *layout; /* lent */
     struct sn_session *session;       /* attached to; NULL when not */
     struct gate *gates;               /* one per node site */

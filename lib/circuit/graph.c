@@ -93,11 +93,12 @@ static void collect_edge(void *payload, size_t from, size_t to, float weight)
 {
     struct edge_collector *collector = payload;
     struct graph *graph = collector->graph;
-    graph->edges[graph->n_edges++] =
-        (struct edge){.from = collector->position[from], .to = collector->position[to], .weight = weight};
+    graph->edges[graph->n_edges++] = (struct edge){
+        .from = collector->position[from], .to = collector->position[to], .weight = weight};
 }
 
-static int graph_allocate(struct graph *graph, struct sn_context *context, size_t n_nodes, size_t n_edges)
+static int graph_allocate(struct graph *graph, struct sn_context *context, size_t n_nodes,
+                          size_t n_edges)
 {
     memset(graph, 0, sizeof *graph);
     graph->memory = memory_retain(context->memory);

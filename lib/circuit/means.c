@@ -214,7 +214,8 @@ static int run_all(struct means_run *run, float *values)
     size_t wanted = run->settings.tokens, seen = 0, n = run->layout->n_nodes;
     int status = run_attach(run);
     for (uint64_t index = 0; status == SN_OK && seen < wanted;) {
-        size_t n_tokens = 0, n_windows = (wanted - seen + run->settings.window - 1) / run->settings.window;
+        size_t n_tokens = 0,
+               n_windows = (wanted - seen + run->settings.window - 1) / run->settings.window;
         if (n_windows > run->batch_windows)
             n_windows = run->batch_windows;
         status = run_batch(run, n_windows, index, &n_tokens);
@@ -238,7 +239,8 @@ int sn_means_create(sn_means **out, sn_context *context, sn_model *model, const 
         return SN_ERROR_ARGUMENT;
     *out = NULL;
     if (!model || !corpus)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_means_create: %s is NULL", model ? "corpus" : "model");
+        return fail(context, SN_ERROR_ARGUMENT, "sn_means_create: %s is NULL",
+                    model ? "corpus" : "model");
     struct means_run run = {.context = context, .corpus = corpus};
     size_t block = model->config.block_size;
     int status = options_read(&run.settings, context, "sn_means_create", specs,

@@ -19,8 +19,10 @@ int node_layout_create(struct node_layout *layout, struct sn_context *context,
         sites[i] = (struct node_site){.site = site, .width = site_width(config, site), .first = n_nodes};
         n_nodes += sites[i++].width;
     }
-    *layout = (struct node_layout){
-        .memory = memory_retain(context->memory), .sites = sites, .n_sites = n_sites, .n_nodes = n_nodes};
+    *layout = (struct node_layout){.memory = memory_retain(context->memory),
+                                   .sites = sites,
+                                   .n_sites = n_sites,
+                                   .n_nodes = n_nodes};
     return SN_OK;
 }
 

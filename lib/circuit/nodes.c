@@ -113,7 +113,8 @@ static int draw_like(sn_circuit *circuit, sn_context *context, const sn_circuit 
     return status;
 }
 
-int sn_circuit_create_random(sn_circuit **out, sn_context *context, const sn_circuit *like, uint64_t seed)
+int sn_circuit_create_random(sn_circuit **out, sn_context *context, const sn_circuit *like,
+                             uint64_t seed)
 {
     if (!context || !out)
         return SN_ERROR_ARGUMENT;
@@ -138,7 +139,8 @@ static int set_node(sn_circuit *circuit, sn_context *context, const char *node, 
     if (!context)
         return SN_ERROR_ARGUMENT;
     if (!circuit || !node)
-        return fail(context, SN_ERROR_ARGUMENT, "%s: %s is NULL", function, circuit ? "node" : "circuit");
+        return fail(context, SN_ERROR_ARGUMENT, "%s: %s is NULL", function,
+                    circuit ? "node" : "circuit");
     size_t site, channel;
     if (!node_find(&site, &channel, circuit->model, node) ||
         node_layout_first(&circuit->layout, site) == NO_NODE)
@@ -196,7 +198,8 @@ size_t sn_circuit_path_count(const sn_circuit *circuit)
     return circuit ? circuit->n_paths : 0;
 }
 
-const char *sn_circuit_path(double *weight, double *contribution, const sn_circuit *circuit, size_t index)
+const char *sn_circuit_path(double *weight, double *contribution, const sn_circuit *circuit,
+                            size_t index)
 {
     if (!circuit || index >= circuit->n_paths)
         return NULL;

@@ -86,8 +86,10 @@ int pair_batch_fill(struct pair_batch *batch, struct sn_context *context, const 
         const int32_t *prompt_a, *prompt_b;
         size_t n_a, n_b, index = pairs ? pairs[i] : first + i;
         int32_t *targets = batch->targets + 2 * i;
-        if (sn_task_pair(&prompt_a, &n_a, &prompt_b, &n_b, &targets[0], &targets[1], task, index) != SN_OK)
-            return fail(context, SN_ERROR_ARGUMENT, "task %s has no pair %zu", sn_task_name(task), index);
+        if (sn_task_pair(&prompt_a, &n_a, &prompt_b, &n_b, &targets[0], &targets[1], task, index) !=
+            SN_OK)
+            return fail(context, SN_ERROR_ARGUMENT, "task %s has no pair %zu", sn_task_name(task),
+                        index);
         for (size_t j = 0; j < 2; j++)
             if (targets[j] < 0 || (size_t)targets[j] >= vocab_size)
                 return fail(context, SN_ERROR_ARGUMENT,
@@ -110,15 +112,16 @@ int pair_batch_forward(struct pair_batch *batch, struct sn_session *session)
     return status;
 }
 
-int pair_batch_differences(double *difference, const struct pair_batch *batch, struct sn_session *session)
+int pair_batch_differences(double *difference, const struct pair_batch *batch,
+                           struct sn_session *session)
 {
     const float *logits = session_logit_panels(session);
     size_t vocab = session_model(session)->config.vocab_size;
     for (size_t row = 0; row < 2 * batch->n_pairs; row++) {
         const float *panel = logits + row / PANEL * vocab * PANEL + row % PANEL;
         const int32_t *targets = batch->targets + row / 2 * 2;
-        difference[row] = (double)panel[(size_t)targets[0] * PANEL] -
-                          (double)panel[(size_t)targets[1] * PANEL];
+        difference[row] =
+            (double)panel[(size_t)targets[0] * PANEL] - (double)panel[(size_t)targets[1] * PANEL];
         if (!isfinite(difference[row]))
             return fail(session_context(session), SN_ERROR_NUMERIC,
                         "the logits of pair %zu are not finite", row / 2);

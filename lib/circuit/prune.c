@@ -158,7 +158,8 @@ static int learn_step(double *loss, struct learner *learner, size_t step)
         return status;
     masks_surrogate(masks, learner->judge->gates.gradient, learner->k_coef, settings->temperature);
     tie(masks->gradient, learner->partner, masks->n);
-    double rate = settings->learning_rate * schedule_warmup_decay(step, settings->steps, settings->warmup);
+    double rate =
+        settings->learning_rate * schedule_warmup_decay(step, settings->steps, settings->warmup);
     return masks_step(masks, learner->judge->context, step + 1, rate, settings->weight_decay,
                       settings->beta2, CLIP_NORM);
 }
@@ -170,7 +171,8 @@ static void learner_start(struct learner *learner)
         learner->deck[i] = i;
     learner->next = learner->n_deck;
     random_seed(&learner->random, learner->settings->seed, 1);
-    masks_start(masks, learner->settings->seed, learner->settings->init_bias, learner->settings->init_noise);
+    masks_start(masks, learner->settings->seed, learner->settings->init_bias,
+                learner->settings->init_noise);
     for (size_t i = 0; i < masks->n; i++)
         masks->tau[i] = masks->tau[learner->partner[i] < i ? learner->partner[i] : i];
 }

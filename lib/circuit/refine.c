@@ -6,8 +6,8 @@
 #define ELIMINATE_CANDIDATES 8 /* by gradient; all are tried before elimination ends */
 #define ELIMINATE_PAIRS 24     /* of each set: enough to rank them, the winner is measured in full */
 #define ELIMINATE_FACTOR 2.0   /* x target: hopeless on those pairs */
-#define GROW_CANDIDATES 8   /* method: exactly the 8 most promising are tried */
-#define GROW_LIMIT 32       /* additions */
+#define GROW_CANDIDATES 8      /* method: exactly the 8 most promising are tried */
+#define GROW_LIMIT 32          /* additions */
 #define NECESSITY_SLACK 0.002
 #define LN_2 0.69314718055994531
 
@@ -181,7 +181,8 @@ int refine_bisect(struct search *search, const float *tau, unsigned char *kept)
         if (status != SN_OK || meets)
             break;
         if (high == search->n_order)
-            return fail(search->judge.context, SN_ERROR_TARGET, "all nodes together miss the target loss");
+            return fail(search->judge.context, SN_ERROR_TARGET,
+                        "all nodes together miss the target loss");
         low = high + 1;
         high = high < 8 ? 16 : 2 * high;
         if (high > search->n_order)

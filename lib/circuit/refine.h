@@ -8,9 +8,9 @@
 struct search {
     struct judge judge;
     struct extract_settings settings;
-    size_t n;             /* nodes of the model */
-    size_t *partner;      /* node tied to each, or itself (tie_query_key) */
-    size_t *order;        /* one node of each tied group ("leaders"), in the order last asked for */
+    size_t n;        /* nodes of the model */
+    size_t *partner; /* node tied to each, or itself (tie_query_key) */
+    size_t *order;   /* one node of each tied group ("leaders"), in the order last asked for */
     size_t n_order;
     double *score;        /* n: what `order` is sorted by */
     double *signed_score; /* n: the last attribution with its sign */

@@ -197,8 +197,9 @@ static void end_at_embedding(struct trace *trace, size_t parent, size_t channel,
                                             .contribution = trace->by_token[token]});
         trace->by_token[token] = 0;
     }
-    remember(trace, (struct found_path){
-                        .step = parent, .source = SOURCE_POSITION, .weight = weight, .contribution = position});
+    remember(trace,
+             (struct found_path){
+                 .step = parent, .source = SOURCE_POSITION, .weight = weight, .contribution = position});
 }
 
 static void end_at_position(struct trace *trace, size_t parent, size_t node, const float *gradient,
@@ -233,8 +234,8 @@ static size_t find_node(const struct flow *flow, size_t layer, enum site_kind ki
 
 /* From residual channel `channel` in front of sublayer `stage` back along the stream: to kept writes of
  * that channel and to the embedding. gradient (n_tokens) is changed where the stream is not linear. */
-static int follow_stream(struct trace *trace, size_t parent, size_t stage, size_t channel, float *gradient,
-                         double weight)
+static int follow_stream(struct trace *trace, size_t parent, size_t stage, size_t channel,
+                         float *gradient, double weight)
 {
     const struct flow *flow = trace->flow;
     size_t n = flow->n_tokens, d_model = flow->config->d_model;
@@ -243,7 +244,8 @@ static int follow_stream(struct trace *trace, size_t parent, size_t stage, size_
             if (!flow->open[(stage * n + t) * d_model + channel])
                 gradient[t] = 0;
         size_t layer = (stage - 1) / 2;
-        size_t node = find_node(flow, layer, (stage - 1) % 2 ? SITE_MLP_DELTA : SITE_ATTN_DELTA, channel);
+        size_t node =
+            find_node(flow, layer, (stage - 1) % 2 ? SITE_MLP_DELTA : SITE_ATTN_DELTA, channel);
         int status = node == NO_NODE ? SN_OK : add_step(NULL, trace, parent, node, weight, gradient);
         if (status != SN_OK)
             return status;
@@ -258,7 +260,8 @@ static int follow_stream(struct trace *trace, size_t parent, size_t stage, size_
 /* ---- opening a step */
 
 /* gradient by the node's value, times its slope and a weight */
-static void pass_node(float *out, const struct flow *flow, size_t node, const float *gradient, float weight)
+static void pass_node(float *out, const struct flow *flow, size_t node, const float *gradient,
+                      float weight)
 {
     const float *slopes = flow->slopes + node * flow->n_tokens;
     for (size_t t = 0; t < flow->n_tokens; t++)
@@ -334,14 +337,16 @@ static int open_step(struct trace *trace, size_t step)
     flow_node(&layer, &kind, &channel, trace->flow, s.node);
     if (kind == SITE_ATTN_ACT_IN || kind == SITE_MLP_ACT_IN)
         return open_read(trace, step, 2 * layer + (kind == SITE_MLP_ACT_IN), channel);
-    for (size_t e = graph->first_edge[s.node]; status == SN_OK && e < graph->first_edge[s.node + 1]; e++) {
+    for (size_t e = graph->first_edge[s.node]; status == SN_OK && e < graph->first_edge[s.node + 1];
+         e++) {
         const struct edge *edge = &graph->edges[e];
         if (kind == SITE_ATTN_DELTA) {
             status = open_attention(trace, step, edge, layer);
             continue;
         }
         pass_node(trace->scratch, trace->flow, s.node, s.gradient, edge->weight);
-        status = add_step(NULL, trace, step, edge->from, s.weight * (double)edge->weight, trace->scratch);
+        status =
+            add_step(NULL, trace, step, edge->from, s.weight * (double)edge->weight, trace->scratch);
     }
     return status;
 }
@@ -474,7 +479,8 @@ static int store_paths(struct sn_circuit *circuit, struct trace *trace, const sn
     circuit_drop_paths(circuit);
     circuit->paths = paths;
     for (size_t i = 0; i < n; i++) {
-        paths[i].text = path_text(circuit->memory, trace->flow, trace->steps, &trace->found[i], tokenizer);
+        paths[i].text =
+            path_text(circuit->memory, trace->flow, trace->steps, &trace->found[i], tokenizer);
         if (!paths[i].text) {
             /* Only finished paths count; the array is given back with its own size. */
             for (size_t j = 0; j < i; j++)
@@ -520,10 +526,12 @@ int sn_circuit_trace(sn_circuit *circuit, sn_context *context, const sn_means *m
     if (!context)
         return SN_ERROR_ARGUMENT;
     if (!circuit || !task)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_trace: %s is NULL", circuit ? "task" : "circuit");
+        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_trace: %s is NULL",
+                    circuit ? "task" : "circuit");
     size_t n_pairs = sn_task_count(task);
     if (n_pairs == 0)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_trace: task %s has no pairs", sn_task_name(task));
+        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_trace: task %s has no pairs",
+                    sn_task_name(task));
     struct trace trace = {.context = context};
     struct flow flow;
     int status = means_check(means, context, circuit->model, "sn_circuit_trace");
@@ -531,7 +539,8 @@ int sn_circuit_trace(sn_circuit *circuit, sn_context *context, const sn_means *m
         status = options_read(&trace.settings, context, "sn_circuit_trace", specs,
                               sizeof specs / sizeof *specs, options);
     if (status == SN_OK)
-        status = flow_open(&flow, context, circuit, means, task, n_pairs < TRACE_PAIRS ? n_pairs : TRACE_PAIRS);
+        status = flow_open(&flow, context, circuit, means, task,
+                           n_pairs < TRACE_PAIRS ? n_pairs : TRACE_PAIRS);
     if (status != SN_OK)
         return status;
     trace.flow = &flow;
