@@ -134,7 +134,7 @@ static void train_tokenizer(struct demo *demo)
 static void read_text(struct demo *demo)
 {
     demo->idioms = idioms(demo, 4, demo->seed, NULL);
-    demo->drill = idioms(demo, 2, demo->seed + 1000, "single_double_quote,for_while,set_or_string");
+    demo->drill = idioms(demo, 2, demo->seed + 1000, "single_double_quote,for_while,set_or_string,set_or_string");
     check(demo, sn_corpus_create(&demo->real, demo->context));
     check(demo, sn_corpus_add_directory(demo->real, demo->context, demo->source, ".py", 200000, 8000000));
     check(demo, sn_corpus_split(&demo->held_out, demo->real, demo->context, 0.1, demo->seed));

@@ -397,7 +397,7 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
  * "necessity" 0.15 (grow until the recalibrated loss of the complement >= ln 2 - this), "seed" 0.
  * `develop` (may be NULL: `task`) is where settings are chosen and the target is judged.
  * Errors: SN_ERROR_TARGET when the model cannot do the task or the target stays out of reach; the
- * message says what was achieved. Progress stages "prune", "greedy", "grow". */
+ * message says what was achieved. Progress stages "prune", "greedy", "eliminate", "grow". */
 SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model,
                               const sn_means *means, const sn_task *task, const sn_task *develop,
                               const sn_options *options);

@@ -68,10 +68,10 @@ static int check_full_model(struct search *search, unsigned char *kept)
     int meets = 0;
     memset(kept, 1, search->n);
     search->accuracy = 0;
-    int status = search_meets(search, kept, &meets);
+    int status = search_meets_unscreened(search, kept, &meets);
     if (status == SN_OK && !meets && calibrated) {
         search->settings.calibrated = 0;
-        status = search_meets(search, kept, &meets);
+        status = search_meets_unscreened(search, kept, &meets);
         search->settings.calibrated = calibrated;
     }
     if (status == SN_OK && (!meets || search->accuracy < FULL_ACCURACY))
@@ -148,7 +148,7 @@ static int find_nodes(struct best *best, struct search *search)
         status = refine_grow(search, best->kept);
     int meets = 0;
     if (status == SN_OK)
-        status = search_meets(search, best->kept, &meets);
+        status = search_meets_unscreened(search, best->kept, &meets);
     if (status == SN_OK && !meets)
         status = fail_target(search, "the circuit found");
     memory_free(context->memory, kept, search->n);

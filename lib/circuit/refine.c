@@ -16,7 +16,7 @@
 static const struct screen {
     size_t n_pairs; /* of each set */
     double factor;
-} screens[] = {{8, 1.8}, {24, 1.25}};
+} screens[] = {{8, 2.5}, {24, 1.6}};
 
 /* The q and k channels of a head multiply each other: tied, channel c of one goes with c of the other. */
 static void tie_query_key(struct search *search)
@@ -90,6 +90,13 @@ static int measure_rest(struct search *search, const unsigned char *kept, size_t
     return SN_OK;
 }
 
+int search_meets_unscreened(struct search *search, const unsigned char *kept, int *meets)
+{
+    int status = measure_rest(search, kept, ALL_PAIRS);
+    *meets = status == SN_OK && search->loss <= search->settings.target_loss;
+    return status;
+}
+
 int search_meets(struct search *search, const unsigned char *kept, int *meets)
 {
     size_t n_pairs = search->judge.n_pairs[JUDGE_FIT] + search->judge.n_pairs[JUDGE_TASK];
@@ -102,9 +109,7 @@ int search_meets(struct search *search, const unsigned char *kept, int *meets)
         if (status != SN_OK || search->loss > screens[i].factor * target)
             return status;
     }
-    int status = measure_rest(search, kept, ALL_PAIRS);
-    *meets = status == SN_OK && search->loss <= target;
-    return status;
+    return search_meets_unscreened(search, kept, meets);
 }
 
 int search_necessity(struct search *search, const unsigned char *kept)

@@ -26,6 +26,8 @@ int search_open(struct search *search, struct sn_context *context, struct sn_mod
 void search_close(struct search *search);
 /* Whether the kept nodes alone, all others at their means, reach the target loss. */
 int search_meets(struct search *search, const unsigned char *kept, int *meets);
+/* The same on all pairs at once: where no is an answer that is reported, a few pairs must not give it. */
+int search_meets_unscreened(struct search *search, const unsigned char *kept, int *meets);
 /* Loss of the model with the kept nodes at their means, recalibrated (findings: ncal), nats. */
 int search_necessity(struct search *search, const unsigned char *kept);
 
