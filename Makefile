@@ -31,6 +31,7 @@ OBJCOPY ?= objcopy
 NM      ?= nm
 CXX     ?= c++
 CLANG_FORMAT ?= clang-format
+LDCONFIG ?= ldconfig
 SEED    ?= 1
 
 MACHINE := $(shell uname -m)
@@ -232,6 +233,7 @@ install: all sparsenet.pc
 	ln -sf $(notdir $(SHARED)) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
 	ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/libsparsenet.so'
 	install -m 644 $(BUILD)/sparsenet.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || $(LDCONFIG) # or programs would not find it yet
 
 uninstall:
 	rm -f '$(DESTDIR)$(INCLUDEDIR)/sparsenet.h' '$(DESTDIR)$(LIBDIR)/libsparsenet.a' \

@@ -4,7 +4,7 @@
 set -eu
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-$MAKE -s install BUILD="$BUILD" CC="$CC" PREFIX="$scratch/first" > /dev/null
+$MAKE -s install BUILD="$BUILD" CC="$CC" PREFIX="$scratch/first" LDCONFIG=true > /dev/null
 $MAKE -s install BUILD="$BUILD" CC="$CC" PREFIX=/opt/second DESTDIR="$scratch/stage" > /dev/null
 grep -q '^prefix=/opt/second$' "$scratch/stage/opt/second/lib/pkgconfig/sparsenet.pc"
 
@@ -30,7 +30,7 @@ if readelf -d "$scratch/static" | grep -q 'NEEDED.*libsparsenet'; then
     exit 1
 fi
 
-$MAKE -s uninstall BUILD="$BUILD" PREFIX="$scratch/first" > /dev/null
+$MAKE -s uninstall BUILD="$BUILD" PREFIX="$scratch/first" LDCONFIG=true > /dev/null
 $MAKE -s uninstall BUILD="$BUILD" PREFIX=/opt/second DESTDIR="$scratch/stage" > /dev/null
 left=$(find "$scratch/first" "$scratch/stage" ! -type d)
 if [ -n "$left" ]; then

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by check.sh and check_full.sh: runs named steps, counts them, tells the sum.
 n_passed=0 n_failed=0 n_skipped=0 failed_steps=
 
