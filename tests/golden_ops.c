@@ -16,7 +16,7 @@ struct ops {
     sn_context *context;
     const struct kernel_table *kernels;
     struct golden_file *file;
-    double limit; /* of the largest value of a row */
+    double limit;             /* of the largest value of a row */
     void *blocks[MAX_BLOCKS]; /* freed at the end */
     size_t n_blocks;
     int failures;
@@ -185,8 +185,11 @@ struct attention_case {
 static void run_head(struct ops *ops, struct attention_case *c, size_t sequence, size_t head)
 {
     const struct dense_kernels *dense = dense_kernels_for(ops->kernels);
-    struct attention_shape shape = {.n_tokens = TOKENS, .stride = ATTENTION_TILE, .d_head = D_HEAD,
-                                    .scale = 1 / sqrtf(D_HEAD), .has_sink = c->sink != NULL,
+    struct attention_shape shape = {.n_tokens = TOKENS,
+                                    .stride = ATTENTION_TILE,
+                                    .d_head = D_HEAD,
+                                    .scale = 1 / sqrtf(D_HEAD),
+                                    .has_sink = c->sink != NULL,
                                     .sink = c->sink ? c->sink[head] : 0};
     size_t n = D_HEAD * ATTENTION_TILE;
     float *q = head_of(ops, c->q, sequence, head), *k = head_of(ops, c->k, sequence, head);
@@ -207,9 +210,13 @@ static void check_attention(struct ops *ops, const char *kind)
 {
     const size_t n = SEQUENCES * TOKENS * WIDTH;
     int has_sink = strcmp(kind, "sink") == 0;
-    struct attention_case c = {.q = tensor(ops, "attn.q", n), .k = tensor(ops, "attn.k", n),
-                               .v = tensor(ops, "attn.v", n), .dy = tensor(ops, "attn.dy", n),
-                               .y = floats(ops, n), .dq = floats(ops, n), .dk = floats(ops, n),
+    struct attention_case c = {.q = tensor(ops, "attn.q", n),
+                               .k = tensor(ops, "attn.k", n),
+                               .v = tensor(ops, "attn.v", n),
+                               .dy = tensor(ops, "attn.dy", n),
+                               .y = floats(ops, n),
+                               .dq = floats(ops, n),
+                               .dk = floats(ops, n),
                                .dv = floats(ops, n)};
     c.sink = has_sink ? tensor(ops, "attn.sink", HEADS) : NULL;
     for (size_t sequence = 0; sequence < SEQUENCES; sequence++)
@@ -222,7 +229,8 @@ static void check_attention(struct ops *ops, const char *kind)
         const char *what;
         const float *got;
         size_t rows;
-    } results[] = {{"y", c.y, heads}, {"dq", c.dq, SEQUENCES}, {"dk", c.dk, SEQUENCES}, {"dv", c.dv, heads}};
+    } results[] = {
+        {"y", c.y, heads}, {"dq", c.dq, SEQUENCES}, {"dk", c.dk, SEQUENCES}, {"dv", c.dv, heads}};
     for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
         char name[32];
         snprintf(name, sizeof name, "attn.%s.%s", kind, results[i].what);

@@ -311,7 +311,8 @@ START_TEST(copy_out_follows_the_rule)
     ck_assert(out[0] == 1 && out[2] == 3 && out[3] == 9);
     ck_assert_int_eq(copy_out(context, "x", NULL, 4, &needed, values, 3, sizeof *values),
                      SN_ERROR_ARGUMENT);
-    ck_assert_int_eq(copy_out(context, "x", NULL, 0, NULL, values, 3, sizeof *values), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(copy_out(context, "x", NULL, 0, NULL, values, 3, sizeof *values),
+                     SN_ERROR_ARGUMENT);
     ck_assert_int_eq(copy_out(context, "x", out, 0, &needed, NULL, 0, sizeof *values), SN_OK);
 }
 END_TEST
@@ -367,9 +368,16 @@ static void check_numbers(void)
         int digits;
         const char *text;
     } cases[] = {
-        {0.5, 9, "0.5"},       {-1234.25, 9, "-1234.25"}, {1e30, 9, "1e+30"},  {1.5e-7, 9, "1.5e-07"},
-        {0.1, 17, "0.10000000000000001"}, {3, 9, "3"},    {-0.0, 9, "-0"},     {INFINITY, 9, "inf"},
-        {-1.7976931348623157e308, 17, "-1.7976931348623157e+308"}, {0.1, 99, "0.10000000000000001"},
+        {0.5, 9, "0.5"},
+        {-1234.25, 9, "-1234.25"},
+        {1e30, 9, "1e+30"},
+        {1.5e-7, 9, "1.5e-07"},
+        {0.1, 17, "0.10000000000000001"},
+        {3, 9, "3"},
+        {-0.0, 9, "-0"},
+        {INFINITY, 9, "inf"},
+        {-1.7976931348623157e308, 17, "-1.7976931348623157e+308"},
+        {0.1, 99, "0.10000000000000001"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buffer buffer;
@@ -392,10 +400,11 @@ START_TEST(numbers_have_a_point_in_any_locale)
 {
     char folder[] = "/tmp/sparsenet-locale-XXXXXX", command[512];
     ck_assert_ptr_nonnull(mkdtemp(folder));
-    snprintf(command, sizeof command,
-             "cd %s && printf 'LC_NUMERIC\ndecimal_point \"<U066B>\"\nthousands_sep \"\"\ngrouping -1\n"
-             "END LC_NUMERIC\n' > source && localedef -c -i source -f UTF-8 ./xx_XX.UTF-8 >/dev/null 2>&1",
-             folder);
+    snprintf(
+        command, sizeof command,
+        "cd %s && printf 'LC_NUMERIC\ndecimal_point \"<U066B>\"\nthousands_sep \"\"\ngrouping -1\n"
+        "END LC_NUMERIC\n' > source && localedef -c -i source -f UTF-8 ./xx_XX.UTF-8 >/dev/null 2>&1",
+        folder);
     int made = system(command);
     setenv("LOCPATH", folder, 1);
     if (setlocale(LC_NUMERIC, "xx_XX.UTF-8")) {
@@ -416,8 +425,10 @@ END_TEST
 START_TEST(random_numbers_are_fixed)
 {
     static const uint64_t expected[4] = {
-        UINT64_C(0xEE127FE613436E33), UINT64_C(0xD6DAD8D34A1874EA),
-        UINT64_C(0x2A52C16CEC1116A9), UINT64_C(0x9AF9091D9F77D551),
+        UINT64_C(0xEE127FE613436E33),
+        UINT64_C(0xD6DAD8D34A1874EA),
+        UINT64_C(0x2A52C16CEC1116A9),
+        UINT64_C(0x9AF9091D9F77D551),
     };
     struct random_state state;
     random_seed(&state, 1, 0);
@@ -430,8 +441,12 @@ END_TEST
 START_TEST(random_bits_are_xoshiro)
 {
     static const uint64_t expected[6] = {
-        UINT64_C(11520), UINT64_C(0), UINT64_C(1509978240), UINT64_C(1215971899390074240),
-        UINT64_C(1216172134540287360), UINT64_C(607988272756665600),
+        UINT64_C(11520),
+        UINT64_C(0),
+        UINT64_C(1509978240),
+        UINT64_C(1215971899390074240),
+        UINT64_C(1216172134540287360),
+        UINT64_C(607988272756665600),
     };
     struct random_state state = {{1, 2, 3, 4}};
     for (int i = 0; i < 6; i++)
@@ -508,7 +523,8 @@ END_TEST
 /* Bit patterns, so that another machine or compiler shows. */
 START_TEST(random_normal_is_fixed)
 {
-    static const double expected[4] = {-0x1.a4ab5ab78fde6p-3, 0x1.2e0862485c50bp+0, -0x1.3428c8d42fe2dp+0, -0x1.3a00a32873085p-3};
+    static const double expected[4] = {-0x1.a4ab5ab78fde6p-3, 0x1.2e0862485c50bp+0,
+                                       -0x1.3428c8d42fe2dp+0, -0x1.3a00a32873085p-3};
     struct random_state state;
     random_seed(&state, 42, 7);
     for (int i = 0; i < 4; i++) {
@@ -617,10 +633,13 @@ START_TEST(options_refuse)
     expect_refusal("rate", NULL, 1.25, "sn_call: option rate is 1.25; it must be 0 .. 1");
     expect_refusal("rate", NULL, -0.5, "sn_call: option rate is -0.5; it must be 0 .. 1");
     expect_refusal("rate", NULL, NAN, "sn_call: option rate is nan; it must be 0 .. 1");
-    expect_refusal("steps", NULL, 2.5, "sn_call: option steps is 2.5; it must be a whole number 1 .. 1e+18");
+    expect_refusal("steps", NULL, 2.5,
+                   "sn_call: option steps is 2.5; it must be a whole number 1 .. 1e+18");
     expect_refusal("steps", NULL, 0, "sn_call: option steps is 0; it must be a whole number 1 .. 1e+18");
-    expect_refusal("steps", NULL, 1e17, "sn_call: option steps is 1e+17; it must be a whole number 1 .. 1e+18");
-    expect_refusal("steps", NULL, INFINITY, "sn_call: option steps is inf; it must be a whole number 1 .. 1e+18");
+    expect_refusal("steps", NULL, 1e17,
+                   "sn_call: option steps is 1e+17; it must be a whole number 1 .. 1e+18");
+    expect_refusal("steps", NULL, INFINITY,
+                   "sn_call: option steps is inf; it must be a whole number 1 .. 1e+18");
     expect_refusal("steps", "ten", 0, "sn_call: option steps must be a number");
     expect_refusal("mode", NULL, 1, "sn_call: option mode must be a text");
     expect_refusal("name", NULL, 1, "sn_call: option name must be a text");
@@ -656,7 +675,8 @@ static int fill_options(sn_context *own, void *payload)
     char key[8];
     for (int i = 0; status == SN_OK && i < 40; i++) {
         snprintf(key, sizeof key, "key%d", i % 30);
-        status = i % 2 ? sn_options_set(options, own, key, i) : sn_options_set_text(options, own, key, "value");
+        status = i % 2 ? sn_options_set(options, own, key, i)
+                       : sn_options_set_text(options, own, key, "value");
     }
     sn_options_free(options);
     return status;
@@ -694,7 +714,8 @@ START_TEST(status_and_version_have_names)
     char version[32];
     for (int status = SN_OK; status <= SN_ERROR_TARGET; status++)
         for (int other = SN_OK; other <= SN_ERROR_TARGET; other++)
-            ck_assert_int_eq(strcmp(sn_status_string(status), sn_status_string(other)) == 0, status == other);
+            ck_assert_int_eq(strcmp(sn_status_string(status), sn_status_string(other)) == 0,
+                             status == other);
     ck_assert_str_eq(sn_status_string(SN_OK), "ok");
     ck_assert_str_eq(sn_status_string(SN_ERROR_TARGET), "target not reached");
     ck_assert_str_eq(sn_status_string(-1), "unknown status");
@@ -720,10 +741,11 @@ Suite *base_suite(void)
 {
     Suite *suite = suite_create("base");
     ADD(suite, "memory", memory_is_aligned_and_counted, memory_accounts_what_the_host_gave,
-        memory_refuses_products_that_wrap, memory_resize_keeps_content, memory_failure_leaves_the_old_block,
-        memory_of_the_host, memory_lives_until_its_last_holder);
-    ADD(suite, "context", context_creation_fails_cleanly, context_accepts_null, context_counts_its_memory,
-        context_keeps_the_message, context_cuts_long_messages, progress_cancels, copy_out_follows_the_rule);
+        memory_refuses_products_that_wrap, memory_resize_keeps_content,
+        memory_failure_leaves_the_old_block, memory_of_the_host, memory_lives_until_its_last_holder);
+    ADD(suite, "context", context_creation_fails_cleanly, context_accepts_null,
+        context_counts_its_memory, context_keeps_the_message, context_cuts_long_messages,
+        progress_cancels, copy_out_follows_the_rule);
     ADD(suite, "buffer", buffer_grows, buffer_failure_is_sticky, numbers_have_a_point,
         numbers_have_a_point_in_any_locale);
     ADD(suite, "random", random_numbers_are_fixed, random_bits_are_xoshiro, random_streams_differ,

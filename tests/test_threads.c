@@ -47,7 +47,8 @@ static int run_chunk(void *payload, size_t chunk, size_t worker)
     for (size_t i = 0; i < chunk % 50 * 20; i++)
         x = x * 1.0001;
     atomic_store(&work->busy[worker], 0);
-    if (work->fail_every && chunk >= work->fail_from && (chunk - work->fail_from) % work->fail_every == 0)
+    if (work->fail_every && chunk >= work->fail_from &&
+        (chunk - work->fail_from) % work->fail_every == 0)
         return 100 + (int)chunk;
     return SN_OK;
 }
@@ -319,7 +320,8 @@ START_TEST(host_runs_the_chunks)
 {
     sn_context *context = create(2);
     struct host host = {.n_threads = thread_counts[_i]};
-    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, host.n_threads), SN_OK);
+    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, host.n_threads),
+                     SN_OK);
     check_loops(context, host.n_threads);
     struct work work = {.n_workers = host.n_threads, .fail_from = 10, .fail_every = 7};
     int status = parallel_for(context, N_CHUNKS, run_chunk, &work);
@@ -355,8 +357,10 @@ START_TEST(host_that_breaks_its_word)
     struct work whole = {.n_workers = 2};
     ck_assert_int_eq(parallel_for(context, N_CHUNKS, run_chunk, &whole), SN_OK);
     ck_assert_int_eq(whole.n_wrong, 0);
-    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, 0), SN_ERROR_ARGUMENT);
-    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, 257), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, 0),
+                     SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, 257),
+                     SN_ERROR_ARGUMENT);
     sn_context_free(context);
 }
 END_TEST
@@ -434,7 +438,8 @@ Suite *threads_suite(void);
 Suite *threads_suite(void)
 {
     Suite *suite = suite_create("threads");
-    TCase *loops = tcase_create("loops"), *fork_case = tcase_create("fork"), *hosts = tcase_create("hosts");
+    TCase *loops = tcase_create("loops"), *fork_case = tcase_create("fork"),
+          *hosts = tcase_create("hosts");
     tcase_add_loop_test(loops, every_chunk_runs_once, 0, N_COUNTS);
     tcase_add_test(loops, thread_count_may_change);
     tcase_add_loop_test(loops, lowest_failure_is_returned, 0, N_COUNTS);

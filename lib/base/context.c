@@ -119,7 +119,8 @@ int copy_out(struct sn_context *context, const char *what, void *out, size_t cap
     if (!out && capacity == 0)
         return needed ? SN_OK : fail(context, SN_ERROR_ARGUMENT, "%s: needed is NULL", what);
     if (!out)
-        return fail(context, SN_ERROR_ARGUMENT, "%s: the array is NULL, its capacity %zu", what, capacity);
+        return fail(context, SN_ERROR_ARGUMENT, "%s: the array is NULL, its capacity %zu", what,
+                    capacity);
     if (capacity < count)
         return fail(context, SN_ERROR_CAPACITY, "%s: capacity %zu, needed %zu", what, capacity, count);
     if (count)

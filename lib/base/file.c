@@ -53,8 +53,8 @@ int file_read_at(struct file_reader *file, struct sn_context *context, uint64_t 
 {
     if (offset > file->size || size > file->size - offset)
         return fail(context, SN_ERROR_FORMAT,
-                    "%s: truncated: %zu bytes wanted at offset %llu, the file has %llu", file->path, size,
-                    (unsigned long long)offset, (unsigned long long)file->size);
+                    "%s: truncated: %zu bytes wanted at offset %llu, the file has %llu", file->path,
+                    size, (unsigned long long)offset, (unsigned long long)file->size);
     char *to = bytes;
     while (size) {
         ssize_t got = pread(file->descriptor, to, size, (off_t)offset);
@@ -187,7 +187,8 @@ static int flush_pending(struct file_writer *file, struct sn_context *context)
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0)
-            return file->status = fail_system(context, file->path, "cannot write", put < 0 ? errno : ENOSPC);
+            return file->status =
+                       fail_system(context, file->path, "cannot write", put < 0 ? errno : ENOSPC);
         from += put;
         file->n_pending -= (size_t)put;
     }

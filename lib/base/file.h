@@ -20,7 +20,8 @@ int file_read_at(struct file_reader *file, struct sn_context *context, uint64_t 
                  size_t size);
 void file_close(struct file_reader *file);
 /* Reads a whole file of at most `limit` bytes into a fresh NUL-terminated block of *size + 1 bytes. */
-int file_read_all(char **bytes, size_t *size, struct sn_context *context, const char *path, size_t limit);
+int file_read_all(char **bytes, size_t *size, struct sn_context *context, const char *path,
+                  size_t limit);
 int file_exists(const char *path); /* a regular file */
 /* "directory/name" in a fresh block of strlen + 1 bytes, NULL when out of memory. */
 char *file_path_join(struct memory *memory, const char *directory, const char *name);

@@ -82,9 +82,8 @@ static void count_up(struct memory *memory, size_t size)
 {
     size_t now = atomic_fetch_add_explicit(&memory->current, size, memory_order_relaxed) + size;
     size_t peak = atomic_load_explicit(&memory->peak, memory_order_relaxed);
-    while (now > peak && !atomic_compare_exchange_weak_explicit(&memory->peak, &peak, now,
-                                                                memory_order_relaxed,
-                                                                memory_order_relaxed))
+    while (now > peak && !atomic_compare_exchange_weak_explicit(
+                             &memory->peak, &peak, now, memory_order_relaxed, memory_order_relaxed))
         ;
 }
 

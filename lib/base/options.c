@@ -75,8 +75,8 @@ static struct entry *find_or_add(sn_options *options, const char *key)
         return entry;
     if (options->n_entries == options->capacity) {
         size_t capacity = options->capacity ? 2 * options->capacity : 8, size = sizeof *entry;
-        struct entry *entries = memory_resize(options->memory, options->entries,
-                                              options->capacity * size, capacity * size);
+        struct entry *entries =
+            memory_resize(options->memory, options->entries, options->capacity * size, capacity * size);
         if (!entries)
             return NULL;
         options->entries = entries;
@@ -90,7 +90,8 @@ static struct entry *find_or_add(sn_options *options, const char *key)
     return entry;
 }
 
-static int set(sn_options *options, sn_context *context, const char *key, double number, const char *text)
+static int set(sn_options *options, sn_context *context, const char *key, double number,
+               const char *text)
 {
     char *copy = NULL;
     if (text && !(copy = memory_copy_text(options->memory, text, strlen(text))))
@@ -111,7 +112,8 @@ int sn_options_set(sn_options *options, sn_context *context, const char *key, do
     if (!context)
         return SN_ERROR_ARGUMENT;
     if (!options || !key)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_options_set: %s is NULL", options ? "key" : "options");
+        return fail(context, SN_ERROR_ARGUMENT, "sn_options_set: %s is NULL",
+                    options ? "key" : "options");
     return set(options, context, key, value, NULL);
 }
 
@@ -163,8 +165,8 @@ static int read_choice(int *field, struct sn_context *context, const char *funct
 {
     *field = choice_index(spec->choices, text);
     if (*field < 0)
-        return fail(context, SN_ERROR_ARGUMENT, "%s: option %s is \"%s\"; it must be one of %s", function,
-                    spec->key, text, spec->choices);
+        return fail(context, SN_ERROR_ARGUMENT, "%s: option %s is \"%s\"; it must be one of %s",
+                    function, spec->key, text, spec->choices);
     return SN_OK;
 }
 

@@ -11,9 +11,17 @@ const char *sn_version_string(void)
 const char *sn_status_string(int status)
 {
     static const char *const names[] = {
-        "ok",         "invalid argument", "out of memory", "input/output error",
-        "malformed input", "unsupported", "not a finite number", "cancelled",
-        "called out of order", "array too small", "target not reached",
+        "ok",
+        "invalid argument",
+        "out of memory",
+        "input/output error",
+        "malformed input",
+        "unsupported",
+        "not a finite number",
+        "cancelled",
+        "called out of order",
+        "array too small",
+        "target not reached",
     };
     if (status < 0 || status >= (int)(sizeof names / sizeof *names))
         return "unknown status";
