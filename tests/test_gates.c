@@ -122,7 +122,7 @@ START_TEST(complement_masks_are_the_opposite)
     sn_means *means = random_means(model, 1);
     struct gates gates;
     size_t n = means->layout.n_nodes;
-    unsigned char *kept = malloc(n);
+    unsigned char *kept = malloc(n + 1);
     random_nodes(kept, n, 50, 2);
     kept[0] = 7; /* any nonzero byte means kept */
     ok(gates_create(&gates, context, &means->layout, means->values));
