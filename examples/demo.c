@@ -89,7 +89,8 @@ static void set_text(const struct demo *demo, sn_options *of, const char *key, c
 
 /* ------------------------------------------------------------------- text */
 
-static sn_corpus *idioms(const struct demo *demo, double megabytes, unsigned seed, const char *constructs)
+static sn_corpus *idioms(const struct demo *demo, double megabytes, unsigned seed,
+                         const char *constructs)
 {
     sn_corpus *corpus;
     sn_options *how = options(demo);
@@ -117,7 +118,8 @@ static void add_some(const struct demo *demo, sn_corpus *to, const sn_corpus *fr
 static void train_tokenizer(struct demo *demo)
 {
     /* the closers of real lines, besides what the tasks need (\n stands for a newline) */
-    static const char closers[] = "'),\\n\n\"),\\n\n',\\n\n\",\\n\n']\\n\n\"]\\n\n':\\n\n\":\\n\n'\\n\n\"\\n";
+    static const char closers[] =
+        "'),\\n\n\"),\\n\n',\\n\n\",\\n\n']\\n\n\"]\\n\n':\\n\n\":\\n\n'\\n\n\"\\n";
     char required[8192];
     sn_corpus *sample;
     sn_options *how = options(demo);
@@ -134,16 +136,19 @@ static void train_tokenizer(struct demo *demo)
 static void read_text(struct demo *demo)
 {
     demo->idioms = idioms(demo, 4, demo->seed, NULL);
-    demo->drill = idioms(demo, 2, demo->seed + 1000, "single_double_quote,for_while,set_or_string,set_or_string");
+    demo->drill =
+        idioms(demo, 2, demo->seed + 1000, "single_double_quote,for_while,set_or_string,set_or_string");
     check(demo, sn_corpus_create(&demo->real, demo->context));
-    check(demo, sn_corpus_add_directory(demo->real, demo->context, demo->source, ".py", 200000, 8000000));
+    check(demo,
+          sn_corpus_add_directory(demo->real, demo->context, demo->source, ".py", 200000, 8000000));
     check(demo, sn_corpus_split(&demo->held_out, demo->real, demo->context, 0.1, demo->seed));
     train_tokenizer(demo);
     sn_corpus *const all[] = {demo->idioms, demo->drill, demo->real, demo->held_out};
     for (size_t i = 0; i < 4; i++)
         check(demo, sn_corpus_tokenize(all[i], demo->context, demo->tokenizer));
     say(demo, "text: %.1fM tokens of idioms, %.1fM of drill, %.1fM of %s; %zu of %zu files held out",
-        1e-6 * (double)sn_corpus_token_count(demo->idioms), 1e-6 * (double)sn_corpus_token_count(demo->drill),
+        1e-6 * (double)sn_corpus_token_count(demo->idioms),
+        1e-6 * (double)sn_corpus_token_count(demo->drill),
         1e-6 * (double)sn_corpus_token_count(demo->real), demo->source, sn_corpus_count(demo->held_out),
         sn_corpus_count(demo->held_out) + sn_corpus_count(demo->real));
 }
@@ -234,7 +239,8 @@ static sn_task *make_fresh(const struct demo *demo, const char *name)
         sn_task *fresh = make_task(demo, name, "fresh", 100, 300 + 10 * demo->seed + attempt);
         int status = SN_OK;
         for (size_t i = 0; status == SN_OK && i < 3; i++)
-            status = sn_python_check_fresh(&n_words, demo->context, demo->tokenizer, fresh, trained_on[i]);
+            status =
+                sn_python_check_fresh(&n_words, demo->context, demo->tokenizer, fresh, trained_on[i]);
         if (status == SN_OK) {
             printf("   fresh pairs: none of their %zu words occurs in the training text\n", n_words);
             return fresh;
@@ -251,7 +257,8 @@ static sn_evaluation evaluate(const struct demo *demo, const sn_circuit *circuit
 {
     sn_evaluation result;
     result.struct_size = sizeof result;
-    check(demo, sn_evaluate(&result, demo->context, demo->model, demo->means, circuit, ablate, fit, task));
+    check(demo,
+          sn_evaluate(&result, demo->context, demo->model, demo->means, circuit, ablate, fit, task));
     return result;
 }
 
@@ -261,7 +268,8 @@ static void print_evaluation(const char *what, const sn_evaluation *e)
            100 * e->accuracy, e->raw_loss, 100 * e->raw_accuracy);
 }
 
-static void measure(const struct demo *demo, sn_circuit *circuit, const char *what, const sn_evaluation *e)
+static void measure(const struct demo *demo, sn_circuit *circuit, const char *what,
+                    const sn_evaluation *e)
 {
     const char *const names[] = {"loss", "accuracy", "raw_loss", "raw_accuracy"};
     const double values[] = {e->loss, e->accuracy, e->raw_loss, e->raw_accuracy};
@@ -292,7 +300,8 @@ static void print_checks(const struct demo *demo, sn_circuit *circuit, const str
 {
     sn_circuit *random;
     check(demo, sn_circuit_create_random(&random, demo->context, circuit, demo->seed));
-    printf("   circuit: %zu nodes, %zu edges\n", sn_circuit_node_count(circuit), sn_circuit_edge_count(circuit));
+    printf("   circuit: %zu nodes, %zu edges\n", sn_circuit_node_count(circuit),
+           sn_circuit_edge_count(circuit));
     report(demo, circuit, "circuit, pruning pairs", "prune", SN_ABLATE_REST, pairs->prune, pairs->prune);
     report(demo, circuit, "circuit, fresh pairs", "fresh", SN_ABLATE_REST, pairs->prune, pairs->fresh);
     report(demo, random, "random circuit of its size, fresh", NULL, SN_ABLATE_REST, pairs->prune,
@@ -344,8 +353,9 @@ static void try_real_lines(const struct demo *demo, const sn_circuit *circuit, c
         sn_evaluation full = evaluate(demo, NULL, SN_ABLATE_NOTHING, fit, lines);
         sn_evaluation part = evaluate(demo, circuit, SN_ABLATE_REST, fit, lines);
         printf("      '%-3s %3zu lines: full model %5.1f %% right (uncalibrated %5.1f %%),"
-               " circuit %5.1f %% (%5.1f %%)\n", closers[i], sn_task_count(lines), 100 * full.accuracy,
-               100 * full.raw_accuracy, 100 * part.accuracy, 100 * part.raw_accuracy);
+               " circuit %5.1f %% (%5.1f %%)\n",
+               closers[i], sn_task_count(lines), 100 * full.accuracy, 100 * full.raw_accuracy,
+               100 * part.accuracy, 100 * part.raw_accuracy);
         sn_task_free(lines);
     }
 }
@@ -366,7 +376,8 @@ static sn_circuit *extract(const struct demo *demo, const struct pairs *pairs, d
                                         pairs->develop, how);
         sn_options_free(how);
         if (status == SN_ERROR_TARGET)
-            printf("   no circuit with k_coef %g: %s\n", strengths[i], sn_context_message(demo->context));
+            printf("   no circuit with k_coef %g: %s\n", strengths[i],
+                   sn_context_message(demo->context));
         else
             check(demo, status);
         if (!best || (circuit && sn_circuit_edge_count(circuit) < sn_circuit_edge_count(best))) {
@@ -384,13 +395,15 @@ static void treat_task(const struct demo *demo, const char *name)
     printf("\n");
     say(demo, "%s", name);
     struct pairs pairs = {make_task(demo, name, "prune", 128, 100 + demo->seed),
-                          make_task(demo, name, "develop", 128, 200 + demo->seed), make_fresh(demo, name)};
+                          make_task(demo, name, "develop", 128, 200 + demo->seed),
+                          make_fresh(demo, name)};
     sn_evaluation full = evaluate(demo, NULL, SN_ABLATE_NOTHING, pairs.prune, pairs.fresh);
     print_evaluation("full model, fresh pairs", &full);
     sn_circuit *circuit = NULL;
     if (full.loss > TARGET_LOSS || full.accuracy < TARGET_ACCURACY)
-        printf("   the model does not do this task (loss above %.2f or under %.0f %% right): not pruned\n",
-               TARGET_LOSS, 100 * TARGET_ACCURACY);
+        printf(
+            "   the model does not do this task (loss above %.2f or under %.0f %% right): not pruned\n",
+            TARGET_LOSS, 100 * TARGET_ACCURACY);
     else if (!(circuit = extract(demo, &pairs, STRICT_LOSS)))
         circuit = extract(demo, &pairs, LENIENT_LOSS);
     if (circuit) {

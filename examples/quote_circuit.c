@@ -26,10 +26,12 @@ int main(int n_arguments, char **arguments)
         (status = sn_python_task(&task, context, tokenizer, "single_double_quote", 64, NULL)) == SN_OK &&
         (status = sn_circuit_extract(&circuit, context, model, means, task, NULL, NULL)) == SN_OK &&
         (status = sn_circuit_trace(circuit, context, means, tokenizer, task, NULL)) == SN_OK &&
-        (status = sn_evaluate(&e, context, model, means, circuit, SN_ABLATE_REST, task, task)) == SN_OK) {
+        (status = sn_evaluate(&e, context, model, means, circuit, SN_ABLATE_REST, task, task)) ==
+            SN_OK) {
         printf("%lu nodes, %lu edges, loss %.3f, %.1f %% right; the strongest path:\n%s\n",
-               (unsigned long)sn_circuit_node_count(circuit), (unsigned long)sn_circuit_edge_count(circuit),
-               e.loss, 100 * e.accuracy, sn_circuit_path(NULL, NULL, circuit, 0));
+               (unsigned long)sn_circuit_node_count(circuit),
+               (unsigned long)sn_circuit_edge_count(circuit), e.loss, 100 * e.accuracy,
+               sn_circuit_path(NULL, NULL, circuit, 0));
     } else {
         fprintf(stderr, "%s: %s\n", sn_status_string(status), sn_context_message(context));
     }

@@ -28,8 +28,8 @@ void add_partials(struct sn_session *session, int parameter, const float *partia
             gradient[c] += partial[panel * stride + c];
 }
 
-static void unsparsify(const struct sn_session *session, struct layer_state *state, enum topk_place place,
-                       size_t panel, float *dx)
+static void unsparsify(const struct sn_session *session, struct layer_state *state,
+                       enum topk_place place, size_t panel, float *dx)
 {
     size_t width = config_place_width(session_config(session), place);
     if (state->mask[place])
@@ -62,13 +62,13 @@ static void position_norm_backward(struct sn_session *session, size_t layer, int
     float *partial = session->position_partial + panel * 2 * width;
     position_rows(session, panel, rows);
     norm_forward(session, y, mean, inverse, rows, weight, which ? p->ln_p2_bias : p->ln_p1_bias, width);
-    norm_backward(session, panel_of(session->d_position, panel, width), partial, partial + width, dy, rows,
-                  mean, inverse, weight, width);
+    norm_backward(session, panel_of(session->d_position, panel, width), partial, partial + width, dy,
+                  rows, mean, inverse, weight, width);
 }
 
 /* Through act_in, the norm and the sites of the stream; d_act [E][PANEL] is consumed. */
-static void read_backward(struct sn_session *session, size_t layer, int which, size_t panel, float *d_act,
-                          float *scratch)
+static void read_backward(struct sn_session *session, size_t layer, int which, size_t panel,
+                          float *d_act, float *scratch)
 {
     const struct config *config = session_config(session);
     struct layer_state *state = &session->layers[layer];
@@ -82,7 +82,8 @@ static void read_backward(struct sn_session *session, size_t layer, int which, s
         memset(d_read, 0, width * PANEL * sizeof *d_read);
         scratch += width * PANEL;
     }
-    site_backward(session, site_index(layer, which ? SITE_MLP_ACT_IN : SITE_ATTN_ACT_IN), panel, d_act, 0);
+    site_backward(session, site_index(layer, which ? SITE_MLP_ACT_IN : SITE_ATTN_ACT_IN), panel, d_act,
+                  0);
     unsparsify(session, state, which ? TOPK_MLP_IN : TOPK_ATTN_IN, panel, d_act);
     norm_backward(session, d_read, partial, partial + width, d_act,
                   panel_of(state->read[which], panel, width), panel_of(state->mean[which], panel, 1),
@@ -110,7 +111,8 @@ static int mlp_panel(void *payload, size_t panel, size_t worker)
     struct layer_state *state = &session->layers[work->layer];
     size_t d_mlp = config->d_mlp;
     float *d_act = worker_scratch(session, worker), *rest = d_act + config_d_in(config) * PANEL;
-    float *d_post = panel_of(session->d_wide, panel, d_mlp), *pre = panel_of(state->pre_act, panel, d_mlp);
+    float *d_post = panel_of(session->d_wide, panel, d_mlp),
+          *pre = panel_of(state->pre_act, panel, d_mlp);
     write_backward(session, work->layer, 1, panel, d_post);
     site_backward(session, site_index(work->layer, SITE_MLP_POST_ACT), panel, d_post, 0);
     unsparsify(session, state, TOPK_MLP_NEURON, panel, d_post);
@@ -199,7 +201,6 @@ static int mlp_backward(struct sn_session *session, size_t layer)
                             state->act_in[1], config_d_in(config));
     return status;
 }
-
 
 static int attention_sublayer_backward(struct sn_session *session, size_t layer)
 {

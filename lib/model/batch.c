@@ -13,8 +13,9 @@ static int check_offsets(struct sn_session *session, const size_t *offsets, size
         return fail(context, SN_ERROR_ARGUMENT, "offsets[0] is %zu; it must be 0", offsets[0]);
     for (size_t s = 0; s < n_sequences; s++) {
         if (offsets[s + 1] <= offsets[s])
-            return fail(context, SN_ERROR_ARGUMENT, "sequence %zu is empty: offsets[%zu] is %zu, offsets[%zu] is %zu",
-                        s, s, offsets[s], s + 1, offsets[s + 1]);
+            return fail(context, SN_ERROR_ARGUMENT,
+                        "sequence %zu is empty: offsets[%zu] is %zu, offsets[%zu] is %zu", s, s,
+                        offsets[s], s + 1, offsets[s + 1]);
         if (offsets[s + 1] - offsets[s] > block_size)
             return fail(context, SN_ERROR_ARGUMENT, "sequence %zu has %zu tokens; block_size is %zu", s,
                         offsets[s + 1] - offsets[s], block_size);
@@ -31,7 +32,8 @@ static int check_tokens(struct sn_session *session, const int32_t *tokens, size_
     for (size_t t = 0; t < n_tokens; t++)
         if (tokens[t] < 0 || (size_t)tokens[t] >= vocab_size)
             return fail(session->context, SN_ERROR_ARGUMENT,
-                        "tokens[%zu] is %d; the vocabulary has %zu tokens", t, (int)tokens[t], vocab_size);
+                        "tokens[%zu] is %d; the vocabulary has %zu tokens", t, (int)tokens[t],
+                        vocab_size);
     return SN_OK;
 }
 
@@ -114,7 +116,8 @@ static int set_rows(struct sn_session *session)
     return SN_OK;
 }
 
-int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *offsets, size_t n_sequences)
+int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *offsets,
+              size_t n_sequences)
 {
     session->forward_done = session->backward_done = 0;
     int status = check_offsets(session, offsets, n_sequences);

@@ -43,7 +43,8 @@ void position_rows(const struct sn_session *session, size_t panel, float *rows)
 {
     memset(rows, 0, session_config(session)->d_pos_emb * PANEL * sizeof *rows);
     for (size_t t = 0; t < tokens_in_panel(session->n_tokens, panel); t++)
-        add_row(session_matrix(session, session->model->wpe), session->position[panel * PANEL + t], rows, t);
+        add_row(session_matrix(session, session->model->wpe), session->position[panel * PANEL + t], rows,
+                t);
 }
 
 /* Rows of a token panel's logits += bigram rows, through 64 x 64 tiles. */
@@ -51,9 +52,11 @@ void bigram_forward(struct sn_session *session, size_t row_panel)
 {
     const struct kernel_table *kernels = session_kernels(session);
     const struct sn_matrix *table = session_matrix(session, session->model->bigram);
-    size_t vocab_size = session_config(session)->vocab_size, n = tokens_in_panel(session->n_rows, row_panel);
+    size_t vocab_size = session_config(session)->vocab_size,
+           n = tokens_in_panel(session->n_rows, row_panel);
     float *logits = panel_of(session->logits, row_panel, vocab_size);
-    float rows[PANEL * PANEL] __attribute__((aligned(64))), columns[PANEL * PANEL] __attribute__((aligned(64)));
+    float rows[PANEL * PANEL] __attribute__((aligned(64))),
+        columns[PANEL * PANEL] __attribute__((aligned(64)));
     size_t id[PANEL];
     for (size_t t = 0; t < n; t++)
         id[t] = (size_t)session->tokens[head_row_token(session, row_panel * PANEL + t)];
@@ -79,9 +82,9 @@ struct table_work {
     int parameter;
     const float *d; /* [panels][cols][PANEL] */
     const int32_t *id;
-    size_t n;       /* tokens */
-    size_t skip;    /* this row gets none */
-    float *blocks;  /* scratch for visits, per worker */
+    size_t n;      /* tokens */
+    size_t skip;   /* this row gets none */
+    float *blocks; /* scratch for visits, per worker */
 };
 
 /* Dense tables: a worker owns 64 columns. */
@@ -95,7 +98,8 @@ static int table_columns(void *payload, size_t chunk, size_t worker)
     float rows[PANEL * PANEL] __attribute__((aligned(64)));
     (void)worker;
     for (size_t panel = 0; panel * PANEL < work->n; panel++) {
-        kernels->transpose(rows, PANEL, work->d + (panel * p->cols + first) * PANEL, PANEL, width, PANEL);
+        kernels->transpose(rows, PANEL, work->d + (panel * p->cols + first) * PANEL, PANEL, width,
+                           PANEL);
         for (size_t t = 0; t < tokens_in_panel(work->n, panel); t++) {
             size_t row = (size_t)work->id[panel * PANEL + t];
             float *to = gradient + row * p->cols + first;
@@ -131,7 +135,8 @@ static int visit_rows(void *payload, size_t chunk, size_t worker)
     const struct table_work *work = payload;
     struct sn_session *session = work->session;
     const struct parameter *p = &session->model->parameters[work->parameter];
-    size_t first = chunk * IDS_PER_CHUNK, last = first + IDS_PER_CHUNK < p->rows ? first + IDS_PER_CHUNK : p->rows;
+    size_t first = chunk * IDS_PER_CHUNK,
+           last = first + IDS_PER_CHUNK < p->rows ? first + IDS_PER_CHUNK : p->rows;
     float *block = work->blocks + worker * IDS_PER_CHUNK * p->cols;
     memset(block, 0, (last - first) * p->cols * sizeof *block);
     for (size_t t = 0; t < work->n; t++) {
@@ -154,7 +159,8 @@ static int visit_table(struct table_work *work)
     work->blocks = memory_allocate_array(memory, floats, sizeof(float));
     if (!work->blocks)
         return fail_memory(session->context, "blocks of an embedding gradient", floats * sizeof(float));
-    int status = parallel_for(session->context, (p->rows + IDS_PER_CHUNK - 1) / IDS_PER_CHUNK, visit_rows, work);
+    int status =
+        parallel_for(session->context, (p->rows + IDS_PER_CHUNK - 1) / IDS_PER_CHUNK, visit_rows, work);
     memory_free(memory, work->blocks, floats * sizeof(float));
     return status;
 }
@@ -169,7 +175,8 @@ static int table_backward(struct table_work *work)
     if (dense)
         status = parallel_for(session->context, (p->cols + PANEL - 1) / PANEL, table_columns, work);
     else
-        status = parallel_for(session->context, (p->rows + IDS_PER_CHUNK - 1) / IDS_PER_CHUNK, table_rows, work);
+        status = parallel_for(session->context, (p->rows + IDS_PER_CHUNK - 1) / IDS_PER_CHUNK,
+                              table_rows, work);
     if (status == SN_OK && session->visit && p->role == ROLE_EMBEDDING)
         status = visit_table(work);
     return status;
@@ -177,8 +184,12 @@ static int table_backward(struct table_work *work)
 
 int embedding_backward(struct sn_session *session)
 {
-    struct table_work work = {.session = session, .parameter = session->model->wte, .d = session->d_stream,
-                              .id = session->tokens, .n = session->n_tokens, .skip = SIZE_MAX};
+    struct table_work work = {.session = session,
+                              .parameter = session->model->wte,
+                              .d = session->d_stream,
+                              .id = session->tokens,
+                              .n = session->n_tokens,
+                              .skip = SIZE_MAX};
     int status = table_backward(&work);
     if (status != SN_OK || session_config(session)->has_d_pos_emb)
         return status;
@@ -189,8 +200,12 @@ int embedding_backward(struct sn_session *session)
 
 int position_backward(struct sn_session *session)
 {
-    struct table_work work = {.session = session, .parameter = session->model->wpe, .d = session->d_position,
-                              .id = (const int32_t *)session->position, .n = session->n_tokens, .skip = SIZE_MAX};
+    struct table_work work = {.session = session,
+                              .parameter = session->model->wpe,
+                              .d = session->d_position,
+                              .id = (const int32_t *)session->position,
+                              .n = session->n_tokens,
+                              .skip = SIZE_MAX};
     return session_config(session)->d_pos_emb ? table_backward(&work) : SN_OK;
 }
 
@@ -205,8 +220,11 @@ int bigram_backward(struct sn_session *session)
     for (size_t row = 0; row < session->n_rows; row++)
         id[row] = session->tokens[head_row_token(session, row)];
     /* the released code looks rows up with padding_idx -1: the last row never learns */
-    struct table_work work = {.session = session, .parameter = session->model->bigram,
-                              .d = session->logits_gradient, .id = id, .n = session->n_rows,
+    struct table_work work = {.session = session,
+                              .parameter = session->model->bigram,
+                              .d = session->logits_gradient,
+                              .id = id,
+                              .n = session->n_rows,
                               .skip = session_config(session)->vocab_size - 1};
     int status = table_backward(&work);
     memory_free(memory, id, (session->n_rows + 1) * sizeof *id);

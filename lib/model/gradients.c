@@ -7,7 +7,8 @@
 
 static size_t wanted_size(const struct sn_session *session, const struct parameter *parameter)
 {
-    if (session->mode == GRADIENT_NONE || !parameter->trainable || (!parameter->matrix && !parameter->vector))
+    if (session->mode == GRADIENT_NONE || !parameter->trainable ||
+        (!parameter->matrix && !parameter->vector))
         return 0;
     if (parameter->matrix && session->mode == GRADIENT_DENSE)
         return parameter->rows * parameter->cols;
@@ -27,7 +28,8 @@ int gradients_prepare(struct sn_session *session)
                 continue;
             session->gradients[i] = memory_allocate_array(memory, size, sizeof(float));
             if (!session->gradients[i])
-                return fail_memory(session->context, session->model->parameters[i].name, size * sizeof(float));
+                return fail_memory(session->context, session->model->parameters[i].name,
+                                   size * sizeof(float));
             session->gradient_size[i] = size;
         }
         if (size)
@@ -73,11 +75,12 @@ struct visit_work {
     size_t parameter;
 };
 
-static int visit_block(void *payload, size_t first_row, size_t last_row, const float *block, size_t worker)
+static int visit_block(void *payload, size_t first_row, size_t last_row, const float *block,
+                       size_t worker)
 {
     const struct visit_work *work = payload;
-    return work->session->visit(work->session->visit_payload, work->parameter, first_row, last_row, block,
-                                worker);
+    return work->session->visit(work->session->visit_payload, work->parameter, first_row, last_row,
+                                block, worker);
 }
 
 int gradients_add_product(struct sn_session *session, int parameter, const float *dy, size_t dy_stride,
@@ -92,12 +95,13 @@ int gradients_add_product(struct sn_session *session, int parameter, const float
         status = matrix_gradient_dense(gradient, session->context, p->rows, p->cols, dy, dy_stride, x,
                                        x_stride, n_panels);
     else
-        status = matrix_gradient(gradient, session->context, p->matrix, dy, dy_stride, x, x_stride, n_panels);
+        status =
+            matrix_gradient(gradient, session->context, p->matrix, dy, dy_stride, x, x_stride, n_panels);
     if (status != SN_OK || !session->visit || (p->role != ROLE_MATRIX && p->role != ROLE_EMBEDDING))
         return status;
     struct visit_work work = {session, (size_t)parameter};
-    return matrix_gradient_visit(session->context, p->rows, p->cols, dy, dy_stride, x, x_stride, n_panels,
-                                 visit_block, &work);
+    return matrix_gradient_visit(session->context, p->rows, p->cols, dy, dy_stride, x, x_stride,
+                                 n_panels, visit_block, &work);
 }
 
 struct row_sums {
@@ -132,8 +136,10 @@ int gradients_add_rows(struct sn_session *session, int parameter, const float *d
     float *gradient = parameter < 0 ? NULL : session->gradients[parameter];
     if (!gradient)
         return SN_OK;
-    struct row_sums sums = {gradient, dy, session->model->parameters[parameter].rows, dy_stride, n_panels};
-    return parallel_for(session->context, (sums.rows + ROWS_PER_CHUNK - 1) / ROWS_PER_CHUNK, sum_rows, &sums);
+    struct row_sums sums = {gradient, dy, session->model->parameters[parameter].rows, dy_stride,
+                            n_panels};
+    return parallel_for(session->context, (sums.rows + ROWS_PER_CHUNK - 1) / ROWS_PER_CHUNK, sum_rows,
+                        &sums);
 }
 
 int sn_session_zero_gradients(sn_session *session)
@@ -163,15 +169,15 @@ int sn_session_gradient(float *values, size_t capacity, size_t *needed, sn_sessi
         return SN_ERROR_ARGUMENT;
     int index = tensor ? model_find(session->model, tensor) : -1;
     if (index < 0)
-        return fail(session->context, SN_ERROR_ARGUMENT, "sn_session_gradient: the model has no tensor \"%s\"",
-                    tensor ? tensor : "(null)");
+        return fail(session->context, SN_ERROR_ARGUMENT,
+                    "sn_session_gradient: the model has no tensor \"%s\"", tensor ? tensor : "(null)");
     const struct parameter *p = &session->model->parameters[index];
     size_t count = p->cols ? p->rows * p->cols : p->rows;
     if (!session->gradients[index])
         return fail(session->context, SN_ERROR_STATE, "no gradient is kept for %s", tensor);
     if (count == session->gradient_size[index])
-        return copy_out(session->context, tensor, values, capacity, needed, session->gradients[index], count,
-                        sizeof *values);
+        return copy_out(session->context, tensor, values, capacity, needed, session->gradients[index],
+                        count, sizeof *values);
     if (needed)
         *needed = count;
     if (!values || capacity < count)

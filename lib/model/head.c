@@ -76,7 +76,8 @@ static int set_targets(struct sn_session *session, const int32_t *targets, size_
     for (size_t row = 0; row < session->n_rows; row++) {
         if (targets[row] >= 0 && (size_t)targets[row] >= vocab_size)
             return fail(session->context, SN_ERROR_ARGUMENT,
-                        "targets[%zu] is %d; the vocabulary has %zu tokens", row, (int)targets[row], vocab_size);
+                        "targets[%zu] is %d; the vocabulary has %zu tokens", row, (int)targets[row],
+                        vocab_size);
         session->row_target[row] = targets[row];
         *counted += targets[row] >= 0;
     }
@@ -92,10 +93,9 @@ static int loss_panel(void *payload, size_t panel, size_t worker)
     struct sn_session *session = payload;
     size_t vocab_size = session_config(session)->vocab_size;
     (void)worker;
-    session_kernels(session)->cross_entropy(panel_of(session->row_loss, panel, 1),
-                                            panel_of(session->row_lse, panel, 1),
-                                            panel_of(session->logits, panel, vocab_size),
-                                            session->row_target + panel * PANEL, vocab_size);
+    session_kernels(session)->cross_entropy(
+        panel_of(session->row_loss, panel, 1), panel_of(session->row_lse, panel, 1),
+        panel_of(session->logits, panel, vocab_size), session->row_target + panel * PANEL, vocab_size);
     return SN_OK;
 }
 
@@ -166,9 +166,9 @@ static int head_backward_panel(void *payload, size_t panel, size_t worker)
         dx = panel_of(session->d_stream, panel, width);
     else
         memset(dx, 0, width * PANEL * sizeof *dx);
-    norm_backward(session, dx, partial, partial + width, d_normed, panel_of(session->head_in, panel, width),
-                  panel_of(session->head_mean, panel, 1), panel_of(session->head_inverse, panel, 1),
-                  session->model->ln_f, width);
+    norm_backward(session, dx, partial, partial + width, d_normed,
+                  panel_of(session->head_in, panel, width), panel_of(session->head_mean, panel, 1),
+                  panel_of(session->head_inverse, panel, 1), session->model->ln_f, width);
     if (session->select_all)
         return SN_OK;
     for (size_t t = 0; t < rows_in_panel(session, panel); t++) {
@@ -196,7 +196,8 @@ static void set_residual_gradient(struct sn_session *session, const float *gradi
     memset(session->d_stream, 0, session->n_panels * width * PANEL * sizeof(float));
     for (size_t t = 0; gradient && t < session->n_tokens; t++)
         for (size_t c = 0; c < width; c++)
-            panel_of(session->d_stream, t / PANEL, width)[c * PANEL + t % PANEL] = gradient[t * width + c];
+            panel_of(session->d_stream, t / PANEL, width)[c * PANEL + t % PANEL] =
+                gradient[t * width + c];
 }
 
 int head_backward(struct sn_session *session, const float *residual_gradient)
@@ -271,7 +272,8 @@ int sn_session_backward_from(sn_session *session, const float *logits_gradient,
         return fail(context, SN_ERROR_ARGUMENT,
                     "residual_gradient is given, but the last forward went on to logits");
     if (!has_logits && logits_gradient)
-        return fail(context, SN_ERROR_ARGUMENT, "logits_gradient is given, but the last forward had no logits");
+        return fail(context, SN_ERROR_ARGUMENT,
+                    "logits_gradient is given, but the last forward had no logits");
     if (has_logits)
         set_logits_gradient(session, logits_gradient);
     return finish_backward(session, residual_gradient);
@@ -282,7 +284,8 @@ int sn_session_logits(float *logits, size_t capacity, size_t *needed, sn_session
     if (!session)
         return SN_ERROR_ARGUMENT;
     if (!session->forward_done || session->last <= 2 * session_config(session)->n_layer)
-        return fail(session->context, SN_ERROR_STATE, "sn_session_logits: no forward has computed logits");
+        return fail(session->context, SN_ERROR_STATE,
+                    "sn_session_logits: no forward has computed logits");
     size_t vocab_size = session_config(session)->vocab_size, count = session->n_rows * vocab_size;
     if (needed)
         *needed = count;

@@ -116,10 +116,11 @@ static int check_edit(struct sn_session *session, size_t width, int action, cons
     for (size_t i = 0; channels && i < n_channels; i++)
         if (channels[i] >= width)
             return fail(context, SN_ERROR_ARGUMENT,
-                        "sn_session_intervene: channels[%zu] is %zu; the site has %zu", i, channels[i], width);
+                        "sn_session_intervene: channels[%zu] is %zu; the site has %zu", i, channels[i],
+                        width);
     if (!values || n_channels == 0 || n_values == 0 || n_values % n_channels != 0)
-        return fail(context, SN_ERROR_ARGUMENT,
-                    "sn_session_intervene: n_values is %zu for %zu channels", n_values, n_channels);
+        return fail(context, SN_ERROR_ARGUMENT, "sn_session_intervene: n_values is %zu for %zu channels",
+                    n_values, n_channels);
     return SN_OK;
 }
 
@@ -178,7 +179,8 @@ int interventions_check(const struct sn_session *session)
         if (rows != 1 && rows < session->n_tokens)
             return fail(session->context, SN_ERROR_ARGUMENT,
                         "an intervention at %s has values for %zu tokens; the batch has %zu",
-                        session->model->site_names[session->attachments[i].site], rows, session->n_tokens);
+                        session->model->site_names[session->attachments[i].site], rows,
+                        session->n_tokens);
     }
     return SN_OK;
 }

@@ -32,8 +32,7 @@ static uint64_t *take_mask(struct arena *arena, const struct config *config, enu
                            size_t panels)
 {
     size_t width = config_place_width(config, place);
-    int relu = config->residual_relu &&
-               (place == TOPK_RESID_POST_ATTN || place == TOPK_RESID_POST_MLP);
+    int relu = config->residual_relu && (place == TOPK_RESID_POST_ATTN || place == TOPK_RESID_POST_MLP);
     if (!relu && config_topk(config, place, width) >= width)
         return NULL;
     return take(arena, panels * width, sizeof(uint64_t));
@@ -90,8 +89,8 @@ static void plan_head(struct sn_session *session, struct arena *arena, const str
 {
     const struct config *config = session_config(session);
     size_t rows = shape->row_panels, d_model = config->d_model;
-    session->head_in = session->select_all ? session->stream[2 * config->n_layer]
-                                           : take_floats(arena, rows, d_model);
+    session->head_in =
+        session->select_all ? session->stream[2 * config->n_layer] : take_floats(arena, rows, d_model);
     session->head_mean = take_floats(arena, rows, 1);
     session->head_inverse = take_floats(arena, rows, 1);
     session->head_normed = take_floats(arena, rows, d_model);
@@ -102,7 +101,8 @@ static void plan_head(struct sn_session *session, struct arena *arena, const str
     session->row_target = take(arena, rows * PANEL, sizeof(int32_t));
 }
 
-static void plan_backward(struct sn_session *session, struct arena *arena, const struct plan_shape *shape)
+static void plan_backward(struct sn_session *session, struct arena *arena,
+                          const struct plan_shape *shape)
 {
     const struct config *config = session_config(session);
     size_t panels = shape->panels, norm_width = config->d_model + config->d_pos_emb;
@@ -173,8 +173,8 @@ int plan_prepare(struct sn_session *session)
     struct arena count = {0};
     plan_all(session, &count, &shape);
     if (count.overflow)
-        return fail(session->context, SN_ERROR_MEMORY, "activations of %zu tokens overflow the address space",
-                    session->n_tokens);
+        return fail(session->context, SN_ERROR_MEMORY,
+                    "activations of %zu tokens overflow the address space", session->n_tokens);
     int status = grow(session, &session->arena, &session->arena_size, count.used, "activations");
     if (status == SN_OK)
         status = prepare_scratch(session);
@@ -193,7 +193,8 @@ int plan_warm_up(struct sn_session *session)
     const struct config *config = session_config(session);
     const struct kernel_table *kernels = session_kernels(session);
     struct memory *memory = session->context->memory;
-    struct attention_shape shape = {.n_tokens = config->block_size, .d_head = config->d_head, .scale = 1};
+    struct attention_shape shape = {
+        .n_tokens = config->block_size, .d_head = config->d_head, .scale = 1};
     if (shape.n_tokens > WARM_UP_TOKENS)
         shape.n_tokens = WARM_UP_TOKENS;
     shape.stride = (shape.n_tokens + ATTENTION_TILE - 1) / ATTENTION_TILE * ATTENTION_TILE;
@@ -201,12 +202,12 @@ int plan_warm_up(struct sn_session *session)
     float *q = memory_allocate_zeroed(memory, bytes), sink;
     if (!q)
         return fail_memory(session->context, "scratch of attention", bytes);
-    float *k = q + block, *v = k + block, *y = v + block, *dy = y + block, *dq = dy + block, *dk = dq + block,
-          *dv = dk + block, *lse = dv + block, *rest = lse + 2 * shape.stride;
+    float *k = q + block, *v = k + block, *y = v + block, *dy = y + block, *dq = dy + block,
+          *dk = dq + block, *dv = dk + block, *lse = dv + block, *rest = lse + 2 * shape.stride;
     rest += (64 - (uintptr_t)rest % 64) % 64 / sizeof *rest;
     kernels->attention(y, lse, q, k, v, &shape, dense_kernels_for(kernels), rest);
-    kernels->attention_backward(dq, dk, dv, &sink, dy, y, q, k, v, lse, &shape, dense_kernels_for(kernels),
-                                rest);
+    kernels->attention_backward(dq, dk, dv, &sink, dy, y, q, k, v, lse, &shape,
+                                dense_kernels_for(kernels), rest);
     memory_free(memory, q, bytes);
     return SN_OK;
 }
@@ -217,14 +218,15 @@ size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequence
     struct plan_shape shape = {panels, session->select_all ? panels : session->n_row_panels, n_sequences,
                                n_tokens + n_sequences * (ATTENTION_TILE - 1)};
     struct arena count = {0};
-    size_t longest = session_config(session)->block_size < n_tokens ? session_config(session)->block_size
-                                                                    : n_tokens;
+    size_t longest =
+        session_config(session)->block_size < n_tokens ? session_config(session)->block_size : n_tokens;
     plan_all(session, &count, &shape);
     session->forward_done = 0; /* the pointers were unset by the walk */
     size_t gradients = 0;
     for (size_t i = 0; i < session->model->n_parameters; i++)
         gradients += session->gradients[i] ? session->gradient_size[i] * sizeof(float) : 0;
-    return count.used + parallel_workers(session->context) * scratch_bytes(session_config(session), longest) +
+    return count.used +
+           parallel_workers(session->context) * scratch_bytes(session_config(session), longest) +
            gradients + panels * PANEL * 12;
 }
 

@@ -9,10 +9,13 @@ static int allocate_parts(struct sn_session *session)
     const struct config *config = session_config(session);
     size_t n_parameters = session->model->n_parameters;
     session->layers = memory_allocate_zeroed_array(memory, config->n_layer, sizeof *session->layers);
-    session->stream = memory_allocate_zeroed_array(memory, 2 * config->n_layer + 1, sizeof *session->stream);
-    session->records = memory_allocate_zeroed_array(memory, site_count(config), sizeof *session->records);
+    session->stream =
+        memory_allocate_zeroed_array(memory, 2 * config->n_layer + 1, sizeof *session->stream);
+    session->records =
+        memory_allocate_zeroed_array(memory, site_count(config), sizeof *session->records);
     session->gradients = memory_allocate_zeroed_array(memory, n_parameters, sizeof *session->gradients);
-    session->gradient_size = memory_allocate_zeroed_array(memory, n_parameters, sizeof *session->gradient_size);
+    session->gradient_size =
+        memory_allocate_zeroed_array(memory, n_parameters, sizeof *session->gradient_size);
     if (!session->layers || !session->stream || !session->records || !session->gradients ||
         !session->gradient_size)
         return fail_memory(session->context, "a session", 0);
@@ -121,7 +124,8 @@ int sn_session_forward_range(sn_session *session, const float *residual, const i
                     residual ? "offsets" : "residual");
     if (first > n || last > n + 1 || first >= last)
         return fail(context, SN_ERROR_ARGUMENT,
-                    "sn_session_forward_range: sublayers %zu .. %zu; the model has 0 .. %zu", first, last, n + 1);
+                    "sn_session_forward_range: sublayers %zu .. %zu; the model has 0 .. %zu", first,
+                    last, n + 1);
     if (last > n && session->model->bigram >= 0 && !tokens)
         return fail(context, SN_ERROR_ARGUMENT,
                     "sn_session_forward_range: logits of a model with a bigram table need tokens");

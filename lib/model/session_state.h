@@ -1,5 +1,6 @@
 /* The inside of a session, shared by the files that run a model: batch.c lays out the ragged batch,
- * forward.c and backward.c go through the sublayers, embedding.c and head.c are the two ends, site_hooks.c
+ * forward.c and backward.c go through the sublayers, attention.c gathers across panels,
+ * embedding.c and head.c are the two ends, site_hooks.c
  * runs interventions, gradients.c owns the weight gradients.
  *
  * P = panels of PANEL tokens, D = d_model, A = n_head d_head, M = d_mlp, E = D + d_pos_emb. Every
@@ -28,9 +29,9 @@ struct layer_state {
 struct attachment {
     struct intervention *intervention;
     size_t site;
-    int owned;           /* made by sn_session_intervene, freed with the attachment */
+    int owned;            /* made by sn_session_intervene, freed with the attachment */
     unsigned char *saved; /* n_panels x saved_bytes */
-    float *partials;     /* n_panels x n_parameters */
+    float *partials;      /* n_panels x n_parameters */
     size_t saved_size, partials_size;
 };
 
@@ -47,15 +48,15 @@ struct sn_session {
     enum gradient_mode mode;
 
     /* batch (batch.c) */
-    int32_t *tokens;      /* n_panels x PANEL, padding 0; valid when has_tokens */
-    uint32_t *sequence;   /* n_panels x PANEL */
-    uint32_t *position;   /* n_panels x PANEL */
-    size_t *offsets;      /* n_sequences + 1 */
-    size_t *lse_offset;   /* n_sequences + 1, in tokens rounded up per sequence */
+    int32_t *tokens;    /* n_panels x PANEL, padding 0; valid when has_tokens */
+    uint32_t *sequence; /* n_panels x PANEL */
+    uint32_t *position; /* n_panels x PANEL */
+    size_t *offsets;    /* n_sequences + 1 */
+    size_t *lse_offset; /* n_sequences + 1, in tokens rounded up per sequence */
     size_t n_tokens, n_sequences, n_panels, longest;
     size_t token_capacity, sequence_capacity;
     int has_tokens;
-    size_t *selected;     /* packed indices whose logits are wanted */
+    size_t *selected; /* packed indices whose logits are wanted */
     size_t n_selected;
     int select_all;
     size_t n_rows, n_row_panels;
@@ -71,23 +72,23 @@ struct sn_session {
     unsigned char *scratch; /* workers x scratch_size */
     size_t scratch_size, scratch_total;
     struct layer_state *layers;
-    float **stream;       /* 2 n_layer + 1 inputs of the sublayers and of the head */
-    float *head_in;       /* [row panels][D][PANEL]; the last stream when all rows are selected */
+    float **stream; /* 2 n_layer + 1 inputs of the sublayers and of the head */
+    float *head_in; /* [row panels][D][PANEL]; the last stream when all rows are selected */
     float *head_mean, *head_inverse;
-    float *head_normed;   /* [row panels][D][PANEL] */
-    float *logits;        /* [row panels][V][PANEL] */
+    float *head_normed; /* [row panels][D][PANEL] */
+    float *logits;      /* [row panels][V][PANEL] */
     float *logits_gradient;
     float *row_loss, *row_lse; /* [row panels][PANEL] */
     int32_t *row_target;
     /* backward */
-    float *d_stream;      /* [P][D] */
-    float *d_out;         /* [P][D] gradient of a sublayer's output before the residual sum */
-    float *d_wide;        /* [P][max(M, 3A)] */
-    float *d_y;           /* [P][A] */
-    float *d_position;    /* [P][d_pos_emb] */
-    float *norm_partial;  /* 2 x [panels][max(D, d_pos_emb)], this panel's gain and bias gradient */
+    float *d_stream;         /* [P][D] */
+    float *d_out;            /* [P][D] gradient of a sublayer's output before the residual sum */
+    float *d_wide;           /* [P][max(M, 3A)] */
+    float *d_y;              /* [P][A] */
+    float *d_position;       /* [P][d_pos_emb] */
+    float *norm_partial;     /* 2 x [panels][max(D, d_pos_emb)], this panel's gain and bias gradient */
     float *position_partial; /* the same for the position norm */
-    float *sink_partial;  /* n_sequences x n_head */
+    float *sink_partial;     /* n_sequences x n_head */
 
     /* sites (site_hooks.c) */
     struct attachment *attachments;
@@ -95,7 +96,7 @@ struct sn_session {
     struct site_record *records; /* site_count */
 
     /* gradients (gradients.c) */
-    float **gradients;    /* per parameter, NULL where none */
+    float **gradients;     /* per parameter, NULL where none */
     size_t *gradient_size; /* floats */
     parameter_gradient_visitor visit;
     void *visit_payload;
@@ -177,12 +178,15 @@ int head_backward(struct sn_session *session, const float *residual_gradient);
 /* Packed token index of logits row `row`. */
 size_t head_row_token(const struct sn_session *session, size_t row);
 
-/* forward.c, backward.c */
+/* attention.c: y from qkv; d_wide (dq, dk, dv) and the sinks' gradient from d_y. */
+int attention_forward_all(struct sn_session *session, size_t layer);
 int attention_backward_all(struct sn_session *session, size_t layer);
+
+/* forward.c, backward.c */
 int forward_sublayers(struct sn_session *session);
 int backward_sublayers(struct sn_session *session);
-void norm_forward(const struct sn_session *session, float *y, float *mean, float *inverse, const float *x,
-                  int weight, int bias, size_t width);
+void norm_forward(const struct sn_session *session, float *y, float *mean, float *inverse,
+                  const float *x, int weight, int bias, size_t width);
 void norm_backward(const struct sn_session *session, float *dx, float *dweight, float *dbias,
                    const float *dy, const float *x, const float *mean, const float *inverse, int weight,
                    size_t width);

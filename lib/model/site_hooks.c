@@ -9,7 +9,8 @@ int session_attach(struct sn_session *session, size_t site, struct intervention 
     if (session->n_attachments == session->attachment_capacity) {
         size_t size = sizeof *session->attachments, old = session->attachment_capacity;
         size_t capacity = old ? 2 * old : 16;
-        struct attachment *bigger = memory_resize(memory, session->attachments, old * size, capacity * size);
+        struct attachment *bigger =
+            memory_resize(memory, session->attachments, old * size, capacity * size);
         if (!bigger)
             return fail_memory(session->context, "an intervention", capacity * size);
         session->attachments = bigger;
@@ -43,7 +44,8 @@ void session_detach(struct sn_session *session, struct intervention *interventio
 /* At the residual sites an intervention changes the stream itself or only what the block reads. */
 static int acts(const struct attachment *attachment, size_t site, int readers)
 {
-    int stream_site = site % SITES_PER_LAYER == SITE_RESID_IN || site % SITES_PER_LAYER == SITE_RESID_MID;
+    int stream_site =
+        site % SITES_PER_LAYER == SITE_RESID_IN || site % SITES_PER_LAYER == SITE_RESID_MID;
     if (attachment->site != site)
         return 0;
     return stream_site ? (attachment->intervention->reads_only != 0) == readers : !readers;
@@ -86,7 +88,8 @@ void site_forward(struct sn_session *session, size_t site, size_t panel, float *
         if (!acts(attachment, site, readers))
             continue;
         struct site_view view = view_of(session, site, panel);
-        attachment->intervention->forward(attachment->intervention, &view, x, saved_of(attachment, panel));
+        attachment->intervention->forward(attachment->intervention, &view, x,
+                                          saved_of(attachment, panel));
     }
     if (record->wanted && !readers) {
         size_t width = site_width(session_config(session), site);
@@ -108,8 +111,9 @@ void site_backward(struct sn_session *session, size_t site, size_t panel, float 
         if (!acts(attachment, site, readers) || !intervention->backward)
             continue;
         struct site_view view = view_of(session, site, panel);
-        float *partial =
-            intervention->n_parameters ? attachment->partials + panel * intervention->n_parameters : NULL;
+        float *partial = intervention->n_parameters
+                             ? attachment->partials + panel * intervention->n_parameters
+                             : NULL;
         if (partial)
             memset(partial, 0, intervention->n_parameters * sizeof *partial);
         intervention->backward(intervention, &view, dx, saved_of(attachment, panel), partial);
@@ -257,8 +261,8 @@ int sn_session_record(sn_session *session, const char *site)
 }
 
 /* Panels to token-major rows. */
-static int unpack(float *out, size_t capacity, size_t *needed, struct sn_session *session, const char *what,
-                  const float *panels, size_t width)
+static int unpack(float *out, size_t capacity, size_t *needed, struct sn_session *session,
+                  const char *what, const float *panels, size_t width)
 {
     size_t count = session->n_tokens * width;
     if (needed)
@@ -267,7 +271,8 @@ static int unpack(float *out, size_t capacity, size_t *needed, struct sn_session
         return copy_out(session->context, what, out, capacity, needed, NULL, count, sizeof *out);
     for (size_t first = 0; first < session->n_tokens; first += PANEL) {
         size_t left = session->n_tokens - first, n = left < PANEL ? left : PANEL;
-        session_kernels(session)->transpose(out + first * width, width, panels + first * width, PANEL, width, n);
+        session_kernels(session)->transpose(out + first * width, width, panels + first * width, PANEL,
+                                            width, n);
     }
     return SN_OK;
 }
@@ -282,7 +287,8 @@ int sn_session_activations(float *values, size_t capacity, size_t *needed, sn_se
     if (status != SN_OK)
         return status;
     if (!session->forward_done || !session->records[index].wanted)
-        return fail(session->context, SN_ERROR_STATE, "site %s was not recorded in the last forward", site);
+        return fail(session->context, SN_ERROR_STATE, "site %s was not recorded in the last forward",
+                    site);
     return unpack(values, capacity, needed, session, "sn_session_activations",
                   session->records[index].values, site_width(session_config(session), index));
 }
@@ -297,7 +303,8 @@ int sn_session_site_gradient(float *values, size_t capacity, size_t *needed, sn_
     if (status != SN_OK)
         return status;
     if (!session->backward_done || !session->records[index].wanted)
-        return fail(session->context, SN_ERROR_STATE, "site %s was not recorded in the last backward", site);
+        return fail(session->context, SN_ERROR_STATE, "site %s was not recorded in the last backward",
+                    site);
     return unpack(values, capacity, needed, session, "sn_session_site_gradient",
                   session->records[index].gradient, site_width(session_config(session), index));
 }
@@ -318,7 +325,8 @@ int sn_session_input_gradient(float *values, size_t capacity, size_t *needed, sn
     if (!session)
         return SN_ERROR_ARGUMENT;
     if (!session->backward_done)
-        return fail(session->context, SN_ERROR_STATE, "sn_session_input_gradient: no backward has been run");
+        return fail(session->context, SN_ERROR_STATE,
+                    "sn_session_input_gradient: no backward has been run");
     return unpack(values, capacity, needed, session, "sn_session_input_gradient", session->d_stream,
                   session_config(session)->d_model);
 }
@@ -334,10 +342,12 @@ int sn_session_add_site_gradient(sn_session *session, const char *site, const fl
         return status;
     size_t width = site_width(session_config(session), index), count = session->n_tokens * width;
     if (!session->forward_done)
-        return fail(session->context, SN_ERROR_STATE, "sn_session_add_site_gradient: no forward has been run");
+        return fail(session->context, SN_ERROR_STATE,
+                    "sn_session_add_site_gradient: no forward has been run");
     if (!gradient || n_values != count)
         return fail(session->context, SN_ERROR_ARGUMENT,
-                    "sn_session_add_site_gradient: n_values is %zu; the batch needs %zu", n_values, count);
+                    "sn_session_add_site_gradient: n_values is %zu; the batch needs %zu", n_values,
+                    count);
     struct site_record *record = &session->records[index];
     size_t bytes = session->n_panels * width * PANEL * sizeof(float);
     forget_added(session, record);

@@ -1,5 +1,6 @@
 /* Lines of real source cut in front of a closing quote: does what holds on generated prompts hold on
  * code that people wrote? */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -258,9 +259,9 @@ static int write_targets(char targets[2][MAX_CLOSER + 3], const struct quote_sea
 static int make_task(sn_task **task, struct quote_search *search, size_t n_pairs,
                      const char *const targets[2])
 {
-    char name[32 + MAX_CLOSER] = "quote_lines ";
+    char name[32 + MAX_CLOSER];
     int status = SN_OK;
-    strcat(name, search->closer);
+    snprintf(name, sizeof name, "quote_lines %s", search->closer);
     for (size_t i = 0; status == SN_OK && i < sn_corpus_count(search->source); i++)
         status = find_lines(search, i);
     if (status == SN_OK)
