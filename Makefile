@@ -209,8 +209,10 @@ check: tests all
 check-full: check
 	$(CHECK) tests/check_full.sh
 
-bench: $(BENCH)
+# The kernel table of the tests clocks what it checks; CK_FORK=no keeps each table's times in one process.
+bench: $(BENCH) $(RUNNER)
 	@set -e; for bench in $(BENCH); do echo "== $$bench"; $$bench; done
+	@echo "== kernel table"; SN_TEST_TIMES=10 CK_FORK=no $(RUNNER) kernels kernels_rows
 
 # The public names, as exported by the shared library; a change of this list is a change of the ABI.
 symbols-update: $(SHARED)

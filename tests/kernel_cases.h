@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/float_mode.h"
 #include "base/random.h"
@@ -41,6 +42,60 @@ struct case_state {
 };
 
 static struct case_state case_state;
+
+/* Timing: with SN_TEST_TIMES=n in the environment every case runs n times, and the best time of each timed
+ * call is printed for every table and shape: the table that checks the kernels also clocks them. */
+struct case_timing {
+    const char *call, *table;
+    double nanoseconds;
+};
+
+static struct {
+    struct case_timing calls[64];
+    size_t n_calls;
+} case_times;
+
+static inline double case_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return 1e9 * (double)now.tv_sec + (double)now.tv_nsec;
+}
+
+static inline void case_clocked(const char *call, const char *table, double nanoseconds)
+{
+    for (size_t i = 0; i < case_times.n_calls; i++) {
+        struct case_timing *timing = &case_times.calls[i];
+        if (strcmp(timing->call, call) == 0 && strcmp(timing->table, table) == 0) {
+            timing->nanoseconds = fmin(timing->nanoseconds, nanoseconds);
+            return;
+        }
+    }
+    ck_assert_uint_lt(case_times.n_calls, 64);
+    case_times.calls[case_times.n_calls++] = (struct case_timing){call, table, nanoseconds};
+}
+
+/* kernels->call(...), clocked. */
+#define CASE_TIMED(kernels, call, ...)                                                                  \
+    do {                                                                                                \
+        double case_start = case_now();                                                                 \
+        (kernels)->call(__VA_ARGS__);                                                                   \
+        case_clocked(#call, (kernels)->name, case_now() - case_start);                                  \
+    } while (0)
+
+static inline size_t case_repeats(void)
+{
+    const char *times = getenv("SN_TEST_TIMES");
+    return times ? (size_t)strtoul(times, NULL, 10) : 1;
+}
+
+static inline void case_print_times(const char *operation, const size_t shape[4])
+{
+    for (size_t i = 0; i < case_times.n_calls; i++)
+        printf("%-20s %-22s %-10s %6zu %6zu %6zu %6zu %12.0f ns\n", operation, case_times.calls[i].call,
+               case_times.calls[i].table, shape[0], shape[1], shape[2], shape[3],
+               case_times.calls[i].nanoseconds);
+}
 
 /* `size` bytes, 64-byte aligned, zeroed, followed by a guard zone; released by the harness. */
 static inline void *case_bytes(size_t size)
@@ -148,7 +203,7 @@ static inline void case_end(void)
 /* Every case on every kernel table (kernel_tables.h), with flush-to-zero as in the library's own loops. */
 static inline void run_kernel_cases(const struct kernel_case *cases, size_t n_cases)
 {
-    size_t n_run = 0;
+    size_t n_run = 0, repeats = case_repeats();
     float_mode saved = float_mode_flush();
     for (size_t i = 0; i < N_KERNEL_TABLES; i++) {
         const struct kernel_table *kernels = kernel_table_number(i);
@@ -157,9 +212,14 @@ static inline void run_kernel_cases(const struct kernel_case *cases, size_t n_ca
                 const size_t *shape = cases[c].shapes[s];
                 if (!shape[0] && !shape[1] && !shape[2] && !shape[3])
                     break;
-                case_begin(cases[c].operation, kernels->name, shape);
-                cases[c].check(kernels, kernels_reference(), shape);
-                case_end();
+                case_times.n_calls = 0;
+                for (size_t repeat = 0; repeat < repeats; repeat++) {
+                    case_begin(cases[c].operation, kernels->name, shape);
+                    cases[c].check(kernels, kernels_reference(), shape);
+                    case_end();
+                }
+                if (repeats > 1)
+                    case_print_times(cases[c].operation, shape);
                 n_run++;
             }
     }

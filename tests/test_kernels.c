@@ -34,7 +34,7 @@ static void check_sparse_multiply(const struct kernel_table *kernels,
     const float *bias = shape[3] & MODE_BIAS ? case_random(rows, 1) : NULL;
     int accumulate = (shape[3] & MODE_ACCUMULATE) != 0;
     float *y = case_random(rows * PANEL, 1), *expected = case_copy(y, rows * PANEL);
-    kernels->sparse_multiply(y, &block, x, bias, accumulate);
+    CASE_TIMED(kernels, sparse_multiply, y, &block, x, bias, accumulate);
     reference->sparse_multiply(expected, &block, x, bias, accumulate);
     case_compare("y", y, expected, rows * PANEL, 2e-6);
 }
@@ -65,12 +65,12 @@ static void check_sparse_gradient(const struct kernel_table *kernels,
     size_t nnz = block.start[rows];
     const float *x = case_random(cols * PANEL, 1), *dy = case_random(rows * PANEL, 1);
     float *gradient = case_random(nnz, 1), *expected = case_copy(gradient, nnz);
-    kernels->sparse_gradient(gradient, &block, first, last, dy, x);
+    CASE_TIMED(kernels, sparse_gradient, gradient, &block, first, last, dy, x);
     reference->sparse_gradient(expected, &block, first, last, dy, x);
     case_compare("gradient", gradient, expected, nnz, 2e-6);
 
     memset(gradient, 0, nnz * sizeof *gradient);
-    kernels->sparse_gradient(gradient, &block, 0, rows, dy, x);
+    CASE_TIMED(kernels, sparse_gradient, gradient, &block, 0, rows, dy, x);
     struct multiply_loss loss = {kernels, &block, x, dy, case_floats(rows * PANEL)};
     case_check_gradient("values", multiply_loss, &loss, (float *)(uintptr_t)block.value, gradient, nnz,
                         0.25, 1e-3);
@@ -87,7 +87,7 @@ static void check_gemm(const struct kernel_table *kernels, const struct kernel_t
     float *fast = case_copy(start, ldc * n);
     const struct dense_kernels *dense = dense_kernels_for(kernels);
     reference->gemm(expected, ldc, a, lda, b, 1, ldb, m, n, k, accumulate);
-    kernels->gemm(c, ldc, a, lda, b, 1, ldb, m, n, k, accumulate);
+    CASE_TIMED(kernels, gemm, c, ldc, a, lda, b, 1, ldb, m, n, k, accumulate);
     dense->gemm(dense, fast, ldc, a, lda, b, ldb, m, n, k, accumulate);
     case_compare("own product", c, expected, ldc * n, 2e-6);
     case_compare("dispatched product", fast, expected, ldc * n, 2e-6);
@@ -96,7 +96,7 @@ static void check_gemm(const struct kernel_table *kernels, const struct kernel_t
     memcpy(c, start, ldc * n * sizeof *c);
     memcpy(fast, start, ldc * n * sizeof *c);
     reference->gemm(expected, ldc, a, lda, b, ldb, 1, m, n, k, accumulate);
-    kernels->gemm(c, ldc, a, lda, b, ldb, 1, m, n, k, accumulate);
+    CASE_TIMED(kernels, gemm, c, ldc, a, lda, b, ldb, 1, m, n, k, accumulate);
     dense->gemm_transposed(dense, fast, ldc, a, lda, b, ldb, m, n, k, accumulate);
     case_compare("own product, B transposed", c, expected, ldc * n, 2e-6);
     case_compare("dispatched product, B transposed", fast, expected, ldc * n, 2e-6);
@@ -187,7 +187,7 @@ static void check_magnitude_scan(const struct kernel_table *kernels,
     struct magnitude_scan expected = scan;
     scan.between = case_bytes(capacity * sizeof *scan.between);
     expected.between = case_bytes(capacity * sizeof *scan.between);
-    kernels->magnitude_scan(&scan, w, skip, n);
+    CASE_TIMED(kernels, magnitude_scan, &scan, w, skip, n);
     reference->magnitude_scan(&expected, w, skip, n);
     ck_assert_uint_eq(scan.above, expected.above);
     ck_assert_uint_eq(scan.at_high, expected.at_high);
@@ -204,7 +204,7 @@ static void check_magnitude_mark(const struct kernel_table *kernels,
     const float *w = tied_weights(n);
     unsigned char *keep = random_skip(n), *expected = case_bytes(n);
     memcpy(expected, keep, n);
-    kernels->magnitude_mark(keep, w, n, bits_of(2.5f), &ties);
+    CASE_TIMED(kernels, magnitude_mark, keep, w, n, bits_of(2.5f), &ties);
     reference->magnitude_mark(expected, w, n, bits_of(2.5f), &expected_ties);
     case_compare_bytes("keep", keep, expected, n);
     ck_assert_uint_eq(ties, expected_ties);
@@ -221,7 +221,7 @@ static void check_magnitude_columns(const struct kernel_table *kernels,
     memset(levels, -1, bytes);
     memset(expected_levels, -1, bytes);
     for (size_t r = 0; r < rows; r++) {
-        kernels->magnitude_levels(levels, stride, n_levels, w + r * n, n);
+        CASE_TIMED(kernels, magnitude_levels, levels, stride, n_levels, w + r * n, n);
         reference->magnitude_levels(expected_levels, stride, n_levels, w + r * n, n);
     }
     case_compare_bytes("levels", levels, expected_levels, bytes);
@@ -233,7 +233,7 @@ static void check_magnitude_columns(const struct kernel_table *kernels,
         for (size_t l = 0; l < n_levels; l++)
             expected_ties[c] = ties[c] += levels[l * stride + c] == threshold[c];
     for (size_t r = 0; r < rows; r++) {
-        kernels->magnitude_mark_columns(keep + r * n, w + r * n, n, threshold, ties);
+        CASE_TIMED(kernels, magnitude_mark_columns, keep + r * n, w + r * n, n, threshold, ties);
         reference->magnitude_mark_columns(expected + r * n, w + r * n, n, threshold, expected_ties);
     }
     case_compare_bytes("keep", keep, expected, n * rows);

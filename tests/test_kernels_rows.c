@@ -84,10 +84,10 @@ static void check_abs_topk(const struct kernel_table *kernels, const struct kern
     uint64_t *mask = case_bytes(width * sizeof *mask), *mask_expected = case_bytes(width * sizeof *mask);
     memset(mask, 0xFF, width * sizeof *mask);
     reference->abs_topk(expected, mask_expected, width, k, NULL);
-    kernels->abs_topk(x, mask, width, k, case_bytes(abs_topk_scratch(width)));
+    CASE_TIMED(kernels, abs_topk, x, mask, width, k, case_bytes(abs_topk_scratch(width)));
     case_compare_bytes("mask", mask, mask_expected, width * sizeof *mask);
     case_compare_bytes("x", x, expected, n * sizeof *x);
-    kernels->apply_mask(dx, mask, width);
+    CASE_TIMED(kernels, apply_mask, dx, mask, width);
     reference->apply_mask(dx_expected, mask_expected, width);
     case_compare_bytes("dx", dx, dx_expected, n * sizeof *dx);
 }
@@ -148,11 +148,11 @@ static void check_rms_norm(const struct kernel_table *kernels, const struct kern
     float *y2 = case_floats(n), *inverse2 = case_floats(PANEL), *dweight2 = case_floats(width);
     float *start = case_random(n, shape[1] ? 0 : 1e-3), *dx = case_copy(start, n);
     float *dx2 = case_copy(start, n);
-    kernels->rms_norm(y, inverse, x, weight, width);
+    CASE_TIMED(kernels, rms_norm, y, inverse, x, weight, width);
     reference->rms_norm(y2, inverse2, x, weight, width);
     compare_tokens("y", y, y2, width, 2e-6, NULL, 0);
     compare_tokens("inverse", inverse, inverse2, 1, 2e-6, NULL, 0);
-    kernels->rms_norm_backward(dx, dweight, dy, x, inverse2, weight, width);
+    CASE_TIMED(kernels, rms_norm_backward, dx, dweight, dy, x, inverse2, weight, width);
     reference->rms_norm_backward(dx2, dweight2, dy, x, inverse2, weight, width);
     compare_tokens("dx", dx, dx2, width, 1e-5, inverse2, 0);
     case_compare("dweight", dweight, dweight2, width, 1e-5);
@@ -177,11 +177,11 @@ static void check_layer_norm(const struct kernel_table *kernels, const struct ke
           *dbias2 = shape[2] ? case_floats(width) : NULL;
     float *start = case_random(n, shape[1] ? 0 : 1e-3), *dx = case_copy(start, n);
     float *dx2 = case_copy(start, n);
-    kernels->layer_norm(y, mean, inverse, x, weight, bias, width);
+    CASE_TIMED(kernels, layer_norm, y, mean, inverse, x, weight, bias, width);
     reference->layer_norm(y2, mean2, inverse2, x, weight, bias, width);
     compare_tokens("y", y, y2, width, 1e-4, NULL, 1); /* token 4 loses digits to its mean */
     compare_tokens("inverse", inverse, inverse2, 1, 1e-4, NULL, 0);
-    kernels->layer_norm_backward(dx, dweight, dbias, dy, x, mean2, inverse2, weight, width);
+    CASE_TIMED(kernels, layer_norm_backward, dx, dweight, dbias, dy, x, mean2, inverse2, weight, width);
     reference->layer_norm_backward(dx2, dweight2, dbias2, dy, x, mean2, inverse2, weight, width);
     compare_tokens("dx", dx, dx2, width, 1e-5, inverse2, 0);
     case_compare("dweight", dweight, dweight2, width, 1e-5);
@@ -228,19 +228,19 @@ static void check_gelu(const struct kernel_table *kernels, const struct kernel_t
     size_t n = shape[0];
     float *x = sweep(n), *y = case_floats(n), *y2 = case_floats(n);
     float *dy = case_random(n, 1), *dx = case_copy(dy, n), *dx2 = case_floats(n);
-    kernels->gelu(y, x, n);
+    CASE_TIMED(kernels, gelu, y, x, n);
     reference->gelu(y2, x, n);
     for (size_t i = 0; i < n; i++) /* erf is good to 2.5e-7 of 1 */
         compare_floor("y", y + i, y2 + i, 1, 1, 2.5e-7, fmax(0.01, fabs((double)x[i])));
     float *in_place = case_copy(x, n);
-    kernels->gelu(in_place, in_place, n);
+    CASE_TIMED(kernels, gelu, in_place, in_place, n);
     case_compare_bytes("y in place", in_place, y, n * sizeof *y);
-    kernels->gelu_backward(dx, dx, x, n);
+    CASE_TIMED(kernels, gelu_backward, dx, dx, x, n);
     reference->gelu_backward(dx2, dy, x, n);
     case_compare("dx", dx, dx2, n, 5e-7);
     float *plain = case_random(n, 1.5);
     struct gelu_loss loss = {reference, plain, dy, y, n};
-    kernels->gelu_backward(dx, dy, plain, n);
+    CASE_TIMED(kernels, gelu_backward, dx, dy, plain, n);
     case_check_gradient("x", gelu_loss, &loss, plain, dx, n, 1e-2, 2e-3);
 }
 
@@ -251,16 +251,16 @@ static void check_relu(const struct kernel_table *kernels, const struct kernel_t
     float *x = sweep(n), *y = case_floats(n), *y2 = case_floats(n);
     float *dy = case_random(n, 1), *dx = case_floats(n), *dx2 = case_floats(n);
     x[n / 2] = NAN;
-    kernels->relu(y, x, n);
+    CASE_TIMED(kernels, relu, y, x, n);
     reference->relu(y2, x, n);
     ck_assert_msg(isnan(y[n / 2]), "%s: NaN vanished", case_state.label);
     y[n / 2] = y2[n / 2] = x[n / 2] = 0;
     case_compare("y", y, y2, n, 0);
-    kernels->relu_backward(dx, dy, x, n);
+    CASE_TIMED(kernels, relu_backward, dx, dy, x, n);
     reference->relu_backward(dx2, dy, x, n);
     case_compare_bytes("dx", dx, dx2, n * sizeof *dx);
     float *sum = case_copy(y, n), *sum2 = case_copy(y, n);
-    kernels->add(sum, dy, n);
+    CASE_TIMED(kernels, add, sum, dy, n);
     reference->add(sum2, dy, n);
     case_compare_bytes("sum", sum, sum2, n * sizeof *sum);
 }
@@ -272,7 +272,7 @@ static void check_transpose(const struct kernel_table *kernels, const struct ker
     size_t rows = shape[0], cols = shape[1], from_stride = cols + shape[2], to_stride = rows + shape[2];
     float *from = case_random(rows * from_stride, 1);
     float *to = case_random(cols * to_stride, 1), *to2 = case_copy(to, cols * to_stride);
-    kernels->transpose(to, to_stride, from, from_stride, rows, cols);
+    CASE_TIMED(kernels, transpose, to, to_stride, from, from_stride, rows, cols);
     reference->transpose(to2, to_stride, from, from_stride, rows, cols);
     case_compare_bytes("to", to, to2, cols * to_stride * sizeof *to);
 }
@@ -290,8 +290,8 @@ static void check_adamw(const struct kernel_table *kernels, const struct kernel_
         power1 *= beta1, power2 *= beta2;
         float correction1 = 1 / (1 - power1), correction2 = 1 / (1 - power2);
         float epsilon = step == 3 ? 1e-8f : 0.1f;
-        kernels->adamw(weight, m, v, gradient, n, 0.5f, 1e-2f, 0.999f, beta1, beta2, correction1,
-                       correction2, epsilon);
+        CASE_TIMED(kernels, adamw, weight, m, v, gradient, n, 0.5f, 1e-2f, 0.999f, beta1, beta2,
+                   correction1, correction2, epsilon);
         reference->adamw(weight2, m2, v2, gradient, n, 0.5f, 1e-2f, 0.999f, beta1, beta2, correction1,
                          correction2, epsilon);
     }
@@ -339,11 +339,11 @@ static void check_cross_entropy(const struct kernel_table *kernels, const struct
         target[t] = t % 5 == 3 ? -1 : (int32_t)random_below(&case_state.random, classes);
     float *loss = case_floats(PANEL), *lse = case_floats(PANEL);
     float *loss2 = case_floats(PANEL), *lse2 = case_floats(PANEL);
-    kernels->cross_entropy(loss, lse, logits, target, classes);
+    CASE_TIMED(kernels, cross_entropy, loss, lse, logits, target, classes);
     reference->cross_entropy(loss2, lse2, logits, target, classes);
     compare_tokens("loss", loss, loss2, 1, 2e-6, NULL, 1);
     compare_tokens("lse", lse, lse2, 1, 2e-6, NULL, 1);
-    kernels->cross_entropy_backward(logits, lse2, target, classes, 0.25f);
+    CASE_TIMED(kernels, cross_entropy_backward, logits, lse2, target, classes, 0.25f);
     reference->cross_entropy_backward(logits2, lse2, target, classes, 0.25f);
     compare_tokens("logits", logits, logits2, classes, 4e-7 * (1 + spread), NULL, 0.25);
     if (spread < 10) {
@@ -366,9 +366,9 @@ struct attention_case {
 
 static void attention_run(struct attention_case *a)
 {
-    a->kernels->attention(a->y, a->lse, a->q, a->k, a->v, &a->shape, a->dense, a->scratch);
-    a->kernels->attention_backward(a->dq, a->dk, a->dv, &a->dsink, a->dy, a->y, a->q, a->k, a->v, a->lse,
-                                   &a->shape, a->dense, a->backward_scratch);
+    CASE_TIMED(a->kernels, attention, a->y, a->lse, a->q, a->k, a->v, &a->shape, a->dense, a->scratch);
+    CASE_TIMED(a->kernels, attention_backward, a->dq, a->dk, a->dv, &a->dsink, a->dy, a->y, a->q, a->k,
+               a->v, a->lse, &a->shape, a->dense, a->backward_scratch);
 }
 
 static float *attention_input(const struct attention_shape *shape, double scale)
@@ -394,7 +394,7 @@ static void attention_outputs(struct attention_case *a)
 static double attention_loss(void *payload)
 {
     struct attention_case *a = payload;
-    a->kernels->attention(a->y, a->lse, a->q, a->k, a->v, &a->shape, a->dense, a->scratch);
+    CASE_TIMED(a->kernels, attention, a->y, a->lse, a->q, a->k, a->v, &a->shape, a->dense, a->scratch);
     return dot(a->y, a->dy, a->n);
 }
 
