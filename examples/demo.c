@@ -6,6 +6,7 @@
  * then treats four tasks: does the model do it, which circuit does it, is the circuit sufficient and
  * necessary on fresh pairs, and by which paths. Writes the model, the tokenizer and the circuits (JSON
  * and DOT) into OUT_DIR. Uses the public header alone. */
+#include <glob.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,8 @@
 #include <sparsenet.h>
 
 #define N_TASKS 4
+#define PYTHON_LIBRARY "/usr/lib/python3.11"
+#define MODULE_BYTES 200000 /* longer ones are left out: mostly tables */
 #define TARGET_LOSS 0.15
 #define TARGET_ACCURACY 0.95
 /* What the search is held to on pruning and development pairs: stricter than the judgement on fresh ones,
@@ -34,7 +37,7 @@ static const char config[] =
 
 struct demo {
     sn_context *context;
-    const char *directory, *source;
+    const char *directory, *source; /* source NULL: the modules of this machine's Python library */
     unsigned seed;
     double start;
     sn_corpus *idioms, *drill, *real, *held_out;
@@ -133,14 +136,38 @@ static void train_tokenizer(struct demo *demo)
     sn_corpus_free(sample);
 }
 
+/* The modules at the top of the Python library, the same on every Debian 12; which packages lie below
+ * depends on what else is installed. */
+static void add_python_library(struct demo *demo)
+{
+    glob_t modules;
+    if (glob(PYTHON_LIBRARY "/[a-z]*.py", 0, NULL, &modules) != 0) {
+        fprintf(stderr, "demo: no Python source in %s; name a folder of it\n", PYTHON_LIBRARY);
+        exit(1);
+    }
+    static char text[MODULE_BYTES];
+    for (size_t i = 0; i < modules.gl_pathc; i++) {
+        FILE *file = fopen(modules.gl_pathv[i], "rb");
+        size_t length = file ? fread(text, 1, sizeof text, file) : 0;
+        if (length > 0 && length < sizeof text)
+            check(demo, sn_corpus_add_text(demo->real, demo->context, text, length));
+        if (file)
+            fclose(file);
+    }
+    globfree(&modules);
+}
+
 static void read_text(struct demo *demo)
 {
     demo->idioms = idioms(demo, 4, demo->seed, NULL);
     demo->drill =
         idioms(demo, 2, demo->seed + 1000, "single_double_quote,for_while,set_or_string,set_or_string");
     check(demo, sn_corpus_create(&demo->real, demo->context));
-    check(demo,
-          sn_corpus_add_directory(demo->real, demo->context, demo->source, ".py", 200000, 8000000));
+    if (demo->source)
+        check(demo,
+              sn_corpus_add_directory(demo->real, demo->context, demo->source, ".py", 200000, 8000000));
+    else
+        add_python_library(demo);
     check(demo, sn_corpus_split(&demo->held_out, demo->real, demo->context, 0.1, demo->seed));
     train_tokenizer(demo);
     sn_corpus *const all[] = {demo->idioms, demo->drill, demo->real, demo->held_out};
@@ -149,8 +176,8 @@ static void read_text(struct demo *demo)
     say(demo, "text: %.1fM tokens of idioms, %.1fM of drill, %.1fM of %s; %zu of %zu files held out",
         1e-6 * (double)sn_corpus_token_count(demo->idioms),
         1e-6 * (double)sn_corpus_token_count(demo->drill),
-        1e-6 * (double)sn_corpus_token_count(demo->real), demo->source, sn_corpus_count(demo->held_out),
-        sn_corpus_count(demo->held_out) + sn_corpus_count(demo->real));
+        1e-6 * (double)sn_corpus_token_count(demo->real), demo->source ? demo->source : PYTHON_LIBRARY,
+        sn_corpus_count(demo->held_out), sn_corpus_count(demo->held_out) + sn_corpus_count(demo->real));
 }
 
 /* --------------------------------------------------------------- training */
@@ -445,7 +472,7 @@ static void free_all(struct demo *demo)
 
 int main(int n_arguments, char **arguments)
 {
-    struct demo demo = {.seed = 1, .source = "/usr/lib/python3.11", .start = seconds()};
+    struct demo demo = {.seed = 1, .start = seconds()};
     if (n_arguments < 2 || n_arguments > 5) {
         fprintf(stderr, "usage: %s OUT_DIR [N_THREADS [SEED [SOURCE_DIR]]]\n", arguments[0]);
         return 2;
