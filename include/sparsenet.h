@@ -58,11 +58,11 @@ SN_API const char *sn_status_string(int status);
 
 /* ----------------------------------------------------------------- handles */
 
-typedef struct sn_context sn_context;     /* errors, threads, memory, kernels; one per thread at a time */
-typedef struct sn_options sn_options;     /* named settings for any call that takes them */
-typedef struct sn_matrix sn_matrix;       /* one dense or sparse matrix */
-typedef struct sn_model sn_model;         /* weights; reference-counted, immutable, of no context */
-typedef struct sn_session sn_session;     /* runs one model */
+typedef struct sn_context sn_context; /* errors, threads, memory, kernels; one per thread at a time */
+typedef struct sn_options sn_options; /* named settings for any call that takes them */
+typedef struct sn_matrix sn_matrix;   /* one dense or sparse matrix */
+typedef struct sn_model sn_model;     /* weights; reference-counted, immutable, of no context */
+typedef struct sn_session sn_session; /* runs one model */
 typedef struct sn_tokenizer sn_tokenizer; /* byte-level BPE; immutable */
 typedef struct sn_corpus sn_corpus;       /* documents and their tokens */
 typedef struct sn_trainer sn_trainer;     /* weight-sparse training of one model */
@@ -167,8 +167,8 @@ SN_API int sn_corpus_add_token_file(sn_corpus *corpus, sn_context *context, cons
 /* Pulls documents from a callback until it returns 0 (end) or negative (cancel). The callback sets
  * text and length, which are copied at once. */
 typedef int (*sn_document_callback)(const char **text, size_t *length, void *payload);
-SN_API int sn_corpus_add_documents(sn_corpus *corpus, sn_context *context,
-                                   sn_document_callback callback, void *payload);
+SN_API int sn_corpus_add_documents(sn_corpus *corpus, sn_context *context, sn_document_callback callback,
+                                   void *payload);
 SN_API size_t sn_corpus_count(const sn_corpus *corpus);
 /* Lends document `index`'s text; NULL for a corpus of tokens or an index out of range. */
 SN_API const char *sn_corpus_text(size_t *length, const sn_corpus *corpus, size_t index);
@@ -338,7 +338,8 @@ SN_API int sn_python_task(sn_task **out, sn_context *context, const sn_tokenizer
                           const char *name, size_t n_pairs, const sn_options *options);
 /* Checks that no identifier and no word of a string in the prompts of `fresh` occurs in the texts of
  * `training`. Words are runs of four letters or more, compared without case (a_name is two), Python's
- * own (keywords, builtins, common methods) excepted. *n_checked (may be NULL): how many different words were looked up.
+ * own (keywords, builtins, common methods) excepted. *n_checked (may be NULL): how many different words
+ * were looked up.
  * Errors: SN_ERROR_ARGUMENT naming the first word found and its document. */
 SN_API int sn_python_check_fresh(size_t *n_checked, sn_context *context, const sn_tokenizer *tokenizer,
                                  const sn_task *fresh, const sn_corpus *training);
@@ -370,11 +371,11 @@ SN_API const float *sn_means_site(size_t *width, const sn_means *means, const ch
 typedef struct sn_evaluation {
     size_t struct_size;
     size_t n_pairs;
-    double loss;            /* calibrated: scale in [0, 4] and shift fitted on the fitting task */
-    double accuracy;        /* share of prompts whose right target wins, calibrated */
-    double raw_loss;        /* uncalibrated */
-    double raw_accuracy;    /* uncalibrated */
-    double scale;           /* the calibration used */
+    double loss;         /* calibrated: scale in [0, 4] and shift fitted on the fitting task */
+    double accuracy;     /* share of prompts whose right target wins, calibrated */
+    double raw_loss;     /* uncalibrated */
+    double raw_accuracy; /* uncalibrated */
+    double scale;        /* the calibration used */
     double shift;
 } sn_evaluation;
 
@@ -385,14 +386,15 @@ typedef struct sn_evaluation {
 
 /* Evaluates on `task`, with calibration fitted on `fit` (may be the same task). circuit and means may
  * be NULL where the mode does not need them. */
-SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *model, const sn_means *means,
-                       const sn_circuit *circuit, int ablate, const sn_task *fit, const sn_task *task);
+SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *model,
+                       const sn_means *means, const sn_circuit *circuit, int ablate, const sn_task *fit,
+                       const sn_task *task);
 
 /* Finds a circuit: learned masks, bisection to the target loss, greedy removal, then growing until
  * the circuit is necessary as well (paper 2.3, A.5; docs/circuits.md).
  * Options: "target_loss" 0.15, "calibrated" 1 (0: the target holds without calibration), "steps" 150,
- * "batch" 32 (pairs), "k_coef" (0 = search over 1e-4, 3e-4, 1e-3, 3e-3), "learning_rate" 0.01, "init_bias" 0.1,
- * "init_noise" 0.01, "temperature" 1, "weight_decay" 1e-3, "beta2" 0.95, "warmup" 0,
+ * "batch" 32 (pairs), "k_coef" (0 = search over 1e-4, 3e-4, 1e-3, 3e-3), "learning_rate" 0.01,
+ * "init_bias" 0.1, "init_noise" 0.01, "temperature" 1, "weight_decay" 1e-3, "beta2" 0.95, "warmup" 0,
  * "tie_query_key" 0, "loss" ("pair"; "vocabulary"), "greedy" 2 (passes), "grow" 1,
  * "necessity" 0.15 (grow until the recalibrated loss of the complement >= ln 2 - this), "seed" 0.
  * `develop` (may be NULL: `task`) is where settings are chosen and the target is judged.
@@ -421,8 +423,8 @@ SN_API size_t sn_circuit_edge_count(const sn_circuit *circuit);
 SN_API int sn_circuit_edge(size_t *from, size_t *to, float *weight, const sn_circuit *circuit,
                            size_t index);
 /* Strongest paths from the difference of the two target logits back through nonzero weights to input
- * tokens (docs/circuits.md says how strength is measured). Options: "paths" 10, "max_length" 40. The text of path `index` is lent by
- * the circuit: sn_circuit_path. Errors: SN_ERROR_ARGUMENT. */
+ * tokens (docs/circuits.md says how strength is measured). Options: "paths" 10, "max_length" 40. The
+ * circuit keeps them: sn_circuit_path. Progress stage "trace". Errors: SN_ERROR_ARGUMENT. */
 SN_API int sn_circuit_trace(sn_circuit *circuit, sn_context *context, const sn_means *means,
                             const sn_tokenizer *tokenizer, const sn_task *task,
                             const sn_options *options);
@@ -478,9 +480,9 @@ SN_API int sn_session_activations(float *values, size_t capacity, size_t *needed
 SN_API int sn_session_site_gradient(float *values, size_t capacity, size_t *needed, sn_session *session,
                                     const char *site);
 
-#define SN_SET 0    /* x = value */
-#define SN_ADD 1    /* x = x + value */
-#define SN_SCALE 2  /* x = x * value */
+#define SN_SET 0   /* x = value */
+#define SN_ADD 1   /* x = x + value */
+#define SN_SCALE 2 /* x = x * value */
 /* Attaches an intervention to a site; interventions of a site run in the order attached, after
  * AbsTopK, in all following forwards. channels: n_channels indices (NULL = all of the site's width).
  * values: one per channel (n_values = n_channels, or the width), or one per token and channel
@@ -496,7 +498,8 @@ SN_API int sn_session_clear_interventions(sn_session *session);
  * l's attention, 2l+1 its MLP; last = 2 n_layer + 1 includes the final norm and logits. With
  * bigram tables and logits, `tokens` must be given; otherwise it may be NULL. */
 SN_API int sn_session_forward_range(sn_session *session, const float *residual, const int32_t *tokens,
-                                    const size_t *offsets, size_t n_sequences, size_t first, size_t last);
+                                    const size_t *offsets, size_t n_sequences, size_t first,
+                                    size_t last);
 /* The residual stream after the last forward (n_tokens x d_model), before the final norm. */
 SN_API int sn_session_residual(float *values, size_t capacity, size_t *needed, sn_session *session);
 
@@ -510,7 +513,8 @@ SN_API int sn_session_backward(sn_session *session, const int32_t *targets);
 SN_API int sn_session_backward_from(sn_session *session, const float *logits_gradient,
                                     const float *residual_gradient);
 /* Gradient of the residual stream that entered the last forward_range or the embedding sum. */
-SN_API int sn_session_input_gradient(float *values, size_t capacity, size_t *needed, sn_session *session);
+SN_API int sn_session_input_gradient(float *values, size_t capacity, size_t *needed,
+                                     sn_session *session);
 SN_API int sn_session_zero_gradients(sn_session *session);
 /* Accumulated gradient of a tensor as a dense row-major array (zero off the support when the session
  * computes support gradients). Errors: SN_ERROR_STATE with "gradients" none. */

@@ -24,8 +24,8 @@ struct worst {
     int failed;
 };
 
-static void worst_of(struct worst *worst, const float *got, const float *expected, size_t first, size_t n,
-                     double limit)
+static void worst_of(struct worst *worst, const float *got, const float *expected, size_t first,
+                     size_t n, double limit)
 {
     for (size_t i = first; i < first + n; i++) {
         double error = fabs((double)got[i] - (double)expected[i]);
@@ -58,8 +58,8 @@ int golden_compare(FILE *out, const char *name, const float *got, const float *e
     return report(out, name, &worst, got, expected);
 }
 
-int golden_compare_rows(FILE *out, const char *name, const float *got, const float *expected, size_t rows,
-                        size_t width, double relative)
+int golden_compare_rows(FILE *out, const char *name, const float *got, const float *expected,
+                        size_t rows, size_t width, double relative)
 {
     struct worst worst = {0};
     for (size_t r = 0; r < rows; r++)

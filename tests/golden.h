@@ -17,8 +17,8 @@ int golden_check_ops_on(const char *directory, FILE *out, const struct kernel_ta
 int golden_compare(FILE *out, const char *name, const float *got, const float *expected, size_t n,
                    double limit);
 /* The same for rows x width values, each row with the limit relative * its max |expected| + 1e-30. */
-int golden_compare_rows(FILE *out, const char *name, const float *got, const float *expected, size_t rows,
-                        size_t width, double relative);
+int golden_compare_rows(FILE *out, const char *name, const float *got, const float *expected,
+                        size_t rows, size_t width, double relative);
 double golden_max_abs(const float *values, size_t n);
 /* malloc'ed raw little-endian int32 file of *n entries; NULL on failure. */
 int32_t *golden_tokens(const char *directory, const char *name, size_t *n);

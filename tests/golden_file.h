@@ -107,7 +107,8 @@ static inline int golden_find(const struct golden_file *file, const char *name,
     }
     size_t begin = (size_t)json_integer_value(json_array_get(offsets, 0));
     size_t end = (size_t)json_integer_value(json_array_get(offsets, 1));
-    if (begin > end || end > file->size - file->data || end - begin != tensor->count * golden_width(type))
+    if (begin > end || end > file->size - file->data ||
+        end - begin != tensor->count * golden_width(type))
         return 0;
     tensor->bytes = file->bytes + file->data + begin;
     return 1;
@@ -141,18 +142,18 @@ static inline double golden_value(const struct golden_tensor *tensor, size_t i)
 
 /* A tensor of any type as floats or integers; NULL where golden_find fails. The tensor's shape
  * goes to *tensor, which may be NULL. */
-#define GOLDEN_READER(name, type)                                                                         \
-    static inline type *name(const struct golden_file *file, const char *tensor_name,                     \
-                             struct golden_tensor *tensor)                                                \
-    {                                                                                                     \
-        struct golden_tensor found;                                                                       \
-        type *values = golden_find(file, tensor_name, &found) ? malloc((found.count + 1) * sizeof *values) \
-                                                              : NULL;                                     \
-        for (size_t i = 0; values && i < found.count; i++)                                                \
-            values[i] = (type)golden_value(&found, i);                                                    \
-        if (tensor)                                                                                       \
-            *tensor = found;                                                                              \
-        return values;                                                                                    \
+#define GOLDEN_READER(name, type)                                                                       \
+    static inline type *name(const struct golden_file *file, const char *tensor_name,                   \
+                             struct golden_tensor *tensor)                                              \
+    {                                                                                                   \
+        struct golden_tensor found;                                                                     \
+        type *values =                                                                                  \
+            golden_find(file, tensor_name, &found) ? malloc((found.count + 1) * sizeof *values) : NULL; \
+        for (size_t i = 0; values && i < found.count; i++)                                              \
+            values[i] = (type)golden_value(&found, i);                                                  \
+        if (tensor)                                                                                     \
+            *tensor = found;                                                                            \
+        return values;                                                                                  \
     }
 GOLDEN_READER(golden_floats, float)
 GOLDEN_READER(golden_integers, int32_t)

@@ -21,7 +21,8 @@ struct forward_case {
 static double limit_of(const struct forward_case *c, const char *kind, const float *expected, size_t n)
 {
     json_t *tolerance = json_object_get(json_object_get(c->meta, "tolerance"), kind);
-    return json_number_value(json_object_get(tolerance, "atol_times_maxabs")) * golden_max_abs(expected, n) +
+    return json_number_value(json_object_get(tolerance, "atol_times_maxabs")) *
+               golden_max_abs(expected, n) +
            1e-8;
 }
 
@@ -31,7 +32,8 @@ static void trouble(struct forward_case *c, const char *what, const char *why)
     c->failures++;
 }
 
-static void compare(struct forward_case *c, const char *name, const char *kind, const float *got, size_t n)
+static void compare(struct forward_case *c, const char *name, const char *kind, const float *got,
+                    size_t n)
 {
     struct golden_tensor tensor;
     float *expected = golden_floats(c->expected, name, &tensor);
@@ -89,7 +91,8 @@ static void compare_all(struct forward_case *c)
     {
         if (strcmp(name, "loss") == 0 || strcmp(name, "__metadata__") == 0)
             continue;
-        float *got = golden_find(c->expected, name, &tensor) ? malloc((tensor.count + 1) * sizeof *got) : NULL;
+        float *got =
+            golden_find(c->expected, name, &tensor) ? malloc((tensor.count + 1) * sizeof *got) : NULL;
         if (!got)
             trouble(c, name, "malformed among the expected tensors");
         else if (read_result(c, name, got, tensor.count) != SN_OK)

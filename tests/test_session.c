@@ -8,12 +8,14 @@
 #include "sparsenet.h"
 
 static const char config_text[] =
-    "{\"block_size\": 90, \"vocab_size\": 23, \"n_layer\": 2, \"n_head\": 3, \"d_head\": 4, \"d_model\": 18,"
+    "{\"block_size\": 90, \"vocab_size\": 23, \"n_layer\": 2, \"n_head\": 3, \"d_head\": 4, "
+    "\"d_model\": 18,"
     " \"d_mlp\": 30, \"rms_norm\": true, \"tied_unembed\": false, \"afrac\": 0.5, \"d_pos_emb\": 6,"
     " \"afrac_loctypes\": \"attn_in,attn_out,mlp_in,mlp_out,mlp_neuron,attn_v,attn_k,attn_q\","
     " \"enable_bigram_table\": true, \"learnable_bigram_table\": true, \"sink\": true}";
 static const char smooth_text[] =
-    "{\"block_size\": 40, \"vocab_size\": 11, \"n_layer\": 2, \"n_head\": 2, \"d_head\": 5, \"d_model\": 10,"
+    "{\"block_size\": 40, \"vocab_size\": 11, \"n_layer\": 2, \"n_head\": 2, \"d_head\": 5, "
+    "\"d_model\": 10,"
     " \"d_mlp\": 14, \"rms_norm\": false, \"tied_unembed\": true, \"sink\": true}";
 
 static sn_context *context;
@@ -64,8 +66,8 @@ static void fill_tokens(int32_t *tokens, size_t n, int32_t vocabulary, unsigned 
 static void assert_close(const float *a, const float *b, size_t n, double tolerance)
 {
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs((double)a[i] - (double)b[i]) <= tolerance, "[%zu]: %g and %g", i, (double)a[i],
-                      (double)b[i]);
+        ck_assert_msg(fabs((double)a[i] - (double)b[i]) <= tolerance, "[%zu]: %g and %g", i,
+                      (double)a[i], (double)b[i]);
 }
 
 START_TEST(ragged_batch_equals_its_sequences)
@@ -102,7 +104,8 @@ START_TEST(threads_do_not_change_bits)
         ok(sn_session_forward(session, tokens, offsets, 4));
         ok(sn_session_backward(session, tokens));
         float *logits = logits_of(session, &count);
-        ok(sn_session_gradient(gradient, 36 * 24, &(size_t){0}, session, "transformer.h.0.attn.c_attn.weight"));
+        ok(sn_session_gradient(gradient, 36 * 24, &(size_t){0}, session,
+                               "transformer.h.0.attn.c_attn.weight"));
         if (!reference) {
             reference = logits;
             reference_gradient = malloc(36 * 24 * sizeof(float));
@@ -169,8 +172,10 @@ START_TEST(ranges_compose)
     ok(sn_session_forward_range(session, residual, tokens, offsets, 2, 4, 5));
     float *composed = logits_of(session, &count);
     assert_close(whole, composed, count, 1e-6);
-    ck_assert_int_eq(sn_session_forward_range(session, residual, NULL, offsets, 2, 4, 5), SN_ERROR_ARGUMENT);
-    ck_assert_int_eq(sn_session_forward_range(session, residual, tokens, offsets, 2, 3, 3), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_session_forward_range(session, residual, NULL, offsets, 2, 4, 5),
+                     SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_session_forward_range(session, residual, tokens, offsets, 2, 3, 3),
+                     SN_ERROR_ARGUMENT);
     free(whole);
     free(composed);
     sn_session_free(session);
@@ -181,7 +186,8 @@ END_TEST
  * attention is all but even; scaled queries, keys and values give it gradients that can be measured. */
 static void sharpen_attention(sn_session *session)
 {
-    static const char *const sites[] = {"0.attn.q", "0.attn.k", "0.attn.v", "1.attn.q", "1.attn.k", "1.attn.v"};
+    static const char *const sites[] = {"0.attn.q", "0.attn.k", "0.attn.v",
+                                        "1.attn.q", "1.attn.k", "1.attn.v"};
     float scales[10];
     for (size_t i = 0; i < 10; i++)
         scales[i] = 20;
@@ -203,10 +209,10 @@ static double loss_with_shift(sn_session *session, const char *site, size_t chan
 
 START_TEST(site_gradients_are_finite_differences)
 {
-    static const char *const sites[] = {"0.resid_in", "0.attn.act_in", "0.attn.q", "0.attn.k", "0.attn.v",
-                                        "0.attn.y", "0.attn.resid_delta", "0.resid_mid", "0.mlp.act_in",
-                                        "0.mlp.post_act", "0.mlp.resid_delta", "1.resid_in", "1.attn.k",
-                                        "1.mlp.post_act", "final_resid"};
+    static const char *const sites[] = {
+        "0.resid_in",        "0.attn.act_in",      "0.attn.q",    "0.attn.k",       "0.attn.v",
+        "0.attn.y",          "0.attn.resid_delta", "0.resid_mid", "0.mlp.act_in",   "0.mlp.post_act",
+        "0.mlp.resid_delta", "1.resid_in",         "1.attn.k",    "1.mlp.post_act", "final_resid"};
     sn_model *smooth;
     size_t offsets[] = {0, 7, 20}, count;
     int32_t tokens[20];
@@ -262,12 +268,14 @@ START_TEST(interventions_set_scale_and_mask)
                 expected *= 1.5f;
             ck_assert_float_eq(got[t * 30 + c], expected);
         }
-    ck_assert_int_eq(sn_session_intervene(session, "0.mlp.nope", SN_SET, channels, 2, values, 2, NULL, 0),
-                     SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(
+        sn_session_intervene(session, "0.mlp.nope", SN_SET, channels, 2, values, 2, NULL, 0),
+        SN_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(sn_context_message(context), "0.mlp.nope"));
     channels[1] = 30;
-    ck_assert_int_eq(sn_session_intervene(session, "0.mlp.post_act", SN_SET, channels, 2, values, 2, NULL, 0),
-                     SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(
+        sn_session_intervene(session, "0.mlp.post_act", SN_SET, channels, 2, values, 2, NULL, 0),
+        SN_ERROR_ARGUMENT);
     sn_session_free(session);
 }
 END_TEST
@@ -309,7 +317,8 @@ START_TEST(callers_gradient_equals_loss_gradient)
         for (size_t c = 0; c < 23; c++)
             sum += exp((double)logits[t * 23 + c]);
         for (size_t c = 0; c < 23; c++)
-            logits[t * 23 + c] = (float)((exp((double)logits[t * 23 + c]) / sum - (tokens[t] == (int32_t)c)) / 65);
+            logits[t * 23 + c] =
+                (float)((exp((double)logits[t * 23 + c]) / sum - (tokens[t] == (int32_t)c)) / 65);
     }
     ok(sn_session_backward_from(session, logits, NULL));
     ok(sn_session_gradient(b, 540, &count, session, "transformer.h.0.mlp.c_proj.weight"));

@@ -9,11 +9,11 @@
 #include "kernels/kernels.h"
 
 /* y[rows][PANEL] = (accumulate ? y : bias ? bias[r] : 0) + w[rows][cols] x[cols][PANEL]. */
-void dense_multiply(const struct kernel_table *kernels, float *y, const float *w, size_t rows, size_t cols,
-                    const float *x, const float *bias, int accumulate);
+void dense_multiply(const struct kernel_table *kernels, float *y, const float *w, size_t rows,
+                    size_t cols, const float *x, const float *bias, int accumulate);
 /* dx[cols][PANEL] = (accumulate ? dx : 0) + w^T dy[rows][PANEL]. */
-void dense_multiply_transposed(const struct kernel_table *kernels, float *dx, const float *w, size_t rows,
-                               size_t cols, const float *dy, int accumulate);
+void dense_multiply_transposed(const struct kernel_table *kernels, float *dx, const float *w,
+                               size_t rows, size_t cols, const float *dy, int accumulate);
 /* gradient[r - first_row][cols] += sum over panels and tokens of dy[r][t] x[c][t] for rows
  * first_row..last_row-1, panels in order. Panel p's dy is at dy + p dy_stride, its x at x + p x_stride.
  * Padding tokens of dy hold zeros. */

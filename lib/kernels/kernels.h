@@ -55,8 +55,8 @@ struct kernel_table {
     /* ---- sparse x panel (sparse_body.h) */
     /* y[r] = (accumulate ? y[r] : bias ? bias[r] : 0) + sum_i value_i x[first_column + index_i];
      * y: [rows][PANEL], x: [cols][PANEL]. */
-    void (*sparse_multiply)(float *y, const struct sparse_block *block, const float *x, const float *bias,
-                            int accumulate);
+    void (*sparse_multiply)(float *y, const struct sparse_block *block, const float *x,
+                            const float *bias, int accumulate);
     /* gradient[i] += sum over the panel's tokens of dy[row_i] x[col_i], rows first_row..last_row-1;
      * gradient is indexed like block->value. Padding tokens hold zeros in dy. */
     void (*sparse_gradient)(float *gradient, const struct sparse_block *block, size_t first_row,
@@ -81,10 +81,11 @@ struct kernel_table {
                            size_t n);
     /* keep[i] (0 or 1) = 1 where it was clear and key_i > threshold, or key_i == threshold and *ties, counted down,
      * was not yet 0. */
-    void (*magnitude_mark)(unsigned char *keep, const float *w, size_t n, int32_t threshold, size_t *ties);
+    void (*magnitude_mark)(unsigned char *keep, const float *w, size_t n, int32_t threshold,
+                           size_t *ties);
     /* The same with a threshold and ties for every column of one row of n. */
-    void (*magnitude_mark_columns)(unsigned char *keep, const float *w, size_t n, const int32_t *threshold,
-                                   uint32_t *ties);
+    void (*magnitude_mark_columns)(unsigned char *keep, const float *w, size_t n,
+                                   const int32_t *threshold, uint32_t *ties);
     /* levels[l * stride + i], descending in l: the n_levels largest keys that column i has seen; takes in
      * one row of n <= stride. Starts from -1. */
     void (*magnitude_levels)(int32_t *levels, size_t stride, size_t n_levels, const float *w, size_t n);
@@ -107,15 +108,15 @@ struct kernel_table {
     void (*gelu_backward)(float *dx, const float *dy, const float *x, size_t n); /* dx may be dy */
     void (*relu)(float *y, const float *x, size_t n);
     void (*relu_backward)(float *dx, const float *dy, const float *x, size_t n); /* 0 at x <= 0 */
-    void (*add)(float *y, const float *x, size_t n); /* y += x */
+    void (*add)(float *y, const float *x, size_t n);                             /* y += x */
 
     /* ---- cross-entropy over a panel of logits [classes][PANEL] */
     /* loss[t] = logsumexp(logits[.][t]) - logits[target[t]][t]; 0 where target[t] < 0. lse: [PANEL]. */
     void (*cross_entropy)(float *loss, float *lse, const float *logits, const int32_t *target,
                           size_t classes);
     /* logits := scale * (softmax - onehot) where target[t] >= 0, 0 elsewhere. */
-    void (*cross_entropy_backward)(float *logits, const float *lse, const int32_t *target, size_t classes,
-                                   float scale);
+    void (*cross_entropy_backward)(float *logits, const float *lse, const int32_t *target,
+                                   size_t classes, float scale);
 
     /* ---- attention, one head of one sequence */
     /* y[d][t]; lse[stride]: log of the softmax denominator, saved for backward. */
@@ -140,9 +141,9 @@ struct kernel_table {
      *   weight = weight * decay_factor
      *            - learning_rate * (m * correction1) / (sqrt(v * correction2) + epsilon)
      * where correction1 = 1 / (1 - beta1^step), correction2 = 1 / (1 - beta2^step). */
-    void (*adamw)(float *weight, float *m, float *v, const float *gradient, size_t n, float gradient_scale,
-                  float learning_rate, float decay_factor, float beta1, float beta2, float correction1,
-                  float correction2, float epsilon);
+    void (*adamw)(float *weight, float *m, float *v, const float *gradient, size_t n,
+                  float gradient_scale, float learning_rate, float decay_factor, float beta1,
+                  float beta2, float correction1, float correction2, float epsilon);
     /* sum of squares in double over any n, the same bits on every instruction set */
     double (*sum_of_squares)(const float *x, size_t n);
 };

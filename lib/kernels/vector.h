@@ -12,8 +12,8 @@
 #include <immintrin.h>
 #endif
 
-#define LANES (VECTOR_BYTES / 4)            /* floats per vector */
-#define PANEL_VECTORS (PANEL / LANES)       /* vectors per row of a panel */
+#define LANES (VECTOR_BYTES / 4)      /* floats per vector */
+#define PANEL_VECTORS (PANEL / LANES) /* vectors per row of a panel */
 
 typedef float vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t ivec __attribute__((vector_size(VECTOR_BYTES)));

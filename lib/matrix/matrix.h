@@ -20,11 +20,11 @@ struct pattern {
     struct memory *memory;
     size_t references; /* atomic builtins */
     size_t rows, cols, nnz;
-    uint32_t *row_start;  /* rows + 1 */
-    uint32_t *col_index;  /* nnz, ascending in each row */
-    uint32_t *col_start;  /* cols + 1: the transposed order */
-    uint32_t *row_index;  /* nnz: row of each entry in transposed order */
-    uint32_t *entry;      /* nnz: its place in CSR order */
+    uint32_t *row_start; /* rows + 1 */
+    uint32_t *col_index; /* nnz, ascending in each row */
+    uint32_t *col_start; /* cols + 1: the transposed order */
+    uint32_t *row_index; /* nnz: row of each entry in transposed order */
+    uint32_t *entry;     /* nnz: its place in CSR order */
 };
 
 struct packing; /* packing.c: blocks of columns for both orders, derived per pattern */
@@ -95,7 +95,7 @@ int matrix_gradient_visit(struct sn_context *context, size_t rows, size_t cols, 
 
 /* Exact selection by magnitude (select.c), see sn_magnitude_select. minimum is lowered to what fits
  * k / neurons; *minimum_used (may be NULL) tells. Parallel; deterministic. */
-int select_magnitude(unsigned char *keep, size_t *minimum_used, struct sn_context *context, const float *w,
-                     size_t rows, size_t cols, size_t k, int axis, size_t minimum);
+int select_magnitude(unsigned char *keep, size_t *minimum_used, struct sn_context *context,
+                     const float *w, size_t rows, size_t cols, size_t k, int axis, size_t minimum);
 
 #endif

@@ -13,10 +13,10 @@ struct site_view {
     size_t site;
     size_t panel;
     size_t width;
-    size_t first_token;        /* packed index of the panel's first token */
+    size_t first_token; /* packed index of the panel's first token */
     size_t n_tokens;
-    const uint32_t *sequence;  /* of each token */
-    const uint32_t *position;  /* of each token in its sequence */
+    const uint32_t *sequence; /* of each token */
+    const uint32_t *position; /* of each token in its sequence */
 };
 
 struct intervention {
@@ -28,9 +28,9 @@ struct intervention {
      * panels in order. NULL when the intervention's backward is the identity. */
     void (*backward)(struct intervention *self, const struct site_view *view, float *dx,
                      const void *saved, float *partial);
-    size_t saved_bytes;    /* per panel */
-    size_t n_parameters;   /* floats of gradient; 0 for none */
-    float *gradient;       /* n_parameters, owned by the intervention; accumulated by backward */
+    size_t saved_bytes;  /* per panel */
+    size_t n_parameters; /* floats of gradient; 0 for none */
+    float *gradient;     /* n_parameters, owned by the intervention; accumulated by backward */
     /* 0: changes the stream itself. 1 (act_in sites' residual reads only need this): what is changed is
      * only what this block reads. At act_in, q, k, v, y, post_act and resid_delta both mean the same. */
     int reads_only;

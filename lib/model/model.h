@@ -86,7 +86,7 @@ struct sn_model {
     char *config_json;
     struct parameter *parameters;
     size_t n_parameters;
-    struct layer_parameters *layers; /* n_layer */
+    struct layer_parameters *layers;                             /* n_layer */
     int bigram, logits_bias, wte, wpe, ln_f, ln_f_bias, lm_head; /* lm_head == wte when tied */
     char **site_names; /* site_count(config) names, strlen + 1 bytes each */
 };
