@@ -187,7 +187,8 @@ SN_API int sn_corpus_tokenize(sn_corpus *corpus, sn_context *context, const sn_t
  * (tokens); lines of more than 1024 tokens may also be entered at every 1024th. A token drawn evenly
  * from the corpus decides the document and the line; the document's end cuts a window, to 1 at least.
  * One call draws the windows index * n_windows and following. tokens, targets: n_windows x window, row
- * i filled with lengths[i] entries, target = next token. Errors: SN_ERROR_STATE (not tokenised), SN_ERROR_ARGUMENT (no document of 2 tokens). */
+ * i filled with lengths[i] entries, target = next token. Errors: SN_ERROR_STATE (not tokenised),
+ * SN_ERROR_ARGUMENT (no document of 2 tokens). */
 SN_API int sn_corpus_sample(int32_t *tokens, int32_t *targets, size_t *lengths, const sn_corpus *corpus,
                             sn_context *context, size_t n_windows, size_t window, uint64_t seed,
                             uint64_t index);
