@@ -23,7 +23,7 @@
 #define TARGET_ACCURACY 0.95
 /* What the search is held to on pruning and development pairs: stricter than the judgement on fresh ones,
  * so that they have some room; the second only where the model itself does not reach the first. */
-#define STRICT_LOSS 0.09
+#define STRICT_LOSS 0.10
 #define LENIENT_LOSS 0.13
 
 static const char *const task_names[N_TASKS] = {"single_double_quote", "for_while", "set_or_string",
