@@ -1,7 +1,6 @@
 /* The inside of a session, shared by the files that run a model: batch.c lays out the ragged batch,
- * forward.c and backward.c go through the sublayers, attention.c gathers across panels,
- * embedding.c and head.c are the two ends, site_hooks.c
- * runs interventions, gradients.c owns the weight gradients.
+ * forward.c and backward.c go through the sublayers, attention.c gathers across panels, embedding.c and
+ * head.c are the two ends, site_hooks.c runs interventions, gradients.c owns the weight gradients.
  *
  * P = panels of PANEL tokens, D = d_model, A = n_head d_head, M = d_mlp, E = D + d_pos_emb. Every
  * activation array is [P][width][PANEL]; one arena holds them all, planned before the run. */
