@@ -61,6 +61,7 @@ SN_API const char *sn_status_string(int status);
 typedef struct sn_context sn_context; /* errors, threads, memory, kernels; one per thread at a time */
 typedef struct sn_options sn_options; /* named settings for any call that takes them */
 typedef struct sn_matrix sn_matrix;   /* one dense or sparse matrix */
+typedef struct sn_tensors sn_tensors; /* named arrays of floats, a safetensors file */
 typedef struct sn_model sn_model;     /* weights; reference-counted, immutable, of no context */
 typedef struct sn_session sn_session; /* runs one model */
 typedef struct sn_tokenizer sn_tokenizer; /* byte-level BPE; immutable */
@@ -209,6 +210,9 @@ SN_API int sn_model_load(sn_model **out, sn_context *context, const char *path);
 /* Writes one native safetensors file, atomically: configuration in __metadata__, sparse tensors as
  * NAME.indptr, NAME.indices, NAME.values (entries of the support that are zero survive). */
 SN_API int sn_model_save(const sn_model *model, sn_context *context, const char *path);
+/* Writes a dense folder in the released layout, made where it is missing: model.safetensors (every
+ * tensor F32, row by row: no dense copy is held), then config.json, each atomically. */
+SN_API int sn_model_export(const sn_model *model, sn_context *context, const char *directory);
 /* Takes another reference; thread-safe. sn_model_free drops one. */
 SN_API sn_model *sn_model_retain(sn_model *model);
 SN_API void sn_model_free(sn_model *model);
@@ -525,6 +529,26 @@ SN_API int sn_session_gradient(float *values, size_t capacity, size_t *needed, s
  * n_tokens in n_sequences. */
 SN_API int sn_session_estimate_memory(size_t *bytes, sn_session *session, size_t n_tokens,
                                       size_t n_sequences);
+
+/* ------------------------------------------------------------------ tensors */
+
+/* Named arrays of floats in one safetensors file: how logits, activations and gradients leave for other
+ * tools and come back. At most 8 dimensions; n_dimensions 0 is a single number. */
+SN_API int sn_tensors_create(sn_tensors **out, sn_context *context);
+/* Every tensor of a safetensors file, converted to float. Errors: SN_ERROR_IO, SN_ERROR_FORMAT. */
+SN_API int sn_tensors_load(sn_tensors **out, sn_context *context, const char *path);
+SN_API void sn_tensors_free(sn_tensors *tensors);
+/* values: row-major, as many as the product of `shape`; copied. A name may stand once. */
+SN_API int sn_tensors_add(sn_tensors *tensors, sn_context *context, const char *name,
+                          const size_t *shape, size_t n_dimensions, const float *values);
+/* Written atomically, as F32, in the order added. */
+SN_API int sn_tensors_save(const sn_tensors *tensors, sn_context *context, const char *path);
+SN_API size_t sn_tensors_count(const sn_tensors *tensors);
+/* Lent; NULL for an index out of range. */
+SN_API const char *sn_tensors_name(const sn_tensors *tensors, size_t index);
+/* Values of a tensor by name and its shape, lent; NULL when there is none. The out-pointers may be NULL. */
+SN_API const float *sn_tensors_values(const size_t **shape, size_t *n_dimensions,
+                                      const sn_tensors *tensors, const char *name);
 
 /* ---------------------------------------------------------- sparse matrices */
 
