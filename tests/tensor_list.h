@@ -12,7 +12,7 @@
 
 struct tensor {
     char name[128];
-    enum safetensors_type type; /* F32, U16 or U32 */
+    enum tensor_type type; /* F32, U16 or U32 */
     uint64_t dimensions[8];
     size_t n_dimensions, count;
     float *floats;
@@ -26,8 +26,8 @@ struct tensor_list {
     size_t n_metadata;
 };
 
-static inline struct tensor *list_add(struct tensor_list *list, const char *name,
-                                      enum safetensors_type type, size_t rows, size_t cols)
+static inline struct tensor *list_add(struct tensor_list *list, const char *name, enum tensor_type type,
+                                      size_t rows, size_t cols)
 {
     ck_assert_uint_lt(list->n, 96);
     struct tensor *tensor = &list->tensors[list->n++];
@@ -88,7 +88,7 @@ static inline void list_fill(struct tensor_list *list, sn_context *context, cons
     for (size_t i = 0; i < model->n_parameters; i++) {
         const struct parameter *parameter = &model->parameters[i];
         struct tensor *tensor =
-            list_add(list, parameter->name, SAFETENSORS_F32, parameter->rows, parameter->cols);
+            list_add(list, parameter->name, TENSOR_F32, parameter->rows, parameter->cols);
         for (size_t j = 0; j < tensor->count; j++)
             if (j * 61 % 100 < list_density(i))
                 tensor->floats[j] = (float)(i + 1) + (float)j / 1024;
@@ -110,7 +110,7 @@ static inline void list_write(const struct tensor_list *list, sn_context *contex
     int status = safetensors_writer_begin(&writer, context);
     for (size_t i = 0; i < list->n && status == SN_OK; i++) {
         const struct tensor *tensor = &list->tensors[i];
-        status = tensor->type == SAFETENSORS_F32
+        status = tensor->type == TENSOR_F32
                      ? safetensors_write_floats(&writer, context, tensor->floats, tensor->count)
                      : safetensors_write_indices(&writer, context, tensor->type, tensor->integers,
                                                  tensor->count);

@@ -366,7 +366,7 @@ START_TEST(safetensors_accepts_empty_tensors)
     ck_assert_ptr_null(safetensors_find(&file, "a"));
     ck_assert_ptr_null(safetensors_metadata(&file, "format"));
     ck_assert_uint_eq(safetensors_find(&file, "e")->count, 0);
-    const struct safetensors_entry *scalar = safetensors_find(&file, "s");
+    const struct tensor_entry *scalar = safetensors_find(&file, "s");
     ck_assert_uint_eq(scalar->n_dimensions, 0);
     ck_assert_int_eq(safetensors_read_floats(&value, &file, context, scalar, 0, 1), SN_OK);
     ck_assert(value == 1.0f);
@@ -442,13 +442,13 @@ static void check_types(const char *padding)
     struct safetensors file;
     open_all_types(&file, padding);
     for (size_t i = 0; i < N_TYPES; i++) {
-        const struct safetensors_entry *entry = safetensors_find(&file, all_types[i].name);
+        const struct tensor_entry *entry = safetensors_find(&file, all_types[i].name);
         float values[8];
         uint32_t indices[8];
         size_t n = all_types[i].count;
         ck_assert_ptr_nonnull(entry);
-        ck_assert_str_eq(safetensors_type_name(entry->type), all_types[i].type);
-        ck_assert_uint_eq(safetensors_type_size(entry->type), all_types[i].size);
+        ck_assert_str_eq(tensor_type_name(entry->type), all_types[i].type);
+        ck_assert_uint_eq(tensor_type_size(entry->type), all_types[i].size);
         ck_assert_int_eq(safetensors_read_floats(values, &file, context, entry, 0, n), SN_OK);
         ck_assert_msg(memcmp(values, all_types[i].floats, n * sizeof *values) == 0, "%s: %g %g",
                       all_types[i].name, (double)values[0], (double)values[1]);
@@ -477,7 +477,7 @@ START_TEST(safetensors_refuses_wrong_indices)
     uint32_t out[3];
     ck_assert_int_eq(
         safetensors_open(&file, context, raw_file(header, sizeof header - 1, data, sizeof data)), SN_OK);
-    const struct safetensors_entry *a = safetensors_find(&file, "a"), *b = safetensors_find(&file, "b");
+    const struct tensor_entry *a = safetensors_find(&file, "a"), *b = safetensors_find(&file, "b");
     ck_assert_int_eq(safetensors_read_indices(out, &file, context, a, 0, 2, 6), SN_OK);
     ck_assert_int_eq(safetensors_read_indices(out, &file, context, a, 0, 2, 5), SN_ERROR_FORMAT);
     assert_message("element 1 is 5, it must be below 5");
@@ -515,17 +515,17 @@ static int write_many(struct safetensors_writer *writer, sn_context *with, const
     if (status == SN_OK) {
         safetensors_writer_metadata(writer, "key \"one\"", "value\nof two lines");
         safetensors_writer_metadata(writer, "format", "pt");
-        safetensors_writer_declare(writer, "floats", SAFETENSORS_F32, shape, 2);
-        safetensors_writer_declare(writer, "long", SAFETENSORS_U32, shape + 1, 1);
-        safetensors_writer_declare(writer, "short", SAFETENSORS_U16, shape + 1, 1);
+        safetensors_writer_declare(writer, "floats", TENSOR_F32, shape, 2);
+        safetensors_writer_declare(writer, "long", TENSOR_U32, shape + 1, 1);
+        safetensors_writer_declare(writer, "short", TENSOR_U16, shape + 1, 1);
         status = safetensors_writer_begin(writer, with);
     }
     if (status == SN_OK)
         status = safetensors_write_floats(writer, with, values, n_floats);
     if (status == SN_OK)
-        status = safetensors_write_indices(writer, with, SAFETENSORS_U32, indices, MANY);
+        status = safetensors_write_indices(writer, with, TENSOR_U32, indices, MANY);
     if (status == SN_OK)
-        status = safetensors_write_indices(writer, with, SAFETENSORS_U16, indices, MANY);
+        status = safetensors_write_indices(writer, with, TENSOR_U16, indices, MANY);
     free(values);
     free(indices);
     if (status != SN_OK && status != SN_ERROR_IO)
@@ -546,7 +546,7 @@ static void check_many(struct safetensors *file)
         for (size_t i = 0; i < n; i++)
             ck_assert(values[i] == value_of(first + i));
         for (int wide = 0; wide < 2; wide++) {
-            const struct safetensors_entry *entry = safetensors_find(file, wide ? "long" : "short");
+            const struct tensor_entry *entry = safetensors_find(file, wide ? "long" : "short");
             ck_assert_int_eq(safetensors_read_indices(indices, file, context, entry, first, n, 65536),
                              SN_OK);
             for (size_t i = 0; i < n; i++)

@@ -239,7 +239,7 @@ END_TEST
 START_TEST(mask_buffers_are_ignored)
 {
     list_fill(&list, context, TIED);
-    struct tensor *mask = list_add(&list, "transformer.h.0.attn.bias", SAFETENSORS_F32, 16, 0);
+    struct tensor *mask = list_add(&list, "transformer.h.0.attn.bias", TENSOR_F32, 16, 0);
     static const uint64_t shape[4] = {1, 1, 4, 4};
     memcpy(mask->dimensions, shape, sizeof shape);
     mask->n_dimensions = 4;
@@ -257,7 +257,7 @@ static void add_copy(const char *name, const char *of)
 {
     struct tensor original = *list_find(&list, of);
     struct tensor *copy =
-        list_add(&list, name, SAFETENSORS_F32, original.dimensions[0], original.dimensions[1]);
+        list_add(&list, name, TENSOR_F32, original.dimensions[0], original.dimensions[1]);
     memcpy(copy->floats, original.floats, original.count * sizeof *copy->floats);
 }
 
@@ -311,13 +311,13 @@ END_TEST
 START_TEST(tensors_without_use_are_ignored)
 {
     list_fill(&list, context, TIED);
-    list_add(&list, "transformer.h.0.attn.attn_imp.sink_logit", SAFETENSORS_F32, 2, 0);
+    list_add(&list, "transformer.h.0.attn.attn_imp.sink_logit", TENSOR_F32, 2, 0);
     sn_model_free(load_list(TIED));
     list_free(&list);
     list_fill(&list, context, NO_POSITIONS);
-    list_add(&list, "transformer.wpe.weight", SAFETENSORS_F32, 4, 6);
-    list_add(&list, "transformer.h.0.ln_p1.weight", SAFETENSORS_F32, 0, 0);
-    list_add(&list, "transformer.h.0.ln_p2.bias", SAFETENSORS_F32, 0, 0);
+    list_add(&list, "transformer.wpe.weight", TENSOR_F32, 4, 6);
+    list_add(&list, "transformer.h.0.ln_p1.weight", TENSOR_F32, 0, 0);
+    list_add(&list, "transformer.h.0.ln_p2.bias", TENSOR_F32, 0, 0);
     sn_model *model = load_list(NO_POSITIONS);
     ck_assert_int_eq(model->wpe, -1);
     sn_model_free(model);
@@ -376,7 +376,7 @@ START_TEST(unknown_and_double_names)
                                         ".values"};
     list_fill(&list, context, TIED);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        list_add(&list, names[i], SAFETENSORS_F32, 3, 0);
+        list_add(&list, names[i], TENSOR_F32, 3, 0);
         assert_list_refused(TIED, names[i][0] == 't' && strstr(names[i], "wte")
                                       ? "must stand as indptr, indices and values, or dense"
                                       : "has no place");

@@ -187,12 +187,12 @@ START_TEST(indices_as_small_as_fits)
         pattern_release(pattern);
         check_round_trip(model);
         ck_assert_int_eq(safetensors_open(&file, context, native), SN_OK);
-        const struct safetensors_entry *indices =
+        const struct tensor_entry *indices =
             safetensors_find(&file, "transformer.h.0.mlp.c_proj.weight.indices");
         ck_assert_ptr_nonnull(indices);
-        ck_assert_int_eq(indices->type, wide ? SAFETENSORS_U32 : SAFETENSORS_U16);
+        ck_assert_int_eq(indices->type, wide ? TENSOR_U32 : TENSOR_U16);
         for (size_t i = 0; i < file.n_entries; i++)
-            ck_assert_uint_eq(file.entries[i].offset % safetensors_type_size(file.entries[i].type), 0);
+            ck_assert_uint_eq(file.entries[i].offset % tensor_type_size(file.entries[i].type), 0);
         safetensors_close(&file);
         sn_model_free(model);
     }
@@ -304,9 +304,9 @@ static void fill_native(void)
     list.metadata[0][0] = "sparsenet.version", list.metadata[0][1] = "1";
     list.metadata[1][0] = "sparsenet.config", list.metadata[1][1] = SMALL;
     list.n_metadata = 2;
-    memcpy(list_add(&list, WTE ".indptr", SAFETENSORS_U32, 4, 0)->integers, row_start, sizeof row_start);
-    memcpy(list_add(&list, WTE ".indices", SAFETENSORS_U16, 3, 0)->integers, columns, sizeof columns);
-    struct tensor *values = list_add(&list, WTE ".values", SAFETENSORS_F32, 3, 0);
+    memcpy(list_add(&list, WTE ".indptr", TENSOR_U32, 4, 0)->integers, row_start, sizeof row_start);
+    memcpy(list_add(&list, WTE ".indices", TENSOR_U16, 3, 0)->integers, columns, sizeof columns);
+    struct tensor *values = list_add(&list, WTE ".values", TENSOR_F32, 3, 0);
     values->floats[0] = 1, values->floats[1] = 2, values->floats[2] = 3;
 }
 
@@ -384,7 +384,7 @@ START_TEST(native_parts_must_fit)
         list_drop(&list, parts[i]);
         assert_native_refused(SN_ERROR_FORMAT, "must stand as indptr, indices and values, or dense");
     }
-    list_add(&list, WTE, SAFETENSORS_F32, 3, 4);
+    list_add(&list, WTE, TENSOR_F32, 3, 4);
     assert_native_refused(SN_ERROR_FORMAT, "must stand as indptr, indices and values, or dense");
     resize(WTE ".indptr", 3);
     assert_native_refused(SN_ERROR_FORMAT, WTE ".indptr has shape [3]; the configuration makes it [4]");
@@ -392,10 +392,10 @@ START_TEST(native_parts_must_fit)
     assert_native_refused(SN_ERROR_FORMAT, WTE ".indices has shape [2]");
     resize(WTE ".values", 2);
     assert_native_refused(SN_ERROR_FORMAT, WTE ".indices has shape [3]");
-    list_find(&list, WTE ".indices")->type = SAFETENSORS_F32;
+    list_find(&list, WTE ".indices")->type = TENSOR_F32;
     assert_native_refused(SN_ERROR_FORMAT, "holds no indices");
     list_drop(&list, WTE ".values");
-    list_add(&list, WTE ".values", SAFETENSORS_F32, 13, 0);
+    list_add(&list, WTE ".values", TENSOR_F32, 13, 0);
     assert_native_refused(SN_ERROR_FORMAT, "13 values are too many for 3 x 4");
 }
 END_TEST

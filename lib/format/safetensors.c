@@ -8,54 +8,33 @@
 /* Elements are decoded through a buffer on the stack, so alignment in the file does not matter. */
 #define DECODE_BYTES 16384
 
-static const struct {
-    const char *name;
-    size_t size;
-} types[SAFETENSORS_TYPES] = {
-    [SAFETENSORS_F64] = {"F64", 8},   [SAFETENSORS_F32] = {"F32", 4}, [SAFETENSORS_F16] = {"F16", 2},
-    [SAFETENSORS_BF16] = {"BF16", 2}, [SAFETENSORS_I64] = {"I64", 8}, [SAFETENSORS_I32] = {"I32", 4},
-    [SAFETENSORS_I16] = {"I16", 2},   [SAFETENSORS_I8] = {"I8", 1},   [SAFETENSORS_U64] = {"U64", 8},
-    [SAFETENSORS_U32] = {"U32", 4},   [SAFETENSORS_U16] = {"U16", 2}, [SAFETENSORS_U8] = {"U8", 1},
-    [SAFETENSORS_BOOL] = {"BOOL", 1},
-};
-
-size_t safetensors_type_size(enum safetensors_type type)
-{
-    return types[type].size;
-}
-
-const char *safetensors_type_name(enum safetensors_type type)
-{
-    return types[type].name;
-}
-
 /* ---- header */
 
-static int parse_type(enum safetensors_type *type, struct sn_context *context, const json_t *tensor,
+static int parse_type(enum tensor_type *type, struct sn_context *context, const json_t *tensor,
                       const char *path, const char *name)
 {
     const char *text = json_string_value(json_object_get(tensor, "dtype"));
     if (!text)
         return fail(context, SN_ERROR_FORMAT, "%s: tensor %.200s: dtype is missing or no text", path,
                     name);
-    for (int i = 0; i < SAFETENSORS_TYPES; i++)
-        if (strcmp(types[i].name, text) == 0) {
-            *type = (enum safetensors_type)i;
+    for (int i = 0; i < TENSOR_TYPES; i++)
+        if (strcmp(tensor_type_name((enum tensor_type)i), text) == 0) {
+            *type = (enum tensor_type)i;
             return SN_OK;
         }
     return fail(context, SN_ERROR_FORMAT, "%s: tensor %.200s: unknown dtype \"%.40s\"", path, name,
                 text);
 }
 
-static int parse_shape(struct safetensors_entry *entry, struct sn_context *context, const json_t *tensor,
+static int parse_shape(struct tensor_entry *entry, struct sn_context *context, const json_t *tensor,
                        const char *path, const char *name)
 {
     const json_t *shape = json_object_get(tensor, "shape");
     size_t n = json_array_size(shape);
-    if (!json_is_array(shape) || n > SAFETENSORS_MAX_DIMENSIONS)
+    if (!json_is_array(shape) || n > TENSOR_MAX_DIMENSIONS)
         return fail(context, SN_ERROR_FORMAT,
                     "%s: tensor %.200s: shape must be an array of at most %d dimensions", path, name,
-                    SAFETENSORS_MAX_DIMENSIONS);
+                    TENSOR_MAX_DIMENSIONS);
     entry->n_dimensions = n;
     entry->count = 1;
     for (size_t i = 0; i < n; i++) {
@@ -71,7 +50,7 @@ static int parse_shape(struct safetensors_entry *entry, struct sn_context *conte
 }
 
 /* data_offsets = [begin, end) inside the `n_data` bytes of data, which start at `data` in the file. */
-static int parse_range(struct safetensors_entry *entry, struct sn_context *context, const json_t *tensor,
+static int parse_range(struct tensor_entry *entry, struct sn_context *context, const json_t *tensor,
                        uint64_t data, uint64_t n_data, const char *path, const char *name)
 {
     const json_t *range = json_object_get(tensor, "data_offsets");
@@ -87,11 +66,12 @@ static int parse_range(struct safetensors_entry *entry, struct sn_context *conte
             "%s: tensor %.200s: data_offsets [%lld, %lld] lie outside the file's %llu bytes of data",
             path, name, (long long)begin, (long long)end, (unsigned long long)n_data);
     uint64_t bytes;
-    if (__builtin_mul_overflow(entry->count, (uint64_t)types[entry->type].size, &bytes) ||
+    if (__builtin_mul_overflow(entry->count, (uint64_t)tensor_type_size(entry->type), &bytes) ||
         bytes != (uint64_t)(end - begin))
         return fail(context, SN_ERROR_FORMAT,
                     "%s: tensor %.200s: %llu elements of %s do not fill %lld bytes", path, name,
-                    (unsigned long long)entry->count, types[entry->type].name, (long long)(end - begin));
+                    (unsigned long long)entry->count, tensor_type_name(entry->type),
+                    (long long)(end - begin));
     entry->offset = data + (uint64_t)begin;
     return SN_OK;
 }
@@ -116,7 +96,7 @@ static int parse_tensor(struct safetensors *file, struct sn_context *context, co
                         const json_t *tensor, uint64_t data)
 {
     const char *path = file->file.path;
-    struct safetensors_entry *entry = &file->entries[file->n_entries];
+    struct tensor_entry *entry = &file->entries[file->n_entries];
     if (!json_is_object(tensor) || json_object_size(tensor) != 3)
         return fail(context, SN_ERROR_FORMAT,
                     "%s: tensor %.200s: not an object of dtype, shape and data_offsets", path, name);
@@ -136,7 +116,7 @@ static int parse_tensor(struct safetensors *file, struct sn_context *context, co
 
 static int by_offset(const void *a, const void *b)
 {
-    const struct safetensors_entry *x = a, *y = b;
+    const struct tensor_entry *x = a, *y = b;
     if (x->offset != y->offset)
         return x->offset < y->offset ? -1 : 1;
     if (x->count != y->count) /* empty tensors go before the one that starts where they stand */
@@ -149,12 +129,12 @@ static int check_coverage(const struct safetensors *file, struct sn_context *con
 {
     uint64_t at = data;
     for (size_t i = 0; i < file->n_entries; i++) {
-        const struct safetensors_entry *entry = &file->entries[i];
+        const struct tensor_entry *entry = &file->entries[i];
         if (entry->offset != at)
             return fail(context, SN_ERROR_FORMAT, "%s: tensor %.200s %s", file->file.path, entry->name,
                         entry->offset < at ? "overlaps the tensor before it"
                                            : "leaves a hole in front of it");
-        at += entry->count * types[entry->type].size;
+        at += entry->count * tensor_type_size(entry->type);
     }
     if (at != file->file.size)
         return fail(context, SN_ERROR_FORMAT, "%s: %llu bytes behind the last tensor", file->file.path,
@@ -190,14 +170,6 @@ static int parse_header(struct safetensors *file, struct sn_context *context, co
     return check_coverage(file, context, data);
 }
 
-static uint64_t load_little(const unsigned char *bytes, size_t size)
-{
-    uint64_t value = 0;
-    for (size_t i = size; i > 0; i--)
-        value = value << 8 | bytes[i - 1];
-    return value;
-}
-
 static int read_header(struct safetensors *file, struct sn_context *context)
 {
     const char *path = file->file.path;
@@ -208,7 +180,7 @@ static int read_header(struct safetensors *file, struct sn_context *context)
     int status = file_read_at(&file->file, context, 0, prefix, sizeof prefix);
     if (status != SN_OK)
         return status;
-    uint64_t length = load_little(prefix, sizeof prefix);
+    uint64_t length = tensor_load_little(prefix, sizeof prefix);
     if (length > file->file.size - sizeof prefix || length > SAFETENSORS_MAX_HEADER)
         return fail(context, SN_ERROR_FORMAT,
                     "%s: a header of %llu bytes in a file of %llu (the limit is %zu)", path,
@@ -255,7 +227,7 @@ void safetensors_close(struct safetensors *file)
     memset(file, 0, sizeof *file);
 }
 
-const struct safetensors_entry *safetensors_find(const struct safetensors *file, const char *name)
+const struct tensor_entry *safetensors_find(const struct safetensors *file, const char *name)
 {
     for (size_t i = 0; i < file->n_entries; i++)
         if (strcmp(file->entries[i].name, name) == 0)
@@ -270,130 +242,92 @@ const char *safetensors_metadata(const struct safetensors *file, const char *key
 
 /* ---- data */
 
-static float float_from_bits(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static float half_to_float(uint32_t half)
-{
-    uint32_t sign = (half & 0x8000u) << 16, exponent = half >> 10 & 31u, mantissa = half & 1023u;
-    if (exponent == 31)
-        return float_from_bits(sign | 0x7F800000u | mantissa << 13);
-    if (exponent)
-        return float_from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
-    float small = (float)mantissa * 0x1p-24f; /* exact: subnormal halves are normal floats */
-    return sign ? -small : small;
-}
-
-static float double_to_float(uint64_t bits)
-{
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return (float)value;
-}
-
-static float decode_float(const unsigned char *bytes, enum safetensors_type type)
-{
-    uint64_t raw = load_little(bytes, types[type].size);
-    switch (type) {
-    case SAFETENSORS_F64: return double_to_float(raw);
-    case SAFETENSORS_F16: return half_to_float((uint32_t)raw);
-    case SAFETENSORS_BF16: return float_from_bits((uint32_t)raw << 16);
-    case SAFETENSORS_I64: return (float)(int64_t)raw;
-    case SAFETENSORS_I32: return (float)(int32_t)raw;
-    case SAFETENSORS_I16: return (float)(int16_t)raw;
-    case SAFETENSORS_I8: return (float)(int8_t)raw;
-    case SAFETENSORS_BOOL: return raw ? 1.0f : 0.0f;
-    default: return (float)raw;
-    }
-}
-
-static void decode_floats(float *out, const unsigned char *bytes, size_t count,
-                          enum safetensors_type type)
-{
-    size_t size = types[type].size;
-    if (type == SAFETENSORS_F32) {
-        for (size_t i = 0; i < count; i++)
-            out[i] = float_from_bits((uint32_t)load_little(bytes + 4 * i, 4));
-        return;
-    }
-    for (size_t i = 0; i < count; i++)
-        out[i] = decode_float(bytes + i * size, type);
-}
-
-static int check_elements(const struct safetensors *file, struct sn_context *context,
-                          const struct safetensors_entry *entry, uint64_t first, size_t count)
-{
-    if (first <= entry->count && count <= entry->count - first)
-        return SN_OK;
-    return fail(context, SN_ERROR_FORMAT, "%s: tensor %.200s has %llu elements, %zu wanted from %llu",
-                file->file.path, entry->name, (unsigned long long)entry->count, count,
-                (unsigned long long)first);
-}
-
 int safetensors_read_floats(float *out, struct safetensors *file, struct sn_context *context,
-                            const struct safetensors_entry *entry, uint64_t first, size_t count)
+                            const struct tensor_entry *entry, uint64_t first, size_t count)
 {
     unsigned char bytes[DECODE_BYTES];
-    size_t size = types[entry->type].size;
-    int status = check_elements(file, context, entry, first, count);
+    size_t size = tensor_type_size(entry->type);
+    int status = tensor_check_range(context, file->file.path, entry, first, count);
     while (status == SN_OK && count) {
         size_t part = count < DECODE_BYTES / size ? count : DECODE_BYTES / size;
         status = file_read_at(&file->file, context, entry->offset + first * size, bytes, part * size);
         if (status == SN_OK)
-            decode_floats(out, bytes, part, entry->type);
+            tensor_decode_floats(out, bytes, part, entry->type);
         out += part;
         first += part;
         count -= part;
     }
     return status;
-}
-
-static int is_signed(enum safetensors_type type)
-{
-    return type >= SAFETENSORS_I64 && type <= SAFETENSORS_I8;
-}
-
-static int decode_indices(uint32_t *out, struct sn_context *context, const struct safetensors *file,
-                          const struct safetensors_entry *entry, const unsigned char *bytes,
-                          uint64_t first, size_t count, uint64_t limit)
-{
-    size_t size = types[entry->type].size;
-    for (size_t i = 0; i < count; i++) {
-        uint64_t raw = load_little(bytes + i * size, size);
-        int negative = is_signed(entry->type) && raw >> (8 * size - 1);
-        if (negative || raw >= limit || raw > UINT32_MAX)
-            return fail(context, SN_ERROR_FORMAT,
-                        "%s: tensor %.200s: element %llu is %s%llu, it must be below %llu",
-                        file->file.path, entry->name, (unsigned long long)(first + i),
-                        negative ? "negative, as unsigned " : "", (unsigned long long)raw,
-                        (unsigned long long)limit);
-        out[i] = (uint32_t)raw;
-    }
-    return SN_OK;
 }
 
 int safetensors_read_indices(uint32_t *out, struct safetensors *file, struct sn_context *context,
-                             const struct safetensors_entry *entry, uint64_t first, size_t count,
+                             const struct tensor_entry *entry, uint64_t first, size_t count,
                              uint64_t limit)
 {
     unsigned char bytes[DECODE_BYTES];
-    size_t size = types[entry->type].size;
-    if (entry->type < SAFETENSORS_I64 || entry->type == SAFETENSORS_BOOL)
-        return fail(context, SN_ERROR_FORMAT, "%s: tensor %.200s: dtype %s holds no indices",
-                    file->file.path, entry->name, types[entry->type].name);
-    int status = check_elements(file, context, entry, first, count);
+    const char *path = file->file.path;
+    size_t size = tensor_type_size(entry->type);
+    int status = tensor_check_integer(context, path, entry);
+    if (status == SN_OK)
+        status = tensor_check_range(context, path, entry, first, count);
     while (status == SN_OK && count) {
         size_t part = count < DECODE_BYTES / size ? count : DECODE_BYTES / size;
         status = file_read_at(&file->file, context, entry->offset + first * size, bytes, part * size);
         if (status == SN_OK)
-            status = decode_indices(out, context, file, entry, bytes, first, part, limit);
+            status = tensor_decode_indices(out, context, path, entry, bytes, first, part, limit);
         out += part;
         first += part;
         count -= part;
     }
     return status;
+}
+
+/* ---- as a source of tensors */
+
+static int source_floats(float *out, struct tensor_source *source, struct sn_context *context,
+                         const struct tensor_entry *entry, uint64_t first, size_t count)
+{
+    return safetensors_read_floats(out, source->payload, context, entry, first, count);
+}
+
+static int source_indices(uint32_t *out, struct tensor_source *source, struct sn_context *context,
+                          const struct tensor_entry *entry, uint64_t first, size_t count, uint64_t limit)
+{
+    return safetensors_read_indices(out, source->payload, context, entry, first, count, limit);
+}
+
+static const char *source_metadata(const struct tensor_source *source, const char *key)
+{
+    return safetensors_metadata(source->payload, key);
+}
+
+static void source_close(struct tensor_source *source)
+{
+    struct safetensors *file = source->payload;
+    struct memory *memory = file->memory;
+    safetensors_close(file);
+    memory_free(memory, file, sizeof *file);
+    memset(source, 0, sizeof *source);
+}
+
+int safetensors_source(struct tensor_source *source, struct sn_context *context, const char *path)
+{
+    memset(source, 0, sizeof *source);
+    struct safetensors *file = memory_allocate(context->memory, sizeof *file);
+    if (!file)
+        return fail_memory(context, "a safetensors file", sizeof *file);
+    int status = safetensors_open(file, context, path);
+    if (status != SN_OK) {
+        memory_free(context->memory, file, sizeof *file);
+        return status;
+    }
+    *source = (struct tensor_source){.path = path,
+                                     .entries = file->entries,
+                                     .n_entries = file->n_entries,
+                                     .payload = file,
+                                     .read_floats = source_floats,
+                                     .read_indices = source_indices,
+                                     .metadata = source_metadata,
+                                     .close = source_close};
+    return SN_OK;
 }

@@ -8,43 +8,14 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "format/tensor_source.h"
 
-enum safetensors_type {
-    SAFETENSORS_F64,
-    SAFETENSORS_F32,
-    SAFETENSORS_F16,
-    SAFETENSORS_BF16,
-    SAFETENSORS_I64,
-    SAFETENSORS_I32,
-    SAFETENSORS_I16,
-    SAFETENSORS_I8,
-    SAFETENSORS_U64,
-    SAFETENSORS_U32,
-    SAFETENSORS_U16,
-    SAFETENSORS_U8,
-    SAFETENSORS_BOOL,
-    SAFETENSORS_TYPES
-};
-
-#define SAFETENSORS_MAX_DIMENSIONS 8
 #define SAFETENSORS_MAX_HEADER ((size_t)100 << 20)
-
-size_t safetensors_type_size(enum safetensors_type type);
-const char *safetensors_type_name(enum safetensors_type type); /* "F32" */
-
-struct safetensors_entry {
-    char *name; /* owned by the file, strlen + 1 bytes */
-    enum safetensors_type type;
-    size_t n_dimensions;
-    uint64_t dimensions[SAFETENSORS_MAX_DIMENSIONS];
-    uint64_t count;  /* elements */
-    uint64_t offset; /* of the first byte in the file */
-};
 
 struct safetensors {
     struct memory *memory;
     struct file_reader file;
-    struct safetensors_entry *entries; /* in the order of their data */
+    struct tensor_entry *entries; /* in the order of their data */
     size_t n_entries, n_allocated;
     struct json_t *metadata; /* __metadata__, NULL when absent */
 };
@@ -55,16 +26,19 @@ int safetensors_open(struct safetensors *file, struct sn_context *context, const
 /* A no-op on a zeroed struct and after a failed open. */
 void safetensors_close(struct safetensors *file);
 /* NULL when there is no tensor of this name. */
-const struct safetensors_entry *safetensors_find(const struct safetensors *file, const char *name);
+const struct tensor_entry *safetensors_find(const struct safetensors *file, const char *name);
 /* The text of a metadata key, lent; NULL when absent. */
 const char *safetensors_metadata(const struct safetensors *file, const char *key);
 
+/* Opens the file as a source of tensors, which its close frees. */
+int safetensors_source(struct tensor_source *source, struct sn_context *context, const char *path);
+
 /* Elements first .. first + count - 1, in row-major order, as float32; every type is converted. */
 int safetensors_read_floats(float *out, struct safetensors *file, struct sn_context *context,
-                            const struct safetensors_entry *entry, uint64_t first, size_t count);
+                            const struct tensor_entry *entry, uint64_t first, size_t count);
 /* The same of an integer tensor as numbers below `limit`; others are SN_ERROR_FORMAT. */
 int safetensors_read_indices(uint32_t *out, struct safetensors *file, struct sn_context *context,
-                             const struct safetensors_entry *entry, uint64_t first, size_t count,
+                             const struct tensor_entry *entry, uint64_t first, size_t count,
                              uint64_t limit);
 
 /* Writing: open, metadata, declare every tensor, begin, then the data of all tensors in the order of
@@ -82,15 +56,14 @@ int safetensors_writer_open(struct safetensors_writer *writer, struct sn_context
 /* Before the first tensor is declared. key and value: UTF-8. */
 void safetensors_writer_metadata(struct safetensors_writer *writer, const char *key, const char *value);
 void safetensors_writer_declare(struct safetensors_writer *writer, const char *name,
-                                enum safetensors_type type, const uint64_t *dimensions,
-                                size_t n_dimensions);
+                                enum tensor_type type, const uint64_t *dimensions, size_t n_dimensions);
 /* Writes the header; reports failures of the calls before. */
 int safetensors_writer_begin(struct safetensors_writer *writer, struct sn_context *context);
 int safetensors_write_floats(struct safetensors_writer *writer, struct sn_context *context,
                              const float *values, size_t count);
-/* type: SAFETENSORS_U16 (each value < 65536) or SAFETENSORS_U32. */
+/* type: TENSOR_U16 (each value < 65536) or TENSOR_U32. */
 int safetensors_write_indices(struct safetensors_writer *writer, struct sn_context *context,
-                              enum safetensors_type type, const uint32_t *values, size_t count);
+                              enum tensor_type type, const uint32_t *values, size_t count);
 /* Data as it stands in the file, little-endian. */
 int safetensors_write_bytes(struct safetensors_writer *writer, struct sn_context *context,
                             const void *bytes, size_t size);

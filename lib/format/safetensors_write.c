@@ -39,16 +39,15 @@ static void end_metadata(struct safetensors_writer *writer)
 }
 
 void safetensors_writer_declare(struct safetensors_writer *writer, const char *name,
-                                enum safetensors_type type, const uint64_t *dimensions,
-                                size_t n_dimensions)
+                                enum tensor_type type, const uint64_t *dimensions, size_t n_dimensions)
 {
     struct buffer *header = &writer->header;
-    uint64_t bytes = safetensors_type_size(type);
+    uint64_t bytes = tensor_type_size(type);
     end_metadata(writer);
     if (writer->n_tensors++ || writer->n_metadata)
         buffer_text(header, ",");
     json_append_text(header, name);
-    buffer_format(header, ":{\"dtype\":\"%s\",\"shape\":[", safetensors_type_name(type));
+    buffer_format(header, ":{\"dtype\":\"%s\",\"shape\":[", tensor_type_name(type));
     for (size_t i = 0; i < n_dimensions; i++) {
         bytes *= dimensions[i];
         buffer_format(header, "%s%llu", i ? "," : "", (unsigned long long)dimensions[i]);
@@ -103,10 +102,10 @@ int safetensors_write_floats(struct safetensors_writer *writer, struct sn_contex
 }
 
 int safetensors_write_indices(struct safetensors_writer *writer, struct sn_context *context,
-                              enum safetensors_type type, const uint32_t *values, size_t count)
+                              enum tensor_type type, const uint32_t *values, size_t count)
 {
     unsigned char bytes[ENCODE_BYTES];
-    size_t size = safetensors_type_size(type);
+    size_t size = tensor_type_size(type);
     int status = SN_OK;
     while (status == SN_OK && count) {
         size_t part = count < sizeof bytes / size ? count : sizeof bytes / size;

@@ -10,21 +10,21 @@
 #define MAX_CONFIG_BYTES ((size_t)1 << 20)
 #define CHUNK_FLOATS ((size_t)1 << 16)
 
-/* Where one parameter comes from: one dense tensor, or the three of a native sparse one. */
-struct source {
-    const struct safetensors_entry *dense, *indptr, *indices, *values;
+/* Where one parameter comes from: one dense tensor, or the three of a sparse one. */
+struct origin {
+    const struct tensor_entry *dense, *indptr, *indices, *values;
 };
 
 struct loader {
     struct sn_context *context;
     struct sn_model *model;
-    struct safetensors file;
-    struct source *sources;                    /* n_parameters */
-    const struct safetensors_entry *tied_head; /* lm_head.weight of a model with tied weights */
+    struct tensor_source file;
+    struct origin *origins;               /* n_parameters */
+    const struct tensor_entry *tied_head; /* lm_head.weight of a model with tied weights */
     float *chunk;
     size_t n_chunk;   /* floats */
     int keep_dense;   /* a native file says itself what is sparse */
-    const char *path; /* of the safetensors file, for messages */
+    const char *path; /* of the file, for messages */
 };
 
 /* ---- which tensor is which */
@@ -45,15 +45,14 @@ static int ends_with(const char *name, const char *suffix)
 }
 
 /* The causal mask that released code stores as a buffer: (1, 1, block, block). */
-static int is_mask(const struct safetensors_entry *entry, const char *name)
+static int is_mask(const struct tensor_entry *entry, const char *name)
 {
     return ends_with(name, ".attn.bias") && entry->n_dimensions == 4 && entry->dimensions[0] == 1 &&
            entry->dimensions[1] == 1 && entry->dimensions[2] == entry->dimensions[3];
 }
 
 /* Tensors that the configuration has no use for and the released code passes over. */
-static int is_ignored(const struct config *config, const struct safetensors_entry *entry,
-                      const char *name)
+static int is_ignored(const struct config *config, const struct tensor_entry *entry, const char *name)
 {
     if (is_mask(entry, name))
         return 1;
@@ -65,14 +64,14 @@ static int is_ignored(const struct config *config, const struct safetensors_entr
 }
 
 /* The place of a name among the sources, NULL if the model has no such tensor. */
-static const struct safetensors_entry **find_place(struct loader *loader, const char *name)
+static const struct tensor_entry **find_place(struct loader *loader, const char *name)
 {
-    static const char *const suffixes[] = {NATIVE_INDPTR, NATIVE_INDICES, NATIVE_VALUES};
+    static const char *const suffixes[] = {TENSOR_INDPTR, TENSOR_INDICES, TENSOR_VALUES};
     if (loader->model->config.tied_unembed && strcmp(name, "lm_head.weight") == 0)
         return &loader->tied_head;
     int index = model_find(loader->model, name);
     if (index >= 0)
-        return &loader->sources[index].dense;
+        return &loader->origins[index].dense;
     for (int i = 0; i < 3; i++) {
         char base[128];
         size_t length = strlen(name) - strlen(suffixes[i]);
@@ -83,8 +82,8 @@ static const struct safetensors_entry **find_place(struct loader *loader, const 
         index = model_find(loader->model, base);
         if (index < 0 || loader->model->parameters[index].cols == 0)
             return NULL;
-        struct source *source = &loader->sources[index];
-        return i == 0 ? &source->indptr : i == 1 ? &source->indices : &source->values;
+        struct origin *origin = &loader->origins[index];
+        return i == 0 ? &origin->indptr : i == 1 ? &origin->indices : &origin->values;
     }
     return NULL;
 }
@@ -92,11 +91,11 @@ static const struct safetensors_entry **find_place(struct loader *loader, const 
 static int assign_sources(struct loader *loader)
 {
     for (size_t i = 0; i < loader->file.n_entries; i++) {
-        const struct safetensors_entry *entry = &loader->file.entries[i];
+        const struct tensor_entry *entry = &loader->file.entries[i];
         const char *name = strip_prefix(entry->name);
         if (is_ignored(&loader->model->config, entry, name))
             continue;
-        const struct safetensors_entry **place = find_place(loader, name);
+        const struct tensor_entry **place = find_place(loader, name);
         if (!place)
             return fail(loader->context, SN_ERROR_FORMAT,
                         "%s: tensor %.200s has no place in a model of this configuration", loader->path,
@@ -106,7 +105,7 @@ static int assign_sources(struct loader *loader)
                         loader->path, (*place)->name, entry->name);
         *place = entry;
     }
-    struct source *embedding = &loader->sources[loader->model->wte];
+    struct origin *embedding = &loader->origins[loader->model->wte];
     if (loader->tied_head && !embedding->dense && !embedding->values) {
         embedding->dense = loader->tied_head;
         loader->tied_head = NULL;
@@ -126,7 +125,7 @@ static void print_shape(char *text, size_t capacity, const uint64_t *dimensions,
         snprintf(text + length, capacity - length, "]");
 }
 
-static int check_shape(const struct loader *loader, const struct safetensors_entry *entry,
+static int check_shape(const struct loader *loader, const struct tensor_entry *entry,
                        const uint64_t *dimensions, size_t n)
 {
     char found[200], wanted[64];
@@ -140,10 +139,10 @@ static int check_shape(const struct loader *loader, const struct safetensors_ent
 }
 
 /* Reads elements first .. first + count - 1; a NaN or an infinity is refused. */
-static int read_finite(float *out, struct loader *loader, const struct safetensors_entry *entry,
+static int read_finite(float *out, struct loader *loader, const struct tensor_entry *entry,
                        uint64_t first, size_t count)
 {
-    int status = safetensors_read_floats(out, &loader->file, loader->context, entry, first, count);
+    int status = loader->file.read_floats(out, &loader->file, loader->context, entry, first, count);
     if (status != SN_OK)
         return status;
     for (size_t i = 0; i < count; i++)
@@ -172,7 +171,7 @@ static int reserve_chunk(size_t *rows, struct loader *loader, size_t cols)
 }
 
 static int load_dense(struct loader *loader, struct parameter *parameter,
-                      const struct safetensors_entry *entry)
+                      const struct tensor_entry *entry)
 {
     const uint64_t shape[2] = {parameter->rows, parameter->cols};
     struct ingest ingest = {0};
@@ -197,7 +196,7 @@ static int load_dense(struct loader *loader, struct parameter *parameter,
 }
 
 static int load_vector(struct loader *loader, struct parameter *parameter,
-                       const struct safetensors_entry *entry)
+                       const struct tensor_entry *entry)
 {
     const uint64_t shape[1] = {parameter->rows};
     int status = check_shape(loader, entry, shape, 1);
@@ -256,41 +255,41 @@ static int csr_check(const struct csr *csr, const struct loader *loader, const c
 }
 
 static int read_csr(struct csr *csr, struct loader *loader, const struct parameter *parameter,
-                    const struct source *source)
+                    const struct origin *origin)
 {
     struct sn_context *context = loader->context;
-    const uint64_t n_rows = parameter->rows + 1, nnz = source->values->count;
+    const uint64_t n_rows = parameter->rows + 1, nnz = origin->values->count;
     if (nnz > UINT32_MAX || nnz > (uint64_t)parameter->rows * parameter->cols)
         return fail(context, SN_ERROR_FORMAT, "%s: tensor %s: %llu values are too many for %zu x %zu",
                     loader->path, parameter->name, (unsigned long long)nnz, parameter->rows,
                     parameter->cols);
-    int status = check_shape(loader, source->indptr, &n_rows, 1);
+    int status = check_shape(loader, origin->indptr, &n_rows, 1);
     if (status == SN_OK)
-        status = check_shape(loader, source->indices, &nnz, 1);
+        status = check_shape(loader, origin->indices, &nnz, 1);
     if (status == SN_OK)
-        status = check_shape(loader, source->values, &nnz, 1);
+        status = check_shape(loader, origin->values, &nnz, 1);
     if (status == SN_OK)
         status = csr_allocate(csr, context, parameter->rows, (size_t)nnz);
     if (status == SN_OK)
-        status = safetensors_read_indices(csr->row_start, &loader->file, context, source->indptr, 0,
-                                          parameter->rows + 1, nnz + 1);
+        status = loader->file.read_indices(csr->row_start, &loader->file, context, origin->indptr, 0,
+                                           parameter->rows + 1, nnz + 1);
     if (status == SN_OK)
-        status = safetensors_read_indices(csr->col_index, &loader->file, context, source->indices, 0,
-                                          (size_t)nnz, parameter->cols);
+        status = loader->file.read_indices(csr->col_index, &loader->file, context, origin->indices, 0,
+                                           (size_t)nnz, parameter->cols);
     if (status == SN_OK)
-        status = read_finite(csr->values, loader, source->values, 0, (size_t)nnz);
+        status = read_finite(csr->values, loader, origin->values, 0, (size_t)nnz);
     return status == SN_OK ? csr_check(csr, loader, parameter->name) : status;
 }
 
-static int load_sparse(struct loader *loader, struct parameter *parameter, const struct source *source)
+static int load_sparse(struct loader *loader, struct parameter *parameter, const struct origin *origin)
 {
     struct csr csr = {0};
     struct pattern *pattern = NULL;
-    if (source->dense || !source->indptr || !source->indices || !source->values)
+    if (origin->dense || !origin->indptr || !origin->indices || !origin->values)
         return fail(loader->context, SN_ERROR_FORMAT,
                     "%s: tensor %s must stand as indptr, indices and values, or dense", loader->path,
                     parameter->name);
-    int status = read_csr(&csr, loader, parameter, source);
+    int status = read_csr(&csr, loader, parameter, origin);
     if (status == SN_OK)
         status = pattern_create(&pattern, loader->context, parameter->rows, parameter->cols,
                                 csr.row_start, csr.col_index);
@@ -306,19 +305,19 @@ static int load_sparse(struct loader *loader, struct parameter *parameter, const
 static int load_parameter(struct loader *loader, size_t index)
 {
     struct parameter *parameter = &loader->model->parameters[index];
-    const struct source *source = &loader->sources[index];
-    if (source->indptr || source->indices || source->values)
-        return load_sparse(loader, parameter, source);
-    if (!source->dense)
+    const struct origin *origin = &loader->origins[index];
+    if (origin->indptr || origin->indices || origin->values)
+        return load_sparse(loader, parameter, origin);
+    if (!origin->dense)
         return SN_OK; /* model_check_complete decides */
-    return parameter->cols ? load_dense(loader, parameter, source->dense)
-                           : load_vector(loader, parameter, source->dense);
+    return parameter->cols ? load_dense(loader, parameter, origin->dense)
+                           : load_vector(loader, parameter, origin->dense);
 }
 
 /* With tied weights a file may hold both names; then they must be the same numbers. */
 static int check_tied_head(struct loader *loader)
 {
-    const struct safetensors_entry *head = loader->tied_head;
+    const struct tensor_entry *head = loader->tied_head;
     const struct sn_matrix *embedding = loader->model->parameters[loader->model->wte].matrix;
     size_t rows = loader->model->config.vocab_size, cols = loader->model->config.d_model, step;
     const uint64_t shape[2] = {rows, cols};
@@ -345,10 +344,10 @@ static int load_tensors(struct loader *loader)
 {
     struct sn_model *model = loader->model;
     struct memory *memory = loader->context->memory;
-    loader->sources = memory_allocate_zeroed_array(memory, model->n_parameters, sizeof(struct source));
-    if (!loader->sources)
+    loader->origins = memory_allocate_zeroed_array(memory, model->n_parameters, sizeof(struct origin));
+    if (!loader->origins)
         return fail_memory(loader->context, "the list of tensors",
-                           model->n_parameters * sizeof(struct source));
+                           model->n_parameters * sizeof(struct origin));
     int status = assign_sources(loader);
     for (size_t i = 0; i < model->n_parameters && status == SN_OK; i++) {
         status = load_parameter(loader, i);
@@ -359,37 +358,50 @@ static int load_tensors(struct loader *loader)
         status = check_tied_head(loader);
     if (status == SN_OK)
         status = model_check_complete(model, loader->context, loader->path);
-    memory_free(memory, loader->sources, model->n_parameters * sizeof(struct source));
+    memory_free(memory, loader->origins, model->n_parameters * sizeof(struct origin));
     memory_free(memory, loader->chunk, loader->n_chunk * sizeof(float));
     return status;
+}
+
+/* The configuration that a file written by sn_model_save carries. */
+static int native_config(const char **json, const struct tensor_source *file, struct sn_context *context)
+{
+    const char *version = file->metadata ? file->metadata(file, NATIVE_VERSION_KEY) : NULL;
+    *json = file->metadata ? file->metadata(file, NATIVE_CONFIG_KEY) : NULL;
+    if (!*json || !version)
+        return fail(context, SN_ERROR_FORMAT,
+                    "%s: no file of sn_model_save (a folder with config.json is needed)", file->path);
+    if (strcmp(version, NATIVE_VERSION) != 0)
+        return fail(context, SN_ERROR_UNSUPPORTED, "%s: version \"%.40s\" of the native format",
+                    file->path, version);
+    return SN_OK;
+}
+
+/* The one place that knows the formats of weights. */
+static int open_weights(struct tensor_source *file, struct sn_context *context, const char *path)
+{
+    return safetensors_source(file, context, path);
 }
 
 /* Opens `path` and makes the model of the configuration, which comes from the file itself when json is
  * NULL. */
 static int load_file(sn_model **out, struct sn_context *context, const char *path, const char *json,
-                     size_t length, const char *source)
+                     size_t length, const char *config_path)
 {
     struct loader loader = {.context = context, .path = path, .keep_dense = !json};
     struct config config;
-    int status = safetensors_open(&loader.file, context, path);
+    int status = open_weights(&loader.file, context, path);
     if (status == SN_OK && !json) {
-        const char *version = safetensors_metadata(&loader.file, NATIVE_VERSION_KEY);
-        json = safetensors_metadata(&loader.file, NATIVE_CONFIG_KEY);
-        if (!json || !version)
-            status = fail(context, SN_ERROR_FORMAT,
-                          "%s: no file of sn_model_save (a folder with config.json is needed)", path);
-        else if (strcmp(version, NATIVE_VERSION) != 0)
-            status = fail(context, SN_ERROR_UNSUPPORTED, "%s: version \"%.40s\" of the native format",
-                          path, version);
+        status = native_config(&json, &loader.file, context);
         length = json ? strlen(json) : 0;
     }
     if (status == SN_OK)
-        status = config_parse(&config, context, json, length, source);
+        status = config_parse(&config, context, json, length, config_path);
     if (status == SN_OK)
         status = model_allocate(&loader.model, context, &config);
     if (status == SN_OK)
         status = load_tensors(&loader);
-    safetensors_close(&loader.file);
+    tensor_source_close(&loader.file);
     if (status != SN_OK) {
         sn_model_free(loader.model);
         return status;

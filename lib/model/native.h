@@ -7,8 +7,5 @@
 #define NATIVE_VERSION_KEY "sparsenet.version"
 #define NATIVE_VERSION "1"
 #define NATIVE_CONFIG_KEY "sparsenet.config"
-#define NATIVE_INDPTR ".indptr"
-#define NATIVE_INDICES ".indices"
-#define NATIVE_VALUES ".values"
 
 #endif

@@ -5,7 +5,7 @@
 #include "model/native.h"
 
 static void declare(struct safetensors_writer *writer, const struct parameter *parameter,
-                    const char *suffix, enum safetensors_type type, const uint64_t *dimensions, size_t n)
+                    const char *suffix, enum tensor_type type, const uint64_t *dimensions, size_t n)
 {
     char name[160];
     size_t length = strlen(parameter->name);
@@ -27,14 +27,14 @@ static void declare_parameter(struct safetensors_writer *writer, const struct pa
     if (!parameter->matrix && !parameter->vector)
         return;
     if (!parameter->matrix || !parameter->matrix->pattern) {
-        declare(writer, parameter, "", SAFETENSORS_F32, dense, parameter->matrix ? 2 : 1);
+        declare(writer, parameter, "", TENSOR_F32, dense, parameter->matrix ? 2 : 1);
         return;
     }
     const uint64_t nnz = parameter->matrix->pattern->nnz;
-    declare(writer, parameter, NATIVE_INDPTR, SAFETENSORS_U32, &n_rows, 1);
-    declare(writer, parameter, NATIVE_VALUES, SAFETENSORS_F32, &nnz, 1);
+    declare(writer, parameter, TENSOR_INDPTR, TENSOR_U32, &n_rows, 1);
+    declare(writer, parameter, TENSOR_VALUES, TENSOR_F32, &nnz, 1);
     if (!has_short_indices(parameter))
-        declare(writer, parameter, NATIVE_INDICES, SAFETENSORS_U32, &nnz, 1);
+        declare(writer, parameter, TENSOR_INDICES, TENSOR_U32, &nnz, 1);
 }
 
 static void declare_short_indices(struct safetensors_writer *writer, const struct parameter *parameter)
@@ -42,7 +42,7 @@ static void declare_short_indices(struct safetensors_writer *writer, const struc
     if (!has_short_indices(parameter))
         return;
     const uint64_t nnz = parameter->matrix->pattern->nnz;
-    declare(writer, parameter, NATIVE_INDICES, SAFETENSORS_U16, &nnz, 1);
+    declare(writer, parameter, TENSOR_INDICES, TENSOR_U16, &nnz, 1);
 }
 
 static int write_parameter(struct safetensors_writer *writer, struct sn_context *context,
@@ -53,14 +53,14 @@ static int write_parameter(struct safetensors_writer *writer, struct sn_context 
     const struct pattern *pattern = parameter->matrix ? parameter->matrix->pattern : NULL;
     int status = SN_OK;
     if (pattern)
-        status = safetensors_write_indices(writer, context, SAFETENSORS_U32, pattern->row_start,
+        status = safetensors_write_indices(writer, context, TENSOR_U32, pattern->row_start,
                                            parameter->rows + 1);
     if (status == SN_OK)
         status = safetensors_write_floats(writer, context, parameter_values(parameter),
                                           parameter_size(parameter));
     if (status == SN_OK && pattern && !has_short_indices(parameter))
-        status = safetensors_write_indices(writer, context, SAFETENSORS_U32, pattern->col_index,
-                                           pattern->nnz);
+        status =
+            safetensors_write_indices(writer, context, TENSOR_U32, pattern->col_index, pattern->nnz);
     return status;
 }
 
@@ -70,7 +70,7 @@ static int write_short_indices(struct safetensors_writer *writer, struct sn_cont
     if (!has_short_indices(parameter))
         return SN_OK;
     const struct pattern *pattern = parameter->matrix->pattern;
-    return safetensors_write_indices(writer, context, SAFETENSORS_U16, pattern->col_index, pattern->nnz);
+    return safetensors_write_indices(writer, context, TENSOR_U16, pattern->col_index, pattern->nnz);
 }
 
 /* In the order of the declarations. */
