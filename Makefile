@@ -147,7 +147,6 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 demo: $(BUILD)/examples/demo
 	@rm -f out/circuit_*
 	$(BUILD)/examples/demo out $$(nproc) $(SEED)
-	@for dot in out/circuit_*.dot; do [ ! -e $$dot ] || dot -Tsvg $$dot -o $${dot%.dot}.svg; done
 	$(Q)for graph in out/*.dot; do [ ! -f "$$graph" ] || dot -Tsvg -o "$${graph%.dot}.svg" "$$graph"; done
 
 # ------------------------------------------------------------------- tests

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The examples as a person runs them: help, errors, and results against a golden model where there is one.
+# Wants BUILD, SPARSENET_SHARED.
+set -eu
+bin=$BUILD/examples
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fails() { # fails STATUS PATTERN COMMAND...: exactly that status, and a line that says why
+    local status=0
+    "${@:3}" > "$work/said" 2>&1 || status=$?
+    [ "$status" = "$1" ] && grep -q -- "$2" "$work/said" && return
+    echo "not status $1 with '$2' but $status: ${*:3}"
+    cat "$work/said"
+    return 1
+}
+
+for example in inspect evaluate convert; do
+    "$bin/$example" --help | grep -q "^usage: $example "
+    fails 2 "^usage: $example " "$bin/$example"
+    [ "$(wc -l < "examples/$example.c")" -lt 150 ]
+done
+fails 1 "/nonexistent" "$bin/inspect" /nonexistent
+fails 1 "/nonexistent" "$bin/convert" /nonexistent "$work/out"
+[ ! -e "$work/out" ]
+
+model=$SPARSENET_SHARED/goldens/p02_rms_afrac_bigram
+if [ ! -d "$model" ]; then
+    echo "no $model"
+    exit 77
+fi
+run() { "$bin/evaluate" "$1" --tokens "$model/tokens.i32" --shape 2,13 --targets "$model/targets.i32" "${@:2}"; }
+
+"$bin/inspect" "$model" > "$work/said"
+grep -q '"d_model": *25' "$work/said"
+grep -Eq '^bigram_table +37 x 37 +[0-9]+ +[0-9.]+%' "$work/said"
+grep -Eq '^all +20979 ' "$work/said"
+
+run "$model" --sites '' --out "$work/got.safetensors" | grep -q '^loss 7.77308'
+"$BUILD/tests/tensors_compare" "$model/expected.safetensors" "$work/got.safetensors" 1e-5 'logits|loss|hook.*'
+fails 1 "does not hold exactly" "$bin/evaluate" "$model" --tokens "$model/tokens.i32" --shape 2,14
+fails 2 "regular expression" run "$model" --sites '('
+fails 1 "/nonexistent" run "$model" --out /nonexistent/file
+
+# there and back: the same logits, bit by bit
+"$bin/convert" "$model" "$work/native.safetensors"
+"$bin/convert" --dense "$work/native.safetensors" "$work/dense"
+for form in native.safetensors dense; do
+    run "$work/$form" --sites '' --out "$work/again.safetensors" > /dev/null
+    cmp "$work/got.safetensors" "$work/again.safetensors"
+done
