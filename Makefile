@@ -7,6 +7,7 @@
 #   make tests           build the tests, run none
 #   make check           the tests: about a minute
 #   make check-full      check, the long tests, sanitizers, valgrind, clang
+#   make fuzz            every parser for FUZZ_SECONDS each (clang)
 #   make bench           measure (make deps-bench for the peers)
 #   make install         into PREFIX (/usr/local), under DESTDIR
 #   make uninstall
@@ -167,8 +168,12 @@ $(TEST_OBJECTS): private LANGUAGE += -Itests -I$(BUILD)/tests
 # 64-byte vectors without AVX-512: gcc notes that passing them between functions would have another ABI.
 $(BUILD)/tests/kernels_wide.o: private ISA = $(KERNEL_CODE) -Wno-psabi
 
+# Fuzz targets, here with a main that replays files; `make fuzz` drives them by libFuzzer.
+FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ         := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SOURCES))
+
 .PHONY: tests
-tests: $(RUNNER) $(TOOLS) $(BENCH) examples
+tests: $(RUNNER) $(TOOLS) $(BENCH) $(FUZZ) examples
 
 # A suite is any tests/test_NAME.c; it defines Suite *NAME_suite(void).
 $(BUILD)/tests/suites.inc: $(SUITES) Makefile
@@ -191,6 +196,28 @@ $(TOOLS): $(BUILD)/tests/%: tests/tools/%.c $(HELPERS) $(INTERNAL) $(FLAGS)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(COMPILE) -Itests -MF $@.d -MT $@ -o $@ $< \
 		$(HELPERS) $(INTERNAL) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
+
+$(FUZZ): $(BUILD)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(STATIC)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -o $@ \
+		$(filter %.c,$^) $(STATIC) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
+
+# Each target FUZZ_SECONDS long under AddressSanitizer and UBSan: FUZZ_ONLY="pt config" for some of them.
+FUZZ_SECONDS ?= 60
+FUZZERS      := $(BUILD)/fuzz
+.PHONY: fuzz
+fuzz: examples
+	$(Q)$(MAKE) BUILD=$(FUZZERS) CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
+	SPARSENET_SHARED='$(SPARSENET_SHARED)' CONVERT=$(BUILD)/examples/convert \
+		bash tests/fuzz/run.sh $(FUZZERS) $(FUZZ_SECONDS) $(FUZZ_ONLY)
+
+.PHONY: fuzzers
+fuzzers: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SOURCES))
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c tests/fuzz/fuzz.h $(STATIC)
+	$(call say,CC,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CFLAGS) -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(STATIC) $(LIBRARIES) $(LDLIBS)
 
 $(BENCH): $(BUILD)/tests/bench/%: tests/bench/%.c $(HELPERS) $(INTERNAL) $(FLAGS)
 	$(call say,CC,$@)

@@ -57,6 +57,7 @@ for isa in $(isas); do
     [ -z "$isa_suites" ] || step "suites on $isa:$isa_suites" on_isa $isa "$runner" $isa_suites
     step "goldens on $isa" on_isa $isa golden "$BUILD"
 done
+step "fuzz corpora" bash tests/fuzz/replay.sh
 step "examples" bash tests/examples_test.sh
 step "install, link, uninstall" bash tests/install_test.sh
 finish

@@ -1,0 +1,122 @@
+#include "fuzz.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LIMIT ((size_t)64 << 20)
+
+static size_t held; /* one thread */
+
+static void *allocate(size_t size, void *payload)
+{
+    (void)payload;
+    if (size > LIMIT || held > LIMIT - size)
+        return NULL;
+    void *block = malloc(size);
+    held += block ? size : 0;
+    return block;
+}
+
+static void release(void *block, size_t size, void *payload)
+{
+    (void)payload;
+    held -= block ? size : 0;
+    free(block);
+}
+
+static void *reallocate(void *block, size_t old_size, size_t new_size, void *payload)
+{
+    void *bigger = allocate(new_size, payload);
+    if (!bigger)
+        return NULL;
+    if (block)
+        memcpy(bigger, block, old_size < new_size ? old_size : new_size);
+    release(block, old_size, payload);
+    return bigger;
+}
+
+sn_context *fuzz_context(void)
+{
+    static const sn_allocator allocator = {allocate, reallocate, release, NULL};
+    sn_context *context;
+    if (held != 0 || sn_context_create(&context, &allocator) != SN_OK)
+        abort(); /* the input before leaked */
+    return context;
+}
+
+static char folder[64];
+
+static void remove_folder(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    if (folder[0] && system(command) != 0)
+        perror(folder);
+}
+
+const char *fuzz_folder(void)
+{
+    if (!folder[0]) {
+        snprintf(folder, sizeof folder, "/dev/shm/sparsenet-fuzz-%d", (int)getpid());
+        if (mkdir(folder, 0700) != 0)
+            abort();
+        atexit(remove_folder);
+    }
+    return folder;
+}
+
+const char *fuzz_write(const char *name, const void *bytes, size_t size)
+{
+    static char path[256];
+    snprintf(path, sizeof path, "%s/%s", fuzz_folder(), name);
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(bytes, 1, size, file) != size || fclose(file) != 0)
+        abort();
+    return path;
+}
+
+size_t fuzz_split(const uint8_t **rest, size_t *n_rest, const uint8_t *data, size_t size)
+{
+    const uint8_t *nul = size ? memchr(data, 0, size) : NULL;
+    const size_t length = nul ? (size_t)(nul - data) : size;
+    *rest = nul ? nul + 1 : NULL;
+    *n_rest = nul ? size - length - 1 : 0;
+    return length;
+}
+
+void fuzz_check(int status, const sn_context *context)
+{
+    if (status != SN_OK && !sn_context_message(context)[0])
+        abort();
+}
+
+static void run(sn_model *model, sn_context *context)
+{
+    sn_session *session;
+    const int32_t tokens[] = {0, 0, 0};
+    const size_t offsets[] = {0, sn_model_config_number(model, "block_size") < 3 ? 1 : 3};
+    int status = sn_session_create(&session, context, model, NULL);
+    if (status == SN_OK)
+        status = sn_session_forward(session, tokens, offsets, 1);
+    fuzz_check(status, context);
+    sn_session_free(session);
+}
+
+void fuzz_use_model(sn_model *model, sn_context *context)
+{
+    char path[256];
+    sn_model *again;
+    run(model, context);
+    snprintf(path, sizeof path, "%s/saved.safetensors", fuzz_folder());
+    int status = sn_model_save(model, context, path);
+    fuzz_check(status, context);
+    if (status == SN_OK) {
+        status = sn_model_load(&again, context, path);
+        if (status != SN_OK && status != SN_ERROR_MEMORY)
+            abort(); /* what the library writes it must read */
+        sn_model_free(again);
+    }
+}

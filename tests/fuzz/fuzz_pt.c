@@ -1,0 +1,21 @@
+/* A model's folder: config.json, a NUL, final_model.pt. */
+#include "fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const uint8_t *rest;
+    size_t n_rest;
+    const size_t n_config = fuzz_split(&rest, &n_rest, data, size);
+    if (!rest)
+        return -1; /* not worth keeping */
+    sn_context *context = fuzz_context();
+    sn_model *model;
+    fuzz_write("config.json", data, n_config);
+    fuzz_write("final_model.pt", rest, n_rest);
+    fuzz_check(sn_model_load(&model, context, fuzz_folder()), context);
+    if (model)
+        fuzz_use_model(model, context);
+    sn_model_free(model);
+    sn_context_free(context);
+    return 0;
+}

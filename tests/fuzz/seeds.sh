@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# seeds.sh SHARED FOLDER: seeds for every fuzz target below FOLDER, from the golden and the malformed models.
+# What the targets expect in one file, fuzz_*.c say.
+set -eu
+shared=$1 to=$2
+mkdir -p "$to"/{tensors,native,config,folder,pt,tokenizer}
+
+joined() { # joined FIRST SECOND OUT: both with a NUL between
+    { cat "$1"; printf '\0'; cat "$2"; } > "$3"
+}
+
+for model in "$shared"/goldens/*/ "$shared"/bad/*/; do
+    name=$(basename "$model")
+    config=
+    for file in "$model/beeg_config.json" "$model/config.json"; do [ ! -f "$file" ] || config=$file; done
+    # large ones make a fuzzer slow and teach it nothing
+    small() { [ -f "$1" ] && [ "$(stat -c %s "$1")" -lt 200000 ]; }
+    [ -z "$config" ] || cp "$config" "$to/config/$name"
+    ! small "$model/model.safetensors" || cp "$model/model.safetensors" "$to/tensors/$name"
+    ! small "$model/ops.safetensors" || cp "$model/ops.safetensors" "$to/tensors/$name"
+    [ -z "$config" ] && continue
+    ! small "$model/model.safetensors" || joined "$config" "$model/model.safetensors" "$to/folder/$name"
+    ! small "$model/final_model.pt" || joined "$config" "$model/final_model.pt" "$to/pt/$name"
+    if small "$model/model.safetensors" && [ -n "${CONVERT:-}" ]; then
+        "$CONVERT" "$model" "$to/native/$name" 2> /dev/null || true
+    fi
+done
+for form in tests/data/tokenizer*/; do
+    [ -d "$form" ] || continue
+    name=$(basename "$form")
+    if [ -f "$form/encoder.json" ]; then joined "$form/encoder.json" "$form/vocab.bpe" "$to/tokenizer/$name"; fi
+    if [ -f "$form/tokenizer.json" ]; then cp "$form/tokenizer.json" "$to/tokenizer/$name.json"; fi
+done
+chmod -R u+w "$to"
