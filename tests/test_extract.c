@@ -293,15 +293,15 @@ START_TEST(cancelling_leaves_nothing_behind)
     ok(sn_options_create(&options, context));
     ok(sn_options_set(options, context, "steps", 60));
     ok(sn_options_set(options, context, "k_coef", 1e-3));
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) { /* the first backward leaves the transposed orders with the model */
         sn_circuit *circuit;
         sn_context_memory(&before, NULL, context);
-        sn_context_set_progress(context, stop_at, stages[i]);
+        sn_context_set_progress(context, stop_at, stages[i ? i - 1 : 0]);
         ck_assert_int_eq(sn_circuit_extract(&circuit, context, model, means, task, NULL, options),
                          SN_ERROR_CANCELLED);
         ck_assert_ptr_null(circuit);
         sn_context_memory(&after, NULL, context);
-        ck_assert_uint_eq(before, after);
+        ck_assert(i == 0 || before == after);
     }
     sn_context_set_progress(context, stop_at, "means");
     sn_means *none;

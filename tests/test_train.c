@@ -915,12 +915,13 @@ START_TEST(statistics_count_what_they_say)
     struct sn_matrix *writes = trainer->model->parameters[trainer->model->layers[0].mlp_proj].matrix;
     size_t live = 0;
     for (size_t n = 0; n < 80 && live < 2; n++) {
-        const struct pattern *r = reads->pattern, *w = writes->pattern;
-        if (r->row_start[n] == r->row_start[n + 1] || w->col_start[n] == w->col_start[n + 1])
+        const struct pattern *r = reads->pattern;
+        const struct pattern_columns *w = writes->pattern->columns;
+        if (r->row_start[n] == r->row_start[n + 1] || w->start[n] == w->start[n + 1])
             continue;
         for (size_t i = r->row_start[n]; live == 0 && i < r->row_start[n + 1]; i++)
             reads->values[i] = 0;
-        for (size_t i = w->col_start[n]; live == 1 && i < w->col_start[n + 1]; i++)
+        for (size_t i = w->start[n]; live == 1 && i < w->start[n + 1]; i++)
             writes->values[w->entry[i]] = 0;
         live++;
     }

@@ -153,6 +153,13 @@ int matrix_values_changed(struct sn_matrix *matrix, struct sn_context *context)
                            : SN_OK;
 }
 
+int matrix_prepare_transposed(const struct sn_matrix *matrix, struct sn_context *context)
+{
+    return matrix->pattern
+               ? packing_prepare_transposed(matrix->packing, context, matrix->pattern, matrix->values)
+               : SN_OK;
+}
+
 void matrix_row(float *out, const struct sn_matrix *matrix, size_t row)
 {
     if (!matrix->pattern) {
@@ -184,9 +191,12 @@ float matrix_at(const struct sn_matrix *matrix, size_t row, size_t col)
 size_t matrix_bytes(const struct sn_matrix *matrix)
 {
     size_t bytes = sizeof *matrix + matrix->n_values * sizeof(float);
-    if (matrix->pattern)
-        bytes += packing_bytes(matrix->packing) + sizeof *matrix->pattern +
-                 (matrix->rows + matrix->cols + 2 + 3 * matrix->n_values) * sizeof(uint32_t);
+    const struct pattern *pattern = matrix->pattern;
+    if (pattern)
+        bytes += packing_bytes(matrix->packing) + sizeof *pattern +
+                 (matrix->rows + 1 + matrix->n_values) * sizeof(uint32_t);
+    if (pattern && pattern->columns)
+        bytes += sizeof *pattern->columns + (matrix->cols + 1 + 2 * matrix->n_values) * sizeof(uint32_t);
     return bytes;
 }
 

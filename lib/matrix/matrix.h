@@ -15,16 +15,22 @@
 
 #define SPARSE_MAX_DENSITY 0.45 /* above it dense kernels win (docs/performance.md) */
 
-/* Reference-counted, immutable. */
+/* The transposed order of a pattern. */
+struct pattern_columns {
+    uint32_t *start;     /* cols + 1 */
+    uint32_t *row_index; /* nnz: row of each entry, ascending in each column */
+    uint32_t *entry;     /* nnz: its place in CSR order */
+};
+
+/* Reference-counted, immutable but for the transposed order, which is made when first asked for: running
+ * a model forward needs none. */
 struct pattern {
     struct memory *memory;
     size_t references; /* atomic builtins */
     size_t rows, cols, nnz;
-    uint32_t *row_start; /* rows + 1 */
-    uint32_t *col_index; /* nnz, ascending in each row */
-    uint32_t *col_start; /* cols + 1: the transposed order */
-    uint32_t *row_index; /* nnz: row of each entry in transposed order */
-    uint32_t *entry;     /* nnz: its place in CSR order */
+    uint32_t *row_start;             /* rows + 1 */
+    uint32_t *col_index;             /* nnz, ascending in each row */
+    struct pattern_columns *columns; /* NULL before pattern_columns */
 };
 
 struct packing; /* packing.c: blocks of columns for both orders, derived per pattern */
@@ -44,6 +50,10 @@ int pattern_create(struct pattern **out, struct sn_context *context, size_t rows
 /* Pattern of the entries with keep[r * cols + c] != 0. */
 int pattern_from_mask(struct pattern **out, struct sn_context *context, size_t rows, size_t cols,
                       const unsigned char *keep);
+/* The transposed order, lent: made at the first call, kept with the pattern. Threads that share the
+ * pattern may call at the same time. */
+int pattern_columns(const struct pattern_columns **out, struct sn_context *context,
+                    struct pattern *pattern);
 struct pattern *pattern_retain(struct pattern *pattern);
 void pattern_release(struct pattern *pattern);
 
@@ -72,7 +82,10 @@ size_t matrix_bytes(const struct sn_matrix *matrix);
  * y[rows][PANEL] = (accumulate ? y : bias or 0) + W x[cols][PANEL]. */
 void matrix_multiply_panel(const struct sn_matrix *matrix, const struct kernel_table *kernels, float *y,
                            const float *x, const float *bias, int accumulate);
-/* dx[cols][PANEL] = (accumulate ? dx : 0) + W^T dy[rows][PANEL]. */
+/* Makes what the transposed product streams, unless it is there. To be called before the panels, outside
+ * parallel chunks; threads that share the matrix may call at the same time. */
+int matrix_prepare_transposed(const struct sn_matrix *matrix, struct sn_context *context);
+/* dx[cols][PANEL] = (accumulate ? dx : 0) + W^T dy[rows][PANEL]; after matrix_prepare_transposed. */
 void matrix_multiply_transposed_panel(const struct sn_matrix *matrix, const struct kernel_table *kernels,
                                       float *dx, const float *dy, int accumulate);
 

@@ -34,8 +34,8 @@ void matrix_multiply_transposed_panel(const struct sn_matrix *matrix, const stru
                                       float *dx, const float *dy, int accumulate)
 {
     if (matrix->pattern)
-        multiply_order(&matrix->packing->layout->transposed, matrix->packing->transposed, kernels, dx,
-                       dy, NULL, accumulate);
+        multiply_order(matrix->packing->layout->transposed, matrix->packing->transposed, kernels, dx, dy,
+                       NULL, accumulate);
     else
         dense_multiply_transposed(kernels, dx, matrix->values, matrix->rows, matrix->cols, dy,
                                   accumulate);
@@ -119,6 +119,9 @@ int sn_matrix_multiply_transposed(float *dx, sn_context *context, const sn_matri
         return SN_ERROR_ARGUMENT;
     int status = check_product(context, matrix, "dx", dx, "dy", dy, n_tokens);
     if (status != SN_OK || n_tokens == 0)
+        return status;
+    status = matrix_prepare_transposed(matrix, context);
+    if (status != SN_OK)
         return status;
     struct product product = {matrix,       context->kernels, dx, dy,  n_tokens,
                               matrix->cols, matrix->rows,     1,  NULL};

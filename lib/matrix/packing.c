@@ -79,13 +79,21 @@ static void free_order(struct packed_order *order, struct memory *memory)
     memory_free(memory, order->index, order->nnz * sizeof *order->index);
 }
 
+static void free_transposed(struct packed_order *order, struct memory *memory)
+{
+    if (!order)
+        return;
+    free_order(order, memory);
+    memory_free(memory, order, sizeof *order);
+}
+
 static void release_layout(struct packed_layout *layout)
 {
     if (!layout || __atomic_sub_fetch(&layout->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     struct memory *memory = layout->memory;
     free_order(&layout->forward, memory);
-    free_order(&layout->transposed, memory);
+    free_transposed(layout->transposed, memory);
     memory_free(memory, layout, sizeof *layout);
     memory_release(memory);
 }
@@ -98,9 +106,7 @@ static struct packed_layout *create_layout(struct memory *memory, const struct p
     layout->memory = memory_retain(memory);
     layout->references = 1;
     if (create_order(&layout->forward, memory, pattern->rows, pattern->cols, pattern->nnz,
-                     pattern->row_start, pattern->col_index) &&
-        create_order(&layout->transposed, memory, pattern->cols, pattern->rows, pattern->nnz,
-                     pattern->col_start, pattern->row_index))
+                     pattern->row_start, pattern->col_index))
         return layout;
     release_layout(layout);
     return NULL;
@@ -118,10 +124,9 @@ static int create_over(struct packing **out, struct sn_context *context, struct 
     }
     packing->layout = layout;
     packing->forward = memory_allocate_array(memory, nnz, sizeof(float));
-    packing->transposed = memory_allocate_array(memory, nnz, sizeof(float));
-    if (!packing->forward || !packing->transposed) {
+    if (!packing->forward) {
         packing_free(packing, memory);
-        return fail_memory(context, "a packed matrix", 2 * nnz * sizeof(float));
+        return fail_memory(context, "a packed matrix", nnz * sizeof(float));
     }
     *out = packing;
     return SN_OK;
@@ -132,7 +137,7 @@ int packing_create(struct packing **out, struct sn_context *context, const struc
     *out = NULL;
     struct packed_layout *layout = create_layout(context->memory, pattern);
     if (!layout)
-        return fail_memory(context, "a packed pattern", pattern->nnz * 2 * sizeof(uint16_t));
+        return fail_memory(context, "a packed pattern", pattern->nnz * sizeof(uint16_t));
     return create_over(out, context, layout);
 }
 
@@ -157,8 +162,10 @@ void packing_free(struct packing *packing, struct memory *memory)
 #define REFRESH_ROWS ((size_t)256)
 
 struct refresh {
-    struct packing *packing;
     const struct pattern *pattern;
+    const struct pattern_columns *columns;
+    const struct packed_order *forward_order, *transposed_order;
+    float *forward, *transposed;
     const float *values;
     size_t forward_chunks;
 };
@@ -191,33 +198,104 @@ static int refresh_chunk(void *payload, size_t chunk, size_t worker)
 {
     (void)worker;
     const struct refresh *refresh = payload;
-    const struct pattern *pattern = refresh->pattern;
-    const struct packed_layout *layout = refresh->packing->layout;
     if (chunk < refresh->forward_chunks)
-        refresh_rows(refresh->packing->forward, &layout->forward, pattern->row_start, NULL,
+        refresh_rows(refresh->forward, refresh->forward_order, refresh->pattern->row_start, NULL,
                      refresh->values, chunk);
     else
-        refresh_rows(refresh->packing->transposed, &layout->transposed, pattern->col_start,
-                     pattern->entry, refresh->values, chunk - refresh->forward_chunks);
+        refresh_rows(refresh->transposed, refresh->transposed_order, refresh->columns->start,
+                     refresh->columns->entry, refresh->values, chunk - refresh->forward_chunks);
     return SN_OK;
+}
+
+static size_t refresh_chunks(const struct packed_order *order)
+{
+    return (order->rows + REFRESH_ROWS - 1) / REFRESH_ROWS;
 }
 
 int packing_refresh(struct packing *packing, struct sn_context *context, const struct pattern *pattern,
                     const float *values)
 {
-    struct refresh refresh = {packing, pattern, values,
-                              (pattern->rows + REFRESH_ROWS - 1) / REFRESH_ROWS};
-    size_t transposed_chunks = (pattern->cols + REFRESH_ROWS - 1) / REFRESH_ROWS;
-    return parallel_for(context, refresh.forward_chunks + transposed_chunks, refresh_chunk, &refresh);
+    const struct packed_layout *layout = packing->layout;
+    struct refresh refresh = {.pattern = pattern,
+                              .columns = pattern->columns,
+                              .forward_order = &layout->forward,
+                              .transposed_order = layout->transposed,
+                              .forward = packing->forward,
+                              .transposed = packing->transposed,
+                              .values = values,
+                              .forward_chunks = refresh_chunks(&layout->forward)};
+    size_t chunks = refresh.forward_chunks;
+    if (packing->transposed)
+        chunks += refresh_chunks(layout->transposed);
+    return parallel_for(context, chunks, refresh_chunk, &refresh);
+}
+
+/* ---- the transposed order, on demand: of threads that make it at the same time the first wins */
+
+static int prepare_order(struct packed_layout *layout, struct sn_context *context,
+                         const struct pattern *pattern, const struct pattern_columns *columns)
+{
+    struct memory *memory = layout->memory;
+    struct packed_order *none = NULL;
+    if (__atomic_load_n(&layout->transposed, __ATOMIC_ACQUIRE))
+        return SN_OK;
+    struct packed_order *order = memory_allocate_zeroed(memory, sizeof *order);
+    if (!order || !create_order(order, memory, pattern->cols, pattern->rows, pattern->nnz,
+                                columns->start, columns->row_index)) {
+        free_transposed(order, memory);
+        return fail_memory(context, "a packed pattern", pattern->nnz * sizeof(uint16_t));
+    }
+    if (!__atomic_compare_exchange_n(&layout->transposed, &none, order, 0, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE))
+        free_transposed(order, memory);
+    return SN_OK;
+}
+
+int packing_prepare_transposed(struct packing *packing, struct sn_context *context,
+                               struct pattern *pattern, const float *values)
+{
+    struct packed_layout *layout = packing->layout;
+    struct memory *memory = layout->memory;
+    struct refresh refresh = {.pattern = pattern, .values = values};
+    size_t bytes = pattern->nnz * sizeof(float);
+    float *none = NULL;
+    if (__atomic_load_n(&packing->transposed, __ATOMIC_ACQUIRE))
+        return SN_OK;
+    int status = pattern_columns(&refresh.columns, context, pattern);
+    if (status == SN_OK)
+        status = prepare_order(layout, context, pattern, refresh.columns);
+    if (status != SN_OK)
+        return status;
+    refresh.transposed_order = layout->transposed;
+    refresh.transposed = memory_allocate(memory, bytes);
+    if (!refresh.transposed)
+        return fail_memory(context, "a packed matrix", bytes);
+    status = parallel_for(context, refresh_chunks(layout->transposed), refresh_chunk, &refresh);
+    if (status != SN_OK || !__atomic_compare_exchange_n(&packing->transposed, &none, refresh.transposed,
+                                                        0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        memory_free(memory, refresh.transposed, bytes);
+    return status;
 }
 
 static size_t order_bytes(const struct packed_order *order)
 {
-    return start_bytes(order) + order->nnz * (sizeof *order->index + sizeof(float));
+    return start_bytes(order) + order->nnz * sizeof *order->index;
 }
 
 size_t packing_bytes(const struct packing *packing)
 {
-    return sizeof *packing + sizeof *packing->layout + order_bytes(&packing->layout->forward) +
-           order_bytes(&packing->layout->transposed);
+    const struct packed_layout *layout = packing->layout;
+    size_t values = layout->forward.nnz * sizeof(float);
+    size_t bytes = sizeof *packing + sizeof *layout + order_bytes(&layout->forward) + values;
+    if (layout->transposed)
+        bytes += sizeof *layout->transposed + order_bytes(layout->transposed);
+    return packing->transposed ? bytes + values : bytes;
+}
+
+size_t packing_estimate(size_t rows, size_t cols, size_t nnz)
+{
+    struct packed_order order;
+    choose_blocks(&order, rows, cols, nnz);
+    return sizeof(struct packing) + sizeof(struct packed_layout) + order_bytes(&order) +
+           nnz * sizeof(float);
 }

@@ -1,4 +1,4 @@
-/* What the sparse kernels stream: both orders of a pattern cut into tiles of rows and blocks of columns,
+/* What the sparse kernels stream: an order of a pattern cut into tiles of rows and blocks of columns,
  * so that a block of the input panel stays in the L1 or L2 cache while a tile of rows uses it. Entries
  * stand in the order tile, block, row, column; each row's part of a block is contiguous. Positions are
  * derived per pattern and shared between matrices over it; values belong to one matrix. */
@@ -16,28 +16,35 @@ struct packed_order {
     uint16_t *index; /* nnz, column - first column of the block */
 };
 
-/* Shared, reference-counted, immutable. */
+/* Shared, reference-counted, immutable but for the transposed order, which is made when first needed. */
 struct packed_layout {
     struct memory *memory;
     size_t references;
-    struct packed_order forward, transposed;
+    struct packed_order forward;
+    struct packed_order *transposed; /* NULL before packing_prepare_transposed */
 };
 
 struct packing {
     struct packed_layout *layout;
     float *forward;    /* nnz values in packed order */
-    float *transposed; /* nnz values in the packed transposed order */
+    float *transposed; /* the same in the packed transposed order, NULL until needed */
 };
 
 int packing_create(struct packing **out, struct sn_context *context, const struct pattern *pattern);
+/* The transposed order with its values, unless they are there. Threads that share the packing may call at
+ * the same time. */
+int packing_prepare_transposed(struct packing *packing, struct sn_context *context,
+                               struct pattern *pattern, const float *values);
 /* Own values (unfilled), shared layout. */
 int packing_copy(struct packing **out, struct sn_context *context, const struct packing *packing);
 void packing_free(struct packing *packing, struct memory *memory);
-/* Fills both value arrays from the pattern's CSR order; parallel over tiles. */
+/* Fills the value arrays that are there from the pattern's CSR order; parallel over tiles. */
 int packing_refresh(struct packing *packing, struct sn_context *context, const struct pattern *pattern,
                     const float *values);
 /* Bytes of the values and of the shared layout. */
 size_t packing_bytes(const struct packing *packing);
+/* Bytes that a fresh packing of such a matrix takes, without the transposed order. */
+size_t packing_estimate(size_t rows, size_t cols, size_t nnz);
 
 /* Rows of tile `tile`. */
 static inline size_t packed_tile_rows(const struct packed_order *order, size_t tile)

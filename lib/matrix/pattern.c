@@ -3,9 +3,9 @@
 #include "matrix/matrix.h"
 
 /* Columns counted, summed, then filled row by row: rows stay ascending in each column. */
-static void fill_transposed(struct pattern *pattern)
+static void fill_columns(struct pattern_columns *columns, const struct pattern *pattern)
 {
-    uint32_t *next = pattern->col_start; /* next[c] ends as the start of c + 1 and is shifted back */
+    uint32_t *next = columns->start; /* next[c] ends as the start of c + 1 and is shifted back */
     memset(next, 0, (pattern->cols + 1) * sizeof *next);
     for (size_t i = 0; i < pattern->nnz; i++)
         next[pattern->col_index[i]]++;
@@ -18,14 +18,63 @@ static void fill_transposed(struct pattern *pattern)
     for (size_t r = 0; r < pattern->rows; r++)
         for (uint32_t i = pattern->row_start[r]; i < pattern->row_start[r + 1]; i++) {
             uint32_t place = next[pattern->col_index[i]]++;
-            pattern->row_index[place] = (uint32_t)r;
-            pattern->entry[place] = i;
+            columns->row_index[place] = (uint32_t)r;
+            columns->entry[place] = i;
         }
     memmove(next + 1, next, pattern->cols * sizeof *next);
     next[0] = 0;
 }
 
-/* The five arrays, unfilled; NULL and a message when they cannot be had. */
+static void free_columns(struct pattern_columns *columns, const struct pattern *pattern)
+{
+    struct memory *memory = pattern->memory;
+    if (!columns)
+        return;
+    memory_free(memory, columns->start, (pattern->cols + 1) * sizeof(uint32_t));
+    memory_free(memory, columns->row_index, pattern->nnz * sizeof(uint32_t));
+    memory_free(memory, columns->entry, pattern->nnz * sizeof(uint32_t));
+    memory_free(memory, columns, sizeof *columns);
+}
+
+static struct pattern_columns *create_columns(const struct pattern *pattern)
+{
+    struct memory *memory = pattern->memory;
+    struct pattern_columns *columns = memory_allocate_zeroed(memory, sizeof *columns);
+    if (!columns)
+        return NULL;
+    columns->start = memory_allocate_array(memory, pattern->cols + 1, sizeof(uint32_t));
+    columns->row_index = memory_allocate_array(memory, pattern->nnz, sizeof(uint32_t));
+    columns->entry = memory_allocate_array(memory, pattern->nnz, sizeof(uint32_t));
+    if (columns->start && columns->row_index && columns->entry) {
+        fill_columns(columns, pattern);
+        return columns;
+    }
+    free_columns(columns, pattern);
+    return NULL;
+}
+
+/* Of threads that make it at the same time the first to finish wins; the others' copies are the same. */
+int pattern_columns(const struct pattern_columns **out, struct sn_context *context,
+                    struct pattern *pattern)
+{
+    struct pattern_columns *there = __atomic_load_n(&pattern->columns, __ATOMIC_ACQUIRE);
+    *out = there;
+    if (there)
+        return SN_OK;
+    struct pattern_columns *columns = create_columns(pattern);
+    if (!columns)
+        return fail_memory(context, "the columns of a sparse pattern",
+                           pattern->nnz * 2 * sizeof(uint32_t));
+    if (!__atomic_compare_exchange_n(&pattern->columns, &there, columns, 0, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE)) {
+        free_columns(columns, pattern);
+        columns = there;
+    }
+    *out = columns;
+    return SN_OK;
+}
+
+/* The arrays unfilled; NULL when they cannot be had. */
 static struct pattern *allocate_pattern(struct sn_context *context, size_t rows, size_t cols, size_t nnz)
 {
     struct memory *memory = context->memory;
@@ -39,11 +88,7 @@ static struct pattern *allocate_pattern(struct sn_context *context, size_t rows,
     pattern->nnz = nnz;
     pattern->row_start = memory_allocate_array(memory, rows + 1, sizeof(uint32_t));
     pattern->col_index = memory_allocate_array(memory, nnz, sizeof(uint32_t));
-    pattern->col_start = memory_allocate_array(memory, cols + 1, sizeof(uint32_t));
-    pattern->row_index = memory_allocate_array(memory, nnz, sizeof(uint32_t));
-    pattern->entry = memory_allocate_array(memory, nnz, sizeof(uint32_t));
-    if (pattern->row_start && pattern->col_index && pattern->col_start && pattern->row_index &&
-        pattern->entry)
+    if (pattern->row_start && pattern->col_index)
         return pattern;
     pattern_release(pattern);
     return NULL;
@@ -70,11 +115,10 @@ int pattern_create(struct pattern **out, struct sn_context *context, size_t rows
         return status;
     struct pattern *pattern = allocate_pattern(context, rows, cols, nnz);
     if (!pattern)
-        return fail_memory(context, "a sparse pattern", nnz * 3 * sizeof(uint32_t));
+        return fail_memory(context, "a sparse pattern", nnz * sizeof(uint32_t));
     memcpy(pattern->row_start, row_start, (rows + 1) * sizeof *row_start);
     if (nnz)
         memcpy(pattern->col_index, col_index, nnz * sizeof *col_index);
-    fill_transposed(pattern);
     *out = pattern;
     return SN_OK;
 }
@@ -126,13 +170,12 @@ int pattern_from_mask(struct pattern **out, struct sn_context *context, size_t r
         return status;
     struct pattern *pattern = allocate_pattern(context, rows, cols, nnz);
     if (!pattern)
-        return fail_memory(context, "a sparse pattern", nnz * 3 * sizeof(uint32_t));
+        return fail_memory(context, "a sparse pattern", nnz * sizeof(uint32_t));
     for (size_t r = 0; r < rows; r++) {
         pattern->row_start[r] = (uint32_t)filled;
         filled += take_row(pattern->col_index + filled, keep + r * cols, cols);
     }
     pattern->row_start[rows] = (uint32_t)filled;
-    fill_transposed(pattern);
     *out = pattern;
     return SN_OK;
 }
@@ -151,9 +194,7 @@ void pattern_release(struct pattern *pattern)
     struct memory *memory = pattern->memory;
     memory_free(memory, pattern->row_start, (pattern->rows + 1) * sizeof(uint32_t));
     memory_free(memory, pattern->col_index, pattern->nnz * sizeof(uint32_t));
-    memory_free(memory, pattern->col_start, (pattern->cols + 1) * sizeof(uint32_t));
-    memory_free(memory, pattern->row_index, pattern->nnz * sizeof(uint32_t));
-    memory_free(memory, pattern->entry, pattern->nnz * sizeof(uint32_t));
+    free_columns(pattern->columns, pattern);
     memory_free(memory, pattern, sizeof *pattern);
     memory_release(memory);
 }

@@ -222,9 +222,30 @@ int head_backward(struct sn_session *session, const float *residual_gradient)
     return status == SN_OK ? bigram_backward(session) : status;
 }
 
+/* Running forward needs no transposed order, so a model gets it at its first backward. */
+static int prepare_matrices(struct sn_session *session)
+{
+    const struct sn_model *model = session->model;
+    size_t n_sublayers = 2 * model->config.n_layer;
+    int status = SN_OK;
+    for (size_t s = session->first; s < session->last && s < n_sublayers && status == SN_OK; s++) {
+        const struct layer_parameters *p = &model->layers[s / 2];
+        status = matrix_prepare_transposed(session_matrix(session, s % 2 ? p->c_fc : p->c_attn),
+                                           session->context);
+        if (status == SN_OK)
+            status = matrix_prepare_transposed(
+                session_matrix(session, s % 2 ? p->mlp_proj : p->attn_proj), session->context);
+    }
+    if (status == SN_OK && session->last > n_sublayers)
+        status = matrix_prepare_transposed(session_matrix(session, model->lm_head), session->context);
+    return status;
+}
+
 static int finish_backward(struct sn_session *session, const float *residual_gradient)
 {
-    int status = head_backward(session, residual_gradient);
+    int status = prepare_matrices(session);
+    if (status == SN_OK)
+        status = head_backward(session, residual_gradient);
     if (status == SN_OK)
         status = backward_sublayers(session);
     sites_forget_added(session);

@@ -70,14 +70,28 @@ static int row_is_empty(const struct sn_matrix *matrix, size_t row)
 
 static int column_is_empty(const struct sn_matrix *matrix, size_t col)
 {
-    const struct pattern *pattern = matrix->pattern;
-    size_t n = pattern ? pattern->col_start[col + 1] - pattern->col_start[col] : matrix->rows;
+    const struct pattern_columns *columns = matrix->pattern ? matrix->pattern->columns : NULL;
+    size_t n = columns ? columns->start[col + 1] - columns->start[col] : matrix->rows;
     for (size_t i = 0; i < n; i++) {
-        size_t entry = pattern ? pattern->entry[pattern->col_start[col] + i] : i * matrix->cols + col;
+        size_t entry = columns ? columns->entry[columns->start[col] + i] : i * matrix->cols + col;
         if (matrix->values[entry] != 0)
             return 0;
     }
     return 1;
+}
+
+/* What column_is_empty looks at. */
+static int prepare_columns(struct sn_trainer *trainer)
+{
+    const struct sn_model *model = trainer->model;
+    const struct pattern_columns *columns;
+    int status = SN_OK;
+    for (size_t l = 0; l < model->config.n_layer && status == SN_OK; l++) {
+        const struct sn_matrix *writes = model->parameters[model->layers[l].mlp_proj].matrix;
+        if (writes->pattern)
+            status = pattern_columns(&columns, trainer->context, writes->pattern);
+    }
+    return status;
 }
 
 /* MLP neurons that read nothing or write nothing. */
@@ -127,8 +141,10 @@ int sn_trainer_statistic(double *value, sn_trainer *trainer, const char *name)
                     value ? "name" : "value");
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (strcmp(table[i].name, name) == 0) {
-            *value = table[i].value(trainer);
-            return SN_OK;
+            int status = table[i].value == dead_neurons ? prepare_columns(trainer) : SN_OK;
+            if (status == SN_OK)
+                *value = table[i].value(trainer);
+            return status;
         }
     }
     return fail(trainer->context, SN_ERROR_ARGUMENT, "sn_trainer_statistic: no statistic is called %s",

@@ -4,7 +4,8 @@
 #include <string.h>
 
 struct selection {
-    const struct pattern *pattern;
+    struct pattern *pattern;
+    const struct pattern_columns *columns; /* for the minimum per column */
     const float *values;
     unsigned char *retain;
     uint64_t *keys; /* nnz */
@@ -28,23 +29,29 @@ static void add_key(struct selection *selection, size_t entry)
 static size_t reserve(struct selection *selection, int axis, size_t minimum)
 {
     const struct pattern *pattern = selection->pattern;
-    const uint32_t *start = axis == SN_AXIS_ROW ? pattern->row_start : pattern->col_start;
+    const uint32_t *start = axis == SN_AXIS_ROW ? pattern->row_start : selection->columns->start;
     size_t neurons = axis == SN_AXIS_ROW ? pattern->rows : pattern->cols, reserved = 0;
     for (size_t neuron = 0; neuron < neurons; neuron++) {
         selection->n_keys = 0;
         for (size_t i = start[neuron]; i < start[neuron + 1]; i++)
-            add_key(selection, axis == SN_AXIS_ROW ? i : pattern->entry[i]);
+            add_key(selection, axis == SN_AXIS_ROW ? i : selection->columns->entry[i]);
         retain_top(selection, minimum);
         reserved += minimum < selection->n_keys ? minimum : selection->n_keys;
     }
     return reserved;
 }
 
-int support_select(unsigned char *retain, struct sn_context *context, const struct pattern *pattern,
+int support_select(unsigned char *retain, struct sn_context *context, struct pattern *pattern,
                    const float *values, size_t k, int axis, size_t minimum)
 {
     size_t bytes = pattern->nnz * sizeof(uint64_t), reserved = 0;
-    struct selection selection = {pattern, values, retain, memory_allocate(context->memory, bytes), 0};
+    struct selection selection = {.pattern = pattern, .values = values, .retain = retain};
+    int status = axis == SN_AXIS_COLUMN && minimum
+                     ? pattern_columns(&selection.columns, context, pattern)
+                     : SN_OK;
+    if (status != SN_OK)
+        return status;
+    selection.keys = memory_allocate(context->memory, bytes);
     if (!selection.keys)
         return fail_memory(context, "the choice of a support", bytes);
     memset(retain, 0, pattern->nnz);

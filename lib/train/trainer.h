@@ -156,7 +156,7 @@ int support_mask_gradients(struct sn_trainer *trainer);
 int support_update(struct sn_trainer *trainer, const struct step_plan *plan);
 /* retain[i] = 1 for the k of the pattern's entries largest in magnitude after the `minimum` largest of
  * every row or column are reserved (minimum x neurons <= k); ties to the lowest entry. */
-int support_select(unsigned char *retain, struct sn_context *context, const struct pattern *pattern,
+int support_select(unsigned char *retain, struct sn_context *context, struct pattern *pattern,
                    const float *values, size_t k, int axis, size_t minimum);
 
 /* refresh.c */

@@ -115,6 +115,8 @@ static void forward(struct bench *b)
 
 static void transposed(struct bench *b)
 {
+    if (matrix_prepare_transposed(b->matrix, b->context) != SN_OK)
+        exit(1);
     for (size_t p = 0; p < PANELS; p++)
         matrix_multiply_transposed_panel(b->matrix, b->context->kernels, b->x + p * COLS * PANEL,
                                          b->y + p * ROWS * PANEL, 0);
