@@ -173,52 +173,63 @@ START_TEST(scan_and_heap_agree)
     char text[4096];
     int32_t whole[4096], part[4096], rest[4096];
     size_t n, m, k;
+    struct merger merger;
     train(500, NULL);
+    merger_init(&merger, context->memory, tokenizer);
     random_seed(&random, 3, 1);
     for (size_t round = 0; round < 300; round++) {
         size_t length = 49 + random_below(&random, 500);
         for (size_t i = 0; i < length; i++)
             text[i] = "names print"[random_below(&random, 11)];
-        ck_assert_int_eq(merge_piece(&n, whole, tokenizer, context->memory, text, length), SN_OK);
+        ck_assert_int_eq(merge_piece(&n, whole, &merger, text, length), SN_OK);
         /* A boundary of the whole is a boundary that no merge crosses: both sides encode alike alone. */
         size_t cut = 0, bytes = 0;
         while (cut < n && bytes + token_length(tokenizer, whole[cut]) <= 48)
             bytes += token_length(tokenizer, whole[cut++]);
-        ck_assert_int_eq(merge_piece(&m, part, tokenizer, context->memory, text, bytes), SN_OK);
-        ck_assert_int_eq(merge_piece(&k, rest, tokenizer, context->memory, text + bytes, length - bytes),
-                         SN_OK);
+        ck_assert_int_eq(merge_piece(&m, part, &merger, text, bytes), SN_OK);
+        ck_assert_int_eq(merge_piece(&k, rest, &merger, text + bytes, length - bytes), SN_OK);
         ck_assert_uint_eq(m, cut);
         ck_assert_uint_eq(m + k, n);
         ck_assert_int_eq(memcmp(part, whole, m * sizeof *whole), 0);
         ck_assert_int_eq(memcmp(rest, whole + m, k * sizeof *whole), 0);
     }
+    merger_free(&merger);
 }
 END_TEST
 
 static const struct {
     const char *text;
     const char *pieces; /* separated by | */
+    enum split_pattern split;
 } cuts[] = {
-    {"print('a')\n", "print|('|a|')\n"},
-    {"x = [[1], [23456]]\n\n", "x| =| [[|1|],| [|234|56|]]\n\n"},
-    {"if a:\n    b += 1", "if| a|:\n|   | b| +=| |1"},
-    {"\n\n  \n  a  \t", "\n\n  \n| | a|  \t"},
-    {"self.x.add(y)#\r\n//z", "self|.x|.add|(y|)#\r\n//|z"},
-    {"a.\n/b", "a|.\n/|b"},
-    {"\xC3\xA9t\xC3\xA9 1\xC2\xB2", "\xC3\xA9t\xC3\xA9| |1\xC2\xB2"},
-    {"a\xC2\x85 b", "a|\xC2\x85| b"},
+    {"print('a')\n", "print|('|a|')\n", SPLIT_RELEASED},
+    {"x = [[1], [23456]]\n\n", "x| =| [[|1|],| [|234|56|]]\n\n", SPLIT_RELEASED},
+    {"if a:\n    b += 1", "if| a|:\n|   | b| +=| |1", SPLIT_RELEASED},
+    {"\n\n  \n  a  \t", "\n\n  \n| | a|  \t", SPLIT_RELEASED},
+    {"self.x.add(y)#\r\n//z", "self|.x|.add|(y|)#\r\n//|z", SPLIT_RELEASED},
+    {"a.\n/b", "a|.\n/|b", SPLIT_RELEASED},
+    {"\xC3\xA9t\xC3\xA9 1\xC2\xB2", "\xC3\xA9t\xC3\xA9| |1\xC2\xB2", SPLIT_RELEASED},
+    {"a\xC2\x85 b", "a|\xC2\x85| b", SPLIT_RELEASED},
     {"a\xE1\xA0\x8E"
      "b",
      "a|\xE1\xA0\x8E"
-     "b"}, /* U+180E is no white space */
-    {" \xE1\xA0\x8E!", " \xE1\xA0\x8E!"},
-    {" \xFF ", " |\xFF| "},
+     "b", SPLIT_RELEASED}, /* U+180E is no white space */
+    {" \xE1\xA0\x8E!", " \xE1\xA0\x8E!", SPLIT_RELEASED},
+    {" \xFF ", " |\xFF| ", SPLIT_RELEASED},
+    {"print('a')\n", "print|('|a|')|\n", SPLIT_GPT2},
+    {"it's they'll I'd we've 'm X're", "it|'s| they|'ll| I|'d| we|'ve| '|m| X|'re", SPLIT_GPT2},
+    {"'S 'x ''s a''b", "'|S| '|x| ''|s| a|''|b", SPLIT_GPT2},
+    {"x = [[1], [23456]]\n\n", "x| =| [[|1|],| [|23456|]]|\n\n", SPLIT_GPT2},
+    {"if a:\n    b += 1", "if| a|:|\n   | b| +=| 1", SPLIT_GPT2},
+    {"\n\n  \n  a  \t", "\n\n  \n | a|  \t", SPLIT_GPT2},
+    {"a\n\nb\xFF\n\nb", "a|\n|\n|b|\xFF|\n|\n|b", SPLIT_GPT2},
+    {" \xE1\xA0\x8E!", " \xE1\xA0\x8E!", SPLIT_GPT2},
 };
 
-START_TEST(pieces_of_the_released_pattern)
+START_TEST(pieces_of_the_patterns)
 {
     struct piece_pattern *pattern;
-    ck_assert_int_eq(piece_pattern_create(&pattern, context->memory), SN_OK);
+    ck_assert_int_eq(piece_pattern_create(&pattern, context->memory, cuts[_i].split), SN_OK);
     struct piece_reader *reader = piece_reader_create(pattern);
     ck_assert_ptr_nonnull(reader);
     char joined[128];
@@ -306,12 +317,15 @@ static int all_single(void)
 {
     int32_t parts[64];
     size_t n_single = 0;
+    struct merger merger;
+    merger_init(&merger, context->memory, tokenizer);
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         size_t n, length = strlen(wanted[i]);
-        ck_assert_int_eq(merge_piece(&n, parts, tokenizer, context->memory, wanted[i], length), SN_OK);
+        ck_assert_int_eq(merge_piece(&n, parts, &merger, wanted[i], length), SN_OK);
         n_single += n == 1; /* by merges, not by the short cut for whole pieces */
         single(wanted[i]);
     }
+    merger_free(&merger);
     return n_single == sizeof wanted / sizeof *wanted;
 }
 
@@ -405,6 +419,9 @@ START_TEST(saved_and_loaded_is_the_same)
     ck_assert_int_eq(
         memcmp(loaded->tokens, tokenizer->tokens, tokenizer->size * sizeof *tokenizer->tokens), 0);
     ck_assert_uint_eq(loaded->pairs.n_pairs, tokenizer->pairs.n_pairs);
+    ck_assert_uint_eq(loaded->n_merges, tokenizer->n_merges);
+    ck_assert_int_eq(
+        memcmp(loaded->merges, tokenizer->merges, loaded->n_merges * sizeof *loaded->merges), 0);
     for (size_t i = 0; i < 256; i++)
         ck_assert_int_eq(loaded->byte_token[i], tokenizer->byte_token[i]);
     size_t n, m;
@@ -429,7 +446,7 @@ static void write_encoder(const char *extra, int without)
     static char text[16384];
     size_t n = (size_t)sprintf(text, "{%s", extra);
     sn_tokenizer *bytes;
-    ck_assert_int_eq(tokenizer_create(&bytes, context), SN_OK);
+    ck_assert_int_eq(tokenizer_create(&bytes, context, FORM_ENCODER, SPLIT_RELEASED), SN_OK);
     ck_assert(tokenizer_put_bytes(bytes));
     for (int id = 0; id < 256; id++)
         if (id != without)
@@ -515,10 +532,10 @@ START_TEST(malformed_encoder)
         {"{}", "no token for byte 0x00"},
         {"{\"a\": 1, \"a\": 2}", "duplicate"},
         {"{\"a\": 1, \"b\": 1}", "both have id 1"},
-        {"{\"a\": -1}", "its id must be"},
-        {"{\"a\": 1.5}", "its id must be"},
-        {"{\"a\": \"1\"}", "its id must be"},
-        {"{\"a\": 4000000000}", "its id must be"},
+        {"{\"a\": -1}", "token \"a\": its id must be 0 .. 1048575, not -1"},
+        {"{\"a\": 1.5}", "token \"a\": its id must be 0 .. 1048575, not 1.5"},
+        {"{\"a\": \"1\"}", "token \"a\": its id must be 0 .. 1048575, not \"1\""},
+        {"{\"a\": 4000000000}", "token \"a\": its id must be 0 .. 1048575, not 4000000000"},
         {"{\"a\": 99999999999999999999}", "line 1"},
         {"{\"\": 0}", "is empty"},
         {"{\"a b\": 0}", "stands for no byte"},
@@ -549,17 +566,17 @@ START_TEST(malformed_merges)
         const char *text, *part;
     } cases[] = {
         {"", "the file is empty"},
-        {"a b\n", "line 1: \"#version\""},
-        {"#version: 0.2\na b\nab\n", "line 3: two tokens"},
-        {"#version: 0.2\na b\n ab\n", "line 3: two tokens"},
-        {"#version: 0.2\nab \n", "line 2: two tokens"},
-        {"#version: 0.2\na b c\n", "line 2: two tokens"},
-        {"#version: 0.2\na b\n\nab d\n", "line 4: the merged token is not in encoder.json"},
-        {"#version: 0.2\nab c\n", "line 2: the left half"},
-        {"#version: 0.2\nc ab\n", "line 2: the right half"},
-        {"#version: 0.2\na \xE4\xBD\xA0\n", "line 2: the right half"},
-        {"#version: 0.2\na \xFF\n", "line 2: the right half"},
-        {"#version: 0.2\na b\na b\n", "line 3: this merge stands there twice"},
+        {"a b\n", "line 1: \"a b\": \"#version\""},
+        {"#version: 0.2\na b\nab\n", "line 3: \"ab\": two tokens"},
+        {"#version: 0.2\na b\n ab\n", "line 3: \" ab\": two tokens"},
+        {"#version: 0.2\nab \n", "line 2: \"ab \": two tokens"},
+        {"#version: 0.2\na b c\n", "line 2: \"a b c\": two tokens"},
+        {"#version: 0.2\na b\n\nab d\n", "line 4: \"ab d\": the merged token is not in encoder.json"},
+        {"#version: 0.2\nab c\n", "line 2: \"ab c\": the left half"},
+        {"#version: 0.2\nc ab\n", "line 2: \"c ab\": the right half"},
+        {"#version: 0.2\na \xE4\xBD\xA0\n", "line 2: \"a ???\": the right half"},
+        {"#version: 0.2\na \xFF\n", "line 2: \"a ?\": the right half"},
+        {"#version: 0.2\na b\na b\n", "line 3: \"a b\": this merge stands there twice"},
     };
     write_encoder("\"ab\": 256, \"abc\": 257", -1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -657,7 +674,7 @@ Suite *tokenizer_suite(void)
     tcase_add_test(cases, invalid_bytes_stand_alone);
     tcase_add_test(cases, huge_lines);
     tcase_add_test(cases, scan_and_heap_agree);
-    tcase_add_loop_test(cases, pieces_of_the_released_pattern, 0, (int)(sizeof cuts / sizeof *cuts));
+    tcase_add_loop_test(cases, pieces_of_the_patterns, 0, (int)(sizeof cuts / sizeof *cuts));
     tcase_add_test(cases, training_is_exact_and_repeatable);
     tcase_add_test(cases, ties_go_to_lowest_ids);
     tcase_add_test(cases, required_tokens_are_single);

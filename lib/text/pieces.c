@@ -7,23 +7,62 @@
 
 #include "sparsenet.h"
 
-/* The released pattern is
- *
- *   [^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+
- *
- * and what stands below matches the same strings, with two changes. Repeats that never need to give
- * back are possessive, and `\s*[\r\n]+`, which would give back a character at a time, has become a
- * repeat of blanks-then-newlines; so no text, however long its lines, costs more than linear time or
- * a deep stack. And \s is spelt out as Unicode's White_Space, which is what the released tokenizer's
- * engine means by it: PCRE2 counts U+180E in as well. */
+/* What stands in `code` matches the same strings as `text`, with three changes. Repeats that never need
+ * to give back are possessive, and `\s*[\r\n]+`, which would give back a character at a time, has become
+ * a repeat of blanks-then-newlines; so no text, however long its lines, costs more than linear time or
+ * a deep stack. And \s is spelt out as Unicode's White_Space, which is what the tokenizers' own engines
+ * mean by it: PCRE2 counts U+180E in as well. */
 #define SPACE "\\p{Z}\\t-\\r\\x{85}"
 #define BLANK "\\p{Z}\\t\\x0b\\x0c\\x{85}" /* SPACE without \r and \n */
-static const char pattern_text[] = "[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++"
-                                   "|\\p{N}{1,3}+"
-                                   "| ?+[^" SPACE "\\p{L}\\p{N}]++[\\r\\n/]*+"
-                                   "|(?:[" BLANK "]*+[\\r\\n]++)++"
-                                   "|[" SPACE "]+(?![^" SPACE "])"
-                                   "|[" SPACE "]";
+#define SPACES_BUT_THE_LAST "[" SPACE "]+(?![^" SPACE "])|[" SPACE "]"
+
+static const struct known_pattern {
+    const char *text;
+    enum split_pattern kind;
+    const char *code;
+} known_patterns[] = {
+    {"[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|"
+     "\\s+",
+     SPLIT_RELEASED,
+     "[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++"
+     "|\\p{N}{1,3}+"
+     "| ?+[^" SPACE "\\p{L}\\p{N}]++[\\r\\n/]*+"
+     "|(?:[" BLANK "]*+[\\r\\n]++)++"
+     "|" SPACES_BUT_THE_LAST},
+    {"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", SPLIT_GPT2,
+     "'(?:[stmd]|re|ve|ll)"
+     "| ?+\\p{L}++"
+     "| ?+\\p{N}++"
+     "| ?+[^" SPACE "\\p{L}\\p{N}]++"
+     "|" SPACES_BUT_THE_LAST},
+    /* the same in the words of tiktoken */
+    {"'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", SPLIT_GPT2, NULL},
+};
+#define N_KNOWN_PATTERNS (sizeof known_patterns / sizeof *known_patterns)
+
+/* The first of its kind. */
+static const struct known_pattern *find_kind(enum split_pattern kind)
+{
+    size_t i = 0;
+    while (known_patterns[i].kind != kind)
+        i++;
+    return &known_patterns[i];
+}
+
+const char *split_pattern_text(enum split_pattern pattern)
+{
+    return find_kind(pattern)->text;
+}
+
+int split_pattern_find(enum split_pattern *pattern, const char *text)
+{
+    for (size_t i = 0; i < N_KNOWN_PATTERNS; i++)
+        if (strcmp(known_patterns[i].text, text) == 0) {
+            *pattern = known_patterns[i].kind;
+            return 1;
+        }
+    return 0;
+}
 
 struct piece_pattern {
     struct memory *memory;
@@ -66,7 +105,7 @@ static void pattern_release(void *pointer, void *memory)
 }
 
 /* Without JIT (a host that forbids executable memory) the same code is interpreted, 3x slower. */
-static int compile(struct piece_pattern *pattern)
+static int compile(struct piece_pattern *pattern, const char *text)
 {
     int error;
     PCRE2_SIZE place;
@@ -76,7 +115,7 @@ static int compile(struct piece_pattern *pattern)
     pcre2_compile_context *options = pcre2_compile_context_create(pattern->general);
     if (!options)
         return SN_ERROR_MEMORY;
-    pattern->code = pcre2_compile((PCRE2_SPTR)pattern_text, PCRE2_ZERO_TERMINATED,
+    pattern->code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED,
                                   PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &error, &place, options);
     pcre2_compile_context_free(options);
     pattern->limits = pcre2_match_context_create(pattern->general);
@@ -89,14 +128,14 @@ static int compile(struct piece_pattern *pattern)
     return SN_OK;
 }
 
-int piece_pattern_create(struct piece_pattern **out, struct memory *memory)
+int piece_pattern_create(struct piece_pattern **out, struct memory *memory, enum split_pattern kind)
 {
     *out = NULL;
     struct piece_pattern *pattern = memory_allocate_zeroed(memory, sizeof *pattern);
     if (!pattern)
         return SN_ERROR_MEMORY;
     pattern->memory = memory;
-    int status = compile(pattern);
+    int status = compile(pattern, find_kind(kind)->code);
     if (status != SN_OK) {
         piece_pattern_free(pattern);
         return status;

@@ -1,5 +1,4 @@
-/* Cutting text into the pieces inside which BPE merges, by the released tokenizer's pattern
- * (openai/circuit_sparsity, tinypython_2k). */
+/* Cutting text into the pieces inside which BPE merges, by one of the patterns that are known here. */
 #ifndef SN_TEXT_PIECES_H
 #define SN_TEXT_PIECES_H
 
@@ -10,7 +9,17 @@
 struct piece_pattern; /* immutable; may be shared by threads */
 struct piece_reader;  /* one text at a time, one thread at a time */
 
-int piece_pattern_create(struct piece_pattern **out, struct memory *memory); /* a status */
+enum split_pattern {
+    SPLIT_RELEASED, /* openai/circuit_sparsity, tinypython_2k */
+    SPLIT_GPT2      /* openai/gpt-2, encoder.py */
+};
+
+/* The pattern as tokenizer files write it, and back: 1 and *pattern, or 0 for any other text. */
+const char *split_pattern_text(enum split_pattern pattern);
+int split_pattern_find(enum split_pattern *pattern, const char *text);
+
+/* A status, without a message. */
+int piece_pattern_create(struct piece_pattern **out, struct memory *memory, enum split_pattern kind);
 void piece_pattern_free(struct piece_pattern *pattern);
 
 struct piece_reader *piece_reader_create(const struct piece_pattern *pattern); /* NULL: out of memory */

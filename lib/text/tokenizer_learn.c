@@ -274,9 +274,10 @@ static int grow_vocabulary(struct learner *learner, size_t vocabulary_size)
         int32_t token = sn_tokenizer_find(tokenizer, joined, length);
         if (token < 0) { /* else a later token opened another way to spell this one */
             token = (int32_t)tokenizer->size;
-            if (!(ok = tokenizer_put(tokenizer, token, joined, length)))
+            ok = tokenizer_put(tokenizer, token, joined, length) &&
+                 tokenizer_add_merge(tokenizer, token, left, right);
+            if (!ok)
                 break;
-            tokenizer_rank(tokenizer, token, left, right);
         }
         ok = merge_spelling(learner, token);
         if (ok && token % 16 == 0) {

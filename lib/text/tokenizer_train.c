@@ -70,15 +70,15 @@ static int check_required(const struct byte_table *required, struct sn_context *
 static int add_required(struct sn_tokenizer *tokenizer, const char *bytes, size_t length)
 {
     int32_t tokens[MAX_TOKEN_BYTES], id;
-    size_t n;
-    for (;;) {
-        if (merge_piece(&n, tokens, tokenizer, tokenizer->memory, bytes, length) != SN_OK)
-            return 0;
-        if (n == 1)
-            return 1;
-        if (!tokenizer_append_merge(&id, tokenizer, tokens[0], tokens[1]))
-            return 0;
-    }
+    size_t n = 0;
+    struct merger merger;
+    merger_init(&merger, tokenizer->memory, tokenizer);
+    int ok = merge_piece(&n, tokens, &merger, bytes, length) == SN_OK;
+    while (ok && n > 1)
+        ok = tokenizer_append_merge(&id, tokenizer, tokens[0], tokens[1]) &&
+             merge_piece(&n, tokens, &merger, bytes, length) == SN_OK;
+    merger_free(&merger);
+    return ok;
 }
 
 /* A tokenizer of the first n_merges merges of `learnt` and the required tokens. */
@@ -88,18 +88,17 @@ static int assemble(struct sn_tokenizer **out, struct sn_context *context,
 {
     char joined[2 * MAX_TOKEN_BYTES];
     struct sn_tokenizer *tokenizer;
-    int status = tokenizer_create(&tokenizer, context);
+    int status = tokenizer_create(&tokenizer, context, FORM_ENCODER, SPLIT_RELEASED);
     *out = tokenizer;
     if (status != SN_OK)
         return status;
     int ok = tokenizer_put_bytes(tokenizer);
     for (int32_t id = 256; ok && (size_t)id < 256 + n_merges; id++) {
-        const struct token *token = &learnt->tokens[id];
-        ok = tokenizer_put(tokenizer, id, joined, token_join(joined, learnt, token->left, token->right));
-        if (ok)
-            tokenizer_rank(tokenizer, id, token->left, token->right);
+        const struct merge *merge = &learnt->merges[id - 256]; /* one a token, in the order of ids */
+        ok = tokenizer_put(tokenizer, id, joined, token_join(joined, learnt, merge->left, merge->right)) &&
+             tokenizer_add_merge(tokenizer, id, merge->left, merge->right);
     }
-    ok = ok && tokenizer_index_pairs(tokenizer);
+    ok = ok && tokenizer_index(tokenizer);
     for (size_t i = 0; ok && i < required->n_entries; i++)
         ok = add_required(tokenizer, byte_table_bytes(required, i), required->entries[i].length);
     return ok ? SN_OK : fail_memory(context, "a tokenizer", 0);
@@ -111,11 +110,11 @@ static int fill_gap(struct sn_tokenizer *tokenizer, struct sn_context *context,
 {
     char joined[2 * MAX_TOKEN_BYTES];
     for (size_t id = first; id < learnt->size && tokenizer->size < vocabulary_size; id++) {
-        const struct token *token = &learnt->tokens[id];
-        int32_t left = sn_tokenizer_find(tokenizer, token_bytes(learnt, token->left),
-                                         token_length(learnt, token->left));
-        int32_t right = sn_tokenizer_find(tokenizer, token_bytes(learnt, token->right),
-                                          token_length(learnt, token->right)),
+        const struct merge *merge = &learnt->merges[id - 256];
+        int32_t left = sn_tokenizer_find(tokenizer, token_bytes(learnt, merge->left),
+                                         token_length(learnt, merge->left));
+        int32_t right = sn_tokenizer_find(tokenizer, token_bytes(learnt, merge->right),
+                                          token_length(learnt, merge->right)),
                 added;
         if (left < 0 || right < 0 ||
             sn_tokenizer_find(tokenizer, joined, token_join(joined, tokenizer, left, right)) >= 0)
@@ -167,7 +166,7 @@ static int train(struct sn_tokenizer **out, struct sn_context *context, const st
                  size_t vocabulary_size, const struct byte_table *required)
 {
     struct sn_tokenizer *learnt;
-    int status = tokenizer_create(&learnt, context);
+    int status = tokenizer_create(&learnt, context, FORM_ENCODER, SPLIT_RELEASED);
     if (status == SN_OK)
         status = check_required(required, context, learnt);
     if (status == SN_OK && !tokenizer_put_bytes(learnt))
