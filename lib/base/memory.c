@@ -73,6 +73,11 @@ void memory_usage(const struct memory *memory, size_t *current, size_t *peak)
         *peak = atomic_load_explicit(&memory->peak, memory_order_relaxed);
 }
 
+size_t memory_block_size(size_t size)
+{
+    return size + ALIGNMENT;
+}
+
 int size_product(size_t *out, size_t a, size_t b)
 {
     return !__builtin_mul_overflow(a, b, out);

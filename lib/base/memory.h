@@ -13,6 +13,8 @@ struct memory;
 struct memory *memory_create(const sn_allocator *allocator);
 struct memory *memory_retain(struct memory *memory);
 void memory_release(struct memory *memory);
+/* What a block of `size` bytes counts for in memory_usage. */
+size_t memory_block_size(size_t size);
 void memory_usage(const struct memory *memory, size_t *current, size_t *peak);
 
 /* NULL on failure. A size of 0 gives a valid block. */

@@ -188,16 +188,45 @@ float matrix_at(const struct sn_matrix *matrix, size_t row, size_t col)
     return low < pattern->row_start[row + 1] && pattern->col_index[low] == col ? matrix->values[low] : 0;
 }
 
+static size_t columns_bytes(const struct pattern *pattern)
+{
+    return memory_block_size(sizeof *pattern->columns) +
+           memory_block_size((pattern->cols + 1) * sizeof(uint32_t)) +
+           2 * memory_block_size(pattern->nnz * sizeof(uint32_t));
+}
+
+static size_t estimate(size_t rows, size_t n_values, int sparse)
+{
+    size_t bytes =
+        memory_block_size(sizeof(struct sn_matrix)) + memory_block_size(n_values * sizeof(float));
+    if (sparse)
+        bytes += memory_block_size(sizeof(struct pattern)) +
+                 memory_block_size((rows + 1) * sizeof(uint32_t)) +
+                 memory_block_size(n_values * sizeof(uint32_t));
+    return bytes;
+}
+
 size_t matrix_bytes(const struct sn_matrix *matrix)
 {
-    size_t bytes = sizeof *matrix + matrix->n_values * sizeof(float);
     const struct pattern *pattern = matrix->pattern;
+    size_t bytes = estimate(matrix->rows, matrix->n_values, pattern != NULL);
     if (pattern)
-        bytes += packing_bytes(matrix->packing) + sizeof *pattern +
-                 (matrix->rows + 1 + matrix->n_values) * sizeof(uint32_t);
-    if (pattern && pattern->columns)
-        bytes += sizeof *pattern->columns + (matrix->cols + 1 + 2 * matrix->n_values) * sizeof(uint32_t);
-    return bytes;
+        bytes += packing_bytes(matrix->packing);
+    return pattern && pattern->columns ? bytes + columns_bytes(pattern) : bytes;
+}
+
+size_t matrix_estimate(size_t rows, size_t cols, size_t n_values)
+{
+    int sparse = n_values < rows * cols;
+    return estimate(rows, n_values, sparse) + (sparse ? packing_estimate(rows, cols, n_values) : 0);
+}
+
+size_t matrix_transposed_bytes(const struct sn_matrix *matrix)
+{
+    const struct pattern *pattern = matrix->pattern;
+    if (!pattern)
+        return 0;
+    return packing_transposed_bytes(matrix->packing) + (pattern->columns ? 0 : columns_bytes(pattern));
 }
 
 /* ------------------------------------------------------------------ public */

@@ -75,8 +75,13 @@ int matrix_values_changed(struct sn_matrix *matrix, struct sn_context *context);
 void matrix_row(float *out, const struct sn_matrix *matrix, size_t row);
 /* Value at (row, col), 0 off the support. */
 float matrix_at(const struct sn_matrix *matrix, size_t row, size_t col);
-/* Bytes held by the matrix, its pattern and packing. */
+/* Bytes held by the matrix, its pattern and packing, as memory_usage counts them. */
 size_t matrix_bytes(const struct sn_matrix *matrix);
+/* What matrix_bytes says of a matrix freshly made with n_values in its support; dense when n_values is
+ * rows x cols. */
+size_t matrix_estimate(size_t rows, size_t cols, size_t n_values);
+/* What matrix_prepare_transposed adds, 0 once it has been called. */
+size_t matrix_transposed_bytes(const struct sn_matrix *matrix);
 
 /* One panel, on the calling thread (inside parallel chunks):
  * y[rows][PANEL] = (accumulate ? y : bias or 0) + W x[cols][PANEL]. */

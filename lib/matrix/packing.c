@@ -277,25 +277,37 @@ int packing_prepare_transposed(struct packing *packing, struct sn_context *conte
     return status;
 }
 
+/* The two arrays of an order and one of values. */
 static size_t order_bytes(const struct packed_order *order)
 {
-    return start_bytes(order) + order->nnz * sizeof *order->index;
-}
-
-size_t packing_bytes(const struct packing *packing)
-{
-    const struct packed_layout *layout = packing->layout;
-    size_t values = layout->forward.nnz * sizeof(float);
-    size_t bytes = sizeof *packing + sizeof *layout + order_bytes(&layout->forward) + values;
-    if (layout->transposed)
-        bytes += sizeof *layout->transposed + order_bytes(layout->transposed);
-    return packing->transposed ? bytes + values : bytes;
+    return memory_block_size(start_bytes(order)) + memory_block_size(order->nnz * sizeof *order->index) +
+           memory_block_size(order->nnz * sizeof(float));
 }
 
 size_t packing_estimate(size_t rows, size_t cols, size_t nnz)
 {
     struct packed_order order;
     choose_blocks(&order, rows, cols, nnz);
-    return sizeof(struct packing) + sizeof(struct packed_layout) + order_bytes(&order) +
-           nnz * sizeof(float);
+    return memory_block_size(sizeof(struct packing)) + memory_block_size(sizeof(struct packed_layout)) +
+           order_bytes(&order);
+}
+
+size_t packing_transposed_bytes(const struct packing *packing)
+{
+    const struct packed_order *forward = &packing->layout->forward;
+    struct packed_order order;
+    choose_blocks(&order, forward->cols, forward->rows, forward->nnz);
+    size_t values = memory_block_size(forward->nnz * sizeof(float));
+    size_t layout = memory_block_size(sizeof order) + order_bytes(&order) - values;
+    return (packing->layout->transposed ? 0 : layout) + (packing->transposed ? 0 : values);
+}
+
+size_t packing_bytes(const struct packing *packing)
+{
+    const struct packed_order *order = &packing->layout->forward;
+    struct packed_order transposed;
+    choose_blocks(&transposed, order->cols, order->rows, order->nnz);
+    return packing_estimate(order->rows, order->cols, order->nnz) +
+           memory_block_size(sizeof transposed) + order_bytes(&transposed) -
+           packing_transposed_bytes(packing);
 }

@@ -41,10 +41,12 @@ void packing_free(struct packing *packing, struct memory *memory);
 /* Fills the value arrays that are there from the pattern's CSR order; parallel over tiles. */
 int packing_refresh(struct packing *packing, struct sn_context *context, const struct pattern *pattern,
                     const float *values);
-/* Bytes of the values and of the shared layout. */
+/* Bytes of the values and of the shared layout, as memory_usage counts them. */
 size_t packing_bytes(const struct packing *packing);
 /* Bytes that a fresh packing of such a matrix takes, without the transposed order. */
 size_t packing_estimate(size_t rows, size_t cols, size_t nnz);
+/* What packing_prepare_transposed adds to packing_bytes. */
+size_t packing_transposed_bytes(const struct packing *packing);
 
 /* Rows of tile `tile`. */
 static inline size_t packed_tile_rows(const struct packed_order *order, size_t tile)

@@ -15,29 +15,37 @@ void norm_forward(const struct sn_session *session, float *y, float *mean, float
                             session_vector(session, bias), width);
 }
 
+/* A panel on its way, on one worker. slot: its place in the arrays that hold what a sublayer leaves behind:
+ * the panel itself where a backward will want it, the worker's own where nothing is kept. */
+struct panel_run {
+    struct sn_session *session;
+    size_t panel, slot;
+    char *scratch;
+};
+
 /* AbsTopK in place; remembers what was kept. */
-static void sparsify(const struct sn_session *session, struct layer_state *state, enum topk_place place,
-                     size_t panel, float *x, void *scratch)
+static void sparsify(const struct panel_run *run, struct layer_state *state, enum topk_place place,
+                     float *x)
 {
-    const struct config *config = session_config(session);
+    const struct config *config = session_config(run->session);
     size_t width = config_place_width(config, place), k = config_topk(config, place, width);
     if (k < width)
-        session_kernels(session)->abs_topk(x, mask_of(state->mask[place], panel, width), width, k,
-                                           scratch);
+        session_kernels(run->session)
+            ->abs_topk(x, mask_of(state->mask[place], run->slot, width), width, k, run->scratch);
 }
 
 /* Residual ReLU and AbsTopK share one mask: what passes the gradient. */
-static void finish_residual(const struct sn_session *session, struct layer_state *state,
-                            enum topk_place place, size_t panel, float *x, void *scratch)
+static void finish_residual(const struct panel_run *run, struct layer_state *state,
+                            enum topk_place place, float *x)
 {
-    const struct config *config = session_config(session);
+    const struct config *config = session_config(run->session);
     size_t width = config->d_model;
     if (config->residual_relu)
-        session_kernels(session)->relu(x, x, width * PANEL);
-    sparsify(session, state, place, panel, x, scratch);
-    if (!config->residual_relu)
+        session_kernels(run->session)->relu(x, x, width * PANEL);
+    sparsify(run, state, place, x);
+    if (!config->residual_relu || !run->session->keeps)
         return;
-    uint64_t *mask = mask_of(state->mask[place], panel, width);
+    uint64_t *mask = mask_of(state->mask[place], run->slot, width);
     for (size_t c = 0; c < width; c++) {
         uint64_t positive = 0;
         for (size_t t = 0; t < PANEL; t++)
@@ -46,106 +54,118 @@ static void finish_residual(const struct sn_session *session, struct layer_state
     }
 }
 
-/* Norm, positions, AbsTopK: what a block reads. which: 0 attention, 1 MLP. */
-static void read_residual(struct sn_session *session, size_t layer, int which, size_t panel,
-                          char *scratch)
+/* What the norm of a block reads: the stream after its interventions, or a copy of it that those of the
+ * block alone have changed. */
+static const float *read_stream(const struct panel_run *run, size_t layer, int which)
 {
+    struct sn_session *session = run->session;
+    struct layer_state *state = &session->layers[layer];
+    size_t width = session_config(session)->d_model, sublayer = 2 * layer + (size_t)which;
+    size_t site = site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN);
+    float *stream = panel_of(session->stream[sublayer], run->panel, width);
+    site_forward(session, site, run->panel, stream, 0);
+    if (state->read[which] == session->stream[sublayer])
+        return stream;
+    float *read = panel_of(state->read[which], run->slot, width);
+    memcpy(read, stream, width * PANEL * sizeof *read);
+    site_forward(session, site, run->panel, read, 1);
+    return read;
+}
+
+/* Norm, positions, AbsTopK: act_in, what a block reads. which: 0 attention, 1 MLP. */
+static const float *read_residual(const struct panel_run *run, size_t layer, int which)
+{
+    struct sn_session *session = run->session;
     const struct config *config = session_config(session);
     const struct layer_parameters *p = &session->model->layers[layer];
     struct layer_state *state = &session->layers[layer];
     size_t width = config->d_model, positions = config->d_pos_emb;
-    size_t site = site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN);
-    float *stream = panel_of(session->stream[2 * layer + (size_t)which], panel, width);
-    float *read = panel_of(state->read[which], panel, width);
-    float *act_in = panel_of(state->act_in[which], panel, config_d_in(config));
-    site_forward(session, site, panel, stream, 0);
-    if (read != stream) {
-        memcpy(read, stream, width * PANEL * sizeof *read);
-        site_forward(session, site, panel, read, 1);
-    }
-    norm_forward(session, act_in, panel_of(state->mean[which], panel, 1),
-                 panel_of(state->inverse[which], panel, 1), read, which ? p->ln_2 : p->ln_1,
+    float *act_in = panel_of(state->act_in[which], run->slot, config_d_in(config));
+    const float *read = read_stream(run, layer, which);
+    norm_forward(session, act_in, panel_of(state->mean[which], run->slot, 1),
+                 panel_of(state->inverse[which], run->slot, 1), read, which ? p->ln_2 : p->ln_1,
                  which ? p->ln_2_bias : p->ln_1_bias, width);
     if (positions) {
-        float *rows = (float *)scratch, *mean = rows + positions * PANEL, *inverse = mean + PANEL;
-        position_rows(session, panel, rows);
+        float *rows = (float *)run->scratch, *mean = rows + positions * PANEL, *inverse = mean + PANEL;
+        position_rows(session, run->panel, rows);
         norm_forward(session, act_in + width * PANEL, mean, inverse, rows, which ? p->ln_p2 : p->ln_p1,
                      which ? p->ln_p2_bias : p->ln_p1_bias, positions);
     }
-    sparsify(session, state, which ? TOPK_MLP_IN : TOPK_ATTN_IN, panel, act_in, scratch);
-    site_forward(session, site_index(layer, which ? SITE_MLP_ACT_IN : SITE_ATTN_ACT_IN), panel, act_in,
-                 0);
+    sparsify(run, state, which ? TOPK_MLP_IN : TOPK_ATTN_IN, act_in);
+    site_forward(session, site_index(layer, which ? SITE_MLP_ACT_IN : SITE_ATTN_ACT_IN), run->panel,
+                 act_in, 0);
+    return act_in;
 }
 
-static void attention_read(struct sn_session *session, size_t layer, size_t panel, char *scratch)
+static void attention_read(const struct panel_run *run, size_t layer)
 {
-    const struct config *config = session_config(session);
+    struct sn_session *session = run->session;
     const struct layer_parameters *p = &session->model->layers[layer];
     struct layer_state *state = &session->layers[layer];
-    size_t d_attn = config_d_attn(config);
+    size_t d_attn = config_d_attn(session_config(session)), panel = run->panel;
     float *q = panel_of(state->qkv, panel, 3 * d_attn), *k = q + d_attn * PANEL, *v = k + d_attn * PANEL;
-    read_residual(session, layer, 0, panel, scratch);
-    matrix_multiply_panel(session_matrix(session, p->c_attn), session_kernels(session), q,
-                          panel_of(state->act_in[0], panel, config_d_in(config)),
+    const float *act_in = read_residual(run, layer, 0);
+    matrix_multiply_panel(session_matrix(session, p->c_attn), session_kernels(session), q, act_in,
                           session_vector(session, p->c_attn_bias), 0);
-    sparsify(session, state, TOPK_ATTN_K, panel, k, scratch);
+    sparsify(run, state, TOPK_ATTN_K, k);
     site_forward(session, site_index(layer, SITE_ATTN_K), panel, k, 0);
-    sparsify(session, state, TOPK_ATTN_Q, panel, q, scratch);
+    sparsify(run, state, TOPK_ATTN_Q, q);
     site_forward(session, site_index(layer, SITE_ATTN_Q), panel, q, 0);
-    sparsify(session, state, TOPK_ATTN_V, panel, v, scratch);
+    sparsify(run, state, TOPK_ATTN_V, v);
     site_forward(session, site_index(layer, SITE_ATTN_V), panel, v, 0);
 }
 
 /* Projection of a sublayer's output, AbsTopK, site; then into the residual stream. */
-static void write_residual(struct sn_session *session, size_t layer, int which, size_t panel,
-                           const float *x, char *scratch)
+static void write_residual(const struct panel_run *run, size_t layer, int which, const float *x)
 {
-    const struct config *config = session_config(session);
+    struct sn_session *session = run->session;
     const struct layer_parameters *p = &session->model->layers[layer];
     struct layer_state *state = &session->layers[layer];
-    size_t width = config->d_model, sublayer = 2 * layer + (size_t)which;
-    float *delta = panel_of(session->stream[sublayer + 1], panel, width);
+    size_t width = session_config(session)->d_model, sublayer = 2 * layer + (size_t)which;
+    float *delta = panel_of(session->stream[sublayer + 1], run->panel, width);
     matrix_multiply_panel(session_matrix(session, which ? p->mlp_proj : p->attn_proj),
                           session_kernels(session), delta, x,
                           session_vector(session, which ? p->mlp_proj_bias : p->attn_proj_bias), 0);
-    sparsify(session, state, which ? TOPK_MLP_OUT : TOPK_ATTN_OUT, panel, delta, scratch);
-    site_forward(session, site_index(layer, which ? SITE_MLP_DELTA : SITE_ATTN_DELTA), panel, delta, 0);
-    session_kernels(session)->add(delta, panel_of(session->stream[sublayer], panel, width),
+    sparsify(run, state, which ? TOPK_MLP_OUT : TOPK_ATTN_OUT, delta);
+    site_forward(session, site_index(layer, which ? SITE_MLP_DELTA : SITE_ATTN_DELTA), run->panel, delta,
+                 0);
+    session_kernels(session)->add(delta, panel_of(session->stream[sublayer], run->panel, width),
                                   width * PANEL);
-    finish_residual(session, state, which ? TOPK_RESID_POST_MLP : TOPK_RESID_POST_ATTN, panel, delta,
-                    scratch);
+    finish_residual(run, state, which ? TOPK_RESID_POST_MLP : TOPK_RESID_POST_ATTN, delta);
 }
 
-static void attention_write(struct sn_session *session, size_t layer, size_t panel, char *scratch)
+static void attention_write(const struct panel_run *run, size_t layer)
 {
+    struct sn_session *session = run->session;
     struct layer_state *state = &session->layers[layer];
     size_t d_attn = config_d_attn(session_config(session));
-    float *y = panel_of(state->y, panel, d_attn);
+    float *y = panel_of(state->y, run->panel, d_attn);
     if (state->y_before != state->y)
-        memcpy(panel_of(state->y_before, panel, d_attn), y, d_attn * PANEL * sizeof *y);
-    site_forward(session, site_index(layer, SITE_ATTN_Y), panel, y, 0);
-    write_residual(session, layer, 0, panel, y, scratch);
+        memcpy(panel_of(state->y_before, run->panel, d_attn), y, d_attn * PANEL * sizeof *y);
+    site_forward(session, site_index(layer, SITE_ATTN_Y), run->panel, y, 0);
+    write_residual(run, layer, 0, y);
 }
 
-static void mlp(struct sn_session *session, size_t layer, size_t panel, char *scratch)
+/* Where nothing is kept, post_act is pre_act. */
+static void mlp(const struct panel_run *run, size_t layer)
 {
-    const struct config *config = session_config(session);
+    struct sn_session *session = run->session;
     const struct kernel_table *kernels = session_kernels(session);
     const struct layer_parameters *p = &session->model->layers[layer];
     struct layer_state *state = &session->layers[layer];
-    size_t d_mlp = config->d_mlp;
-    float *pre = panel_of(state->pre_act, panel, d_mlp), *post = panel_of(state->post_act, panel, d_mlp);
-    read_residual(session, layer, 1, panel, scratch);
-    matrix_multiply_panel(session_matrix(session, p->c_fc), kernels, pre,
-                          panel_of(state->act_in[1], panel, config_d_in(config)),
+    size_t d_mlp = session_config(session)->d_mlp;
+    float *pre = panel_of(state->pre_act, run->slot, d_mlp);
+    float *post = panel_of(state->post_act, run->slot, d_mlp);
+    const float *act_in = read_residual(run, layer, 1);
+    matrix_multiply_panel(session_matrix(session, p->c_fc), kernels, pre, act_in,
                           session_vector(session, p->c_fc_bias), 0);
-    if (config->mlp_relu)
+    if (session_config(session)->mlp_relu)
         kernels->relu(post, pre, d_mlp * PANEL);
     else
         kernels->gelu(post, pre, d_mlp * PANEL);
-    sparsify(session, state, TOPK_MLP_NEURON, panel, post, scratch);
-    site_forward(session, site_index(layer, SITE_MLP_POST_ACT), panel, post, 0);
-    write_residual(session, layer, 1, panel, post, scratch);
+    sparsify(run, state, TOPK_MLP_NEURON, post);
+    site_forward(session, site_index(layer, SITE_MLP_POST_ACT), run->panel, post, 0);
+    write_residual(run, layer, 1, post);
 }
 
 /* What a panel does between two attentions; -1 = nothing. */
@@ -159,15 +179,16 @@ static int run_panel(void *payload, size_t panel, size_t worker)
 {
     const struct panel_work *work = payload;
     struct sn_session *session = work->session;
-    char *scratch = worker_scratch(session, worker);
+    const struct panel_run run = {session, panel, session_slot(session, panel, worker),
+                                  worker_scratch(session, worker)};
     if (work->embed)
         embedding_forward(session, panel);
     if (work->write_layer >= 0)
-        attention_write(session, (size_t)work->write_layer, panel, scratch);
+        attention_write(&run, (size_t)work->write_layer);
     if (work->mlp_layer >= 0)
-        mlp(session, (size_t)work->mlp_layer, panel, scratch);
+        mlp(&run, (size_t)work->mlp_layer);
     if (work->read_layer >= 0)
-        attention_read(session, (size_t)work->read_layer, panel, scratch);
+        attention_read(&run, (size_t)work->read_layer);
     return SN_OK;
 }
 

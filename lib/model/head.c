@@ -15,11 +15,10 @@ static size_t rows_in_panel(const struct sn_session *session, size_t panel)
     return left < PANEL ? left : PANEL;
 }
 
-static void gather_rows(struct sn_session *session, size_t panel)
+static void gather_rows(const struct sn_session *session, size_t panel, float *x)
 {
     size_t width = session_config(session)->d_model;
     const float *stream = session->stream[2 * session_config(session)->n_layer];
-    float *x = panel_of(session->head_in, panel, width);
     memset(x, 0, width * PANEL * sizeof *x);
     for (size_t t = 0; t < rows_in_panel(session, panel); t++) {
         size_t token = head_row_token(session, panel * PANEL + t);
@@ -44,13 +43,13 @@ static int head_panel(void *payload, size_t panel, size_t worker)
     struct sn_session *session = payload;
     const struct config *config = session_config(session);
     const struct sn_model *model = session->model;
-    size_t width = config->d_model;
-    float *normed = panel_of(session->head_normed, panel, width);
-    (void)worker;
+    size_t width = config->d_model, slot = session_slot(session, panel, worker);
+    size_t in = session->select_all ? panel : slot; /* all rows: the stream itself */
+    float *normed = panel_of(session->head_normed, slot, width);
     if (!session->select_all)
-        gather_rows(session, panel);
-    norm_forward(session, normed, panel_of(session->head_mean, panel, 1),
-                 panel_of(session->head_inverse, panel, 1), panel_of(session->head_in, panel, width),
+        gather_rows(session, panel, panel_of(session->head_in, in, width));
+    norm_forward(session, normed, panel_of(session->head_mean, slot, 1),
+                 panel_of(session->head_inverse, slot, 1), panel_of(session->head_in, in, width),
                  model->ln_f, model->ln_f_bias, width);
     matrix_multiply_panel(session_matrix(session, model->lm_head), session_kernels(session),
                           panel_of(session->logits, panel, config->vocab_size), normed,
@@ -253,6 +252,14 @@ static int finish_backward(struct sn_session *session, const float *residual_gra
     return status;
 }
 
+static int check_keeps(const struct sn_session *session, const char *function)
+{
+    if (session->keeps)
+        return SN_OK;
+    return fail(session->context, SN_ERROR_STATE,
+                "%s: the session was created with \"backward\" 0 and keeps no activations", function);
+}
+
 int sn_session_backward(sn_session *session, const int32_t *targets)
 {
     size_t counted;
@@ -260,7 +267,9 @@ int sn_session_backward(sn_session *session, const int32_t *targets)
     if (!session)
         return SN_ERROR_ARGUMENT;
     session->backward_done = 0;
-    int status = mean_loss(&loss, &counted, session, targets);
+    int status = check_keeps(session, "sn_session_backward");
+    if (status == SN_OK)
+        status = mean_loss(&loss, &counted, session, targets);
     if (status != SN_OK)
         return status;
     struct loss_work work = {session, 1.0f / (float)counted};
@@ -286,6 +295,9 @@ int sn_session_backward_from(sn_session *session, const float *logits_gradient,
         return SN_ERROR_ARGUMENT;
     struct sn_context *context = session->context;
     session->backward_done = 0;
+    int status = check_keeps(session, "sn_session_backward_from");
+    if (status != SN_OK)
+        return status;
     if (!session->forward_done)
         return fail(context, SN_ERROR_STATE, "sn_session_backward_from: no forward has been run");
     int has_logits = session->last > 2 * session_config(session)->n_layer;

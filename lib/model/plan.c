@@ -40,19 +40,45 @@ static uint64_t *take_mask(struct arena *arena, const struct config *config, enu
 
 struct plan_shape {
     size_t panels, row_panels, n_sequences, lse_total;
+    size_t slots, row_slots; /* panels of what no other panel looks at */
 };
 
-static void plan_read(struct sn_session *session, struct arena *arena, const struct plan_shape *shape,
-                      struct layer_state *state, size_t layer, int which)
+static struct plan_shape plan_shape(const struct sn_session *session, size_t panels, size_t row_panels,
+                                    size_t n_sequences, size_t lse_total)
+{
+    size_t workers = parallel_workers(session->context);
+    struct plan_shape shape = {panels, row_panels, n_sequences, lse_total, panels, row_panels};
+    if (!session->keeps && workers < panels)
+        shape.slots = shape.row_slots = workers;
+    return shape;
+}
+
+/* What a block reads, unless that is the stream itself. */
+static float *plan_read(const struct sn_session *session, struct arena *arena, size_t slots,
+                        size_t layer, int which)
+{
+    size_t site = site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN);
+    return site_has_attachment(session, site, 1)
+               ? take_floats(arena, slots, session_config(session)->d_model)
+               : session->stream[2 * layer + (size_t)which];
+}
+
+/* What attention gathers across panels, and what it leaves. */
+static void plan_attention(const struct sn_session *session, struct arena *arena,
+                           const struct plan_shape *shape, struct layer_state *state)
 {
     const struct config *config = session_config(session);
-    size_t site = site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN);
-    state->mean[which] = take_floats(arena, shape->panels, 1);
-    state->inverse[which] = take_floats(arena, shape->panels, 1);
-    state->act_in[which] = take_floats(arena, shape->panels, config_d_in(config));
-    state->read[which] = site_has_attachment(session, site, 1)
-                             ? take_floats(arena, shape->panels, config->d_model)
-                             : session->stream[2 * layer + (size_t)which];
+    state->qkv = take_floats(arena, shape->panels, 3 * config_d_attn(config));
+    state->lse = take(arena, shape->lse_total * config->n_head, sizeof(float));
+    state->y = state->y_before = take_floats(arena, shape->panels, config_d_attn(config));
+}
+
+static void plan_norm(const struct sn_session *session, struct arena *arena, size_t slots,
+                      struct layer_state *state, int which)
+{
+    state->mean[which] = take_floats(arena, slots, 1);
+    state->inverse[which] = take_floats(arena, slots, 1);
+    state->act_in[which] = take_floats(arena, slots, config_d_in(session_config(session)));
 }
 
 static void plan_layer(struct sn_session *session, struct arena *arena, const struct plan_shape *shape,
@@ -60,15 +86,13 @@ static void plan_layer(struct sn_session *session, struct arena *arena, const st
 {
     const struct config *config = session_config(session);
     struct layer_state *state = &session->layers[layer];
-    size_t d_attn = config_d_attn(config);
-    plan_read(session, arena, shape, state, layer, 0);
-    plan_read(session, arena, shape, state, layer, 1);
-    state->qkv = take_floats(arena, shape->panels, 3 * d_attn);
-    state->lse = take(arena, shape->lse_total * config->n_head, sizeof(float));
-    state->y = take_floats(arena, shape->panels, d_attn);
-    state->y_before = site_has_attachment(session, site_index(layer, SITE_ATTN_Y), 0)
-                          ? take_floats(arena, shape->panels, d_attn)
-                          : state->y;
+    for (int which = 0; which < 2; which++) {
+        plan_norm(session, arena, shape->panels, state, which);
+        state->read[which] = plan_read(session, arena, shape->panels, layer, which);
+    }
+    plan_attention(session, arena, shape, state);
+    if (site_has_attachment(session, site_index(layer, SITE_ATTN_Y), 0))
+        state->y_before = take_floats(arena, shape->panels, config_d_attn(config));
     state->pre_act = take_floats(arena, shape->panels, config->d_mlp);
     state->post_act = take_floats(arena, shape->panels, config->d_mlp);
     for (int place = 0; place < TOPK_PLACES; place++)
@@ -85,17 +109,46 @@ static size_t widest(const struct config *config)
     return wide;
 }
 
+/* One set for all layers: nothing is looked at again. */
+static void plan_shared_layers(struct sn_session *session, struct arena *arena,
+                               const struct plan_shape *shape)
+{
+    const struct config *config = session_config(session);
+    struct layer_state shared = {0};
+    float *read = NULL;
+    plan_attention(session, arena, shape, &shared);
+    plan_norm(session, arena, shape->slots, &shared, 0);
+    shared.mean[1] = shared.mean[0];
+    shared.inverse[1] = shared.inverse[0];
+    shared.act_in[1] = shared.act_in[0];
+    shared.pre_act = shared.post_act = take_floats(arena, shape->slots, config->d_mlp);
+    uint64_t *mask = take(arena, shape->slots * widest(config), sizeof *mask);
+    for (int place = 0; place < TOPK_PLACES; place++)
+        shared.mask[place] = mask;
+    for (size_t layer = 0; layer < config->n_layer; layer++) {
+        struct layer_state *state = &session->layers[layer];
+        *state = shared;
+        for (int which = 0; which < 2; which++) {
+            int copied = site_has_attachment(
+                session, site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN), 1);
+            if (copied && !read)
+                read = plan_read(session, arena, shape->slots, layer, which);
+            state->read[which] = copied ? read : session->stream[2 * layer + (size_t)which];
+        }
+    }
+}
+
 static void plan_head(struct sn_session *session, struct arena *arena, const struct plan_shape *shape)
 {
     const struct config *config = session_config(session);
-    size_t rows = shape->row_panels, d_model = config->d_model;
+    size_t rows = shape->row_panels, slots = shape->row_slots, d_model = config->d_model;
     session->head_in =
-        session->select_all ? session->stream[2 * config->n_layer] : take_floats(arena, rows, d_model);
-    session->head_mean = take_floats(arena, rows, 1);
-    session->head_inverse = take_floats(arena, rows, 1);
-    session->head_normed = take_floats(arena, rows, d_model);
+        session->select_all ? session->stream[2 * config->n_layer] : take_floats(arena, slots, d_model);
+    session->head_mean = take_floats(arena, slots, 1);
+    session->head_inverse = take_floats(arena, slots, 1);
+    session->head_normed = take_floats(arena, slots, d_model);
     session->logits = take_floats(arena, rows, config->vocab_size);
-    session->logits_gradient = take_floats(arena, rows, config->vocab_size);
+    session->logits_gradient = session->keeps ? take_floats(arena, rows, config->vocab_size) : NULL;
     session->row_loss = take_floats(arena, rows, 1);
     session->row_lse = take_floats(arena, rows, 1);
     session->row_target = take(arena, rows * PANEL, sizeof(int32_t));
@@ -117,27 +170,53 @@ static void plan_backward(struct sn_session *session, struct arena *arena,
     session->sink_partial = take(arena, shape->n_sequences * config->n_head, sizeof(float));
 }
 
-static void plan_all(struct sn_session *session, struct arena *arena, const struct plan_shape *shape)
+/* A sublayer reads one stream and writes the next: where nothing is kept, two take turns. */
+static void plan_streams(struct sn_session *session, struct arena *arena, const struct plan_shape *shape)
 {
     const struct config *config = session_config(session);
     for (size_t s = 0; s <= 2 * config->n_layer; s++)
-        session->stream[s] = take_floats(arena, shape->panels, config->d_model);
-    for (size_t layer = 0; layer < config->n_layer; layer++)
-        plan_layer(session, arena, shape, layer);
-    plan_head(session, arena, shape);
-    plan_backward(session, arena, shape);
+        session->stream[s] = session->keeps || s < 2 ? take_floats(arena, shape->panels, config->d_model)
+                                                     : session->stream[s - 2];
 }
 
-/* Scratch of one worker: attention over the longest sequence, or a panel's temporaries. */
-static size_t scratch_bytes(const struct config *config, size_t longest)
+static void plan_all(struct sn_session *session, struct arena *arena, const struct plan_shape *shape)
 {
-    struct attention_shape shape = {.n_tokens = longest, .d_head = config->d_head};
+    const struct config *config = session_config(session);
+    plan_streams(session, arena, shape);
+    if (session->keeps)
+        for (size_t layer = 0; layer < config->n_layer; layer++)
+            plan_layer(session, arena, shape, layer);
+    else
+        plan_shared_layers(session, arena, shape);
+    plan_head(session, arena, shape);
+    if (session->keeps)
+        plan_backward(session, arena, shape);
+}
+
+static struct attention_shape longest_shape(const struct config *config, size_t longest)
+{
+    struct attention_shape shape = {.n_tokens = longest, .d_head = config->d_head, .scale = 1};
     shape.stride = (longest + ATTENTION_TILE - 1) / ATTENTION_TILE * ATTENTION_TILE;
-    size_t forward = attention_scratch(&shape), backward = attention_backward_scratch(&shape);
-    size_t attention = (forward > backward ? forward : backward) +
-                       (9 * config->d_head + 2) * shape.stride * sizeof(float);
-    size_t rows = 2 * widest(config) + 2 * config->d_model + 4 * config->d_pos_emb + 8 + PANEL;
-    size_t panel = rows * PANEL * sizeof(float) + abs_topk_scratch(widest(config));
+    return shape;
+}
+
+/* Scratch of one worker: attention over the longest sequence (q, k, v, y and, for the backward, their
+ * gradients and sums), or a panel's temporaries. */
+static size_t scratch_bytes(const struct config *config, size_t longest, int keeps)
+{
+    struct attention_shape shape = longest_shape(config, longest);
+    size_t attention = attention_scratch(&shape), backward = attention_backward_scratch(&shape);
+    size_t blocks = keeps ? 9 : 4, rows = config->d_pos_emb + 2;
+    if (keeps && backward > attention)
+        attention = backward;
+    if (keeps)
+        rows = 2 * widest(config) + 2 * config->d_model + 4 * config->d_pos_emb + 8 + PANEL;
+    attention += (blocks * config->d_head + 2) * shape.stride * sizeof(float) + 64;
+    size_t panel = rows * PANEL * sizeof(float), topk = abs_topk_scratch(widest(config));
+    if (keeps)
+        panel += topk;
+    else if (topk > panel)
+        panel = topk;
     return ((attention > panel ? attention : panel) + 4095) / 4096 * 4096;
 }
 
@@ -158,7 +237,7 @@ static int grow(struct sn_session *session, unsigned char **block, size_t *size,
 
 static int prepare_scratch(struct sn_session *session)
 {
-    size_t bytes = scratch_bytes(session_config(session), session->longest);
+    size_t bytes = scratch_bytes(session_config(session), session->longest, session->keeps);
     size_t workers = parallel_workers(session->context);
     int status = grow(session, &session->scratch, &session->scratch_total, workers * bytes,
                       "scratch of the workers");
@@ -166,10 +245,22 @@ static int prepare_scratch(struct sn_session *session)
     return status;
 }
 
+static struct plan_shape current_shape(const struct sn_session *session)
+{
+    return plan_shape(session, session->n_panels, session->n_row_panels, session->n_sequences,
+                      session->lse_offset[session->n_sequences]);
+}
+
+static void hand_out(struct sn_session *session, const struct plan_shape *shape)
+{
+    struct arena arena = {session->arena, 0, 0};
+    session->slots_by_worker = shape->slots < shape->panels;
+    plan_all(session, &arena, shape);
+}
+
 int plan_prepare(struct sn_session *session)
 {
-    struct plan_shape shape = {session->n_panels, session->n_row_panels, session->n_sequences,
-                               session->lse_offset[session->n_sequences]};
+    struct plan_shape shape = current_shape(session);
     struct arena count = {0};
     plan_all(session, &count, &shape);
     if (count.overflow)
@@ -180,11 +271,9 @@ int plan_prepare(struct sn_session *session)
         status = prepare_scratch(session);
     if (status == SN_OK)
         status = sites_prepare(session);
-    if (status != SN_OK)
-        return status;
-    struct arena arena = {session->arena, 0, 0};
-    plan_all(session, &arena, &shape);
-    return SN_OK;
+    if (status == SN_OK)
+        hand_out(session, &shape);
+    return status;
 }
 
 /* libxsmm compiles a shape at its first use: attention over the longest sequence touches all of its own. */
@@ -193,41 +282,21 @@ int plan_warm_up(struct sn_session *session)
     const struct config *config = session_config(session);
     const struct kernel_table *kernels = session_kernels(session);
     struct memory *memory = session->context->memory;
-    struct attention_shape shape = {
-        .n_tokens = config->block_size, .d_head = config->d_head, .scale = 1};
-    if (shape.n_tokens > WARM_UP_TOKENS)
-        shape.n_tokens = WARM_UP_TOKENS;
-    shape.stride = (shape.n_tokens + ATTENTION_TILE - 1) / ATTENTION_TILE * ATTENTION_TILE;
-    size_t block = shape.d_head * shape.stride, bytes = scratch_bytes(config, shape.n_tokens);
+    size_t longest = config->block_size < WARM_UP_TOKENS ? config->block_size : WARM_UP_TOKENS;
+    struct attention_shape shape = longest_shape(config, longest);
+    size_t block = shape.d_head * shape.stride, bytes = scratch_bytes(config, longest, session->keeps);
     float *q = memory_allocate_zeroed(memory, bytes), sink;
     if (!q)
         return fail_memory(session->context, "scratch of attention", bytes);
-    float *k = q + block, *v = k + block, *y = v + block, *dy = y + block, *dq = dy + block,
-          *dk = dq + block, *dv = dk + block, *lse = dv + block, *rest = lse + 2 * shape.stride;
+    float *k = q + block, *v = k + block, *y = v + block, *last = session->keeps ? y + 4 * block : y;
+    float *lse = last + block, *rest = lse + 2 * shape.stride;
     rest += (64 - (uintptr_t)rest % 64) % 64 / sizeof *rest;
     kernels->attention(y, lse, q, k, v, &shape, dense_kernels_for(kernels), rest);
-    kernels->attention_backward(dq, dk, dv, &sink, dy, y, q, k, v, lse, &shape,
-                                dense_kernels_for(kernels), rest);
+    if (session->keeps)
+        kernels->attention_backward(y + 2 * block, y + 3 * block, last, &sink, y + block, y, q, k, v,
+                                    lse, &shape, dense_kernels_for(kernels), rest);
     memory_free(memory, q, bytes);
     return SN_OK;
-}
-
-size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequences)
-{
-    size_t panels = (n_tokens + PANEL - 1) / PANEL;
-    struct plan_shape shape = {panels, session->select_all ? panels : session->n_row_panels, n_sequences,
-                               n_tokens + n_sequences * (ATTENTION_TILE - 1)};
-    struct arena count = {0};
-    size_t longest =
-        session_config(session)->block_size < n_tokens ? session_config(session)->block_size : n_tokens;
-    plan_all(session, &count, &shape);
-    session->forward_done = 0; /* the pointers were unset by the walk */
-    size_t gradients = 0;
-    for (size_t i = 0; i < session->model->n_parameters; i++)
-        gradients += session->gradients[i] ? session->gradient_size[i] * sizeof(float) : 0;
-    return count.used +
-           parallel_workers(session->context) * scratch_bytes(session_config(session), longest) +
-           gradients + panels * PANEL * 12;
 }
 
 void plan_free(struct sn_session *session)
@@ -235,4 +304,58 @@ void plan_free(struct sn_session *session)
     struct memory *memory = session->context->memory;
     memory_free(memory, session->arena, session->arena_size);
     memory_free(memory, session->scratch, session->scratch_total);
+}
+
+/* ---- estimating */
+
+/* What is allocated when the session is created, and the batch. */
+static size_t fixed_bytes(const struct sn_session *session, size_t panels, size_t n_sequences)
+{
+    const struct config *config = session_config(session);
+    size_t n = session->model->n_parameters, tokens = panels * PANEL;
+    size_t bytes = memory_block_size(sizeof *session) +
+                   memory_block_size(config->n_layer * sizeof *session->layers) +
+                   memory_block_size((2 * config->n_layer + 1) * sizeof *session->stream) +
+                   memory_block_size(site_count(config) * sizeof *session->records) +
+                   memory_block_size(n * sizeof *session->gradients) +
+                   memory_block_size(n * sizeof *session->gradient_size) +
+                   2 * memory_block_size((n_sequences + 1) * sizeof *session->offsets) +
+                   3 * memory_block_size(tokens * sizeof *session->tokens);
+    for (size_t i = 0; i < n; i++)
+        bytes +=
+            session->gradients[i] ? memory_block_size(session->gradient_size[i] * sizeof(float)) : 0;
+    return bytes;
+}
+
+/* What a first backward leaves with the model. */
+static size_t transposed_bytes(const struct sn_session *session)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; session->keeps && i < session->model->n_parameters; i++) {
+        const struct parameter *parameter = &session->model->parameters[i];
+        if (parameter->matrix && (parameter->role == ROLE_MATRIX || (int)i == session->model->lm_head))
+            bytes += matrix_transposed_bytes(parameter->matrix);
+    }
+    return bytes;
+}
+
+size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequences)
+{
+    const struct config *config = session_config(session);
+    size_t panels = (n_tokens + PANEL - 1) / PANEL;
+    size_t row_panels = session->select_all ? panels : (session->n_selected + PANEL - 1) / PANEL;
+    struct plan_shape shape = plan_shape(session, panels, row_panels, n_sequences,
+                                         n_tokens + n_sequences * (ATTENTION_TILE - 1));
+    struct arena count = {0};
+    size_t longest = n_sequences < n_tokens ? n_tokens - n_sequences + 1 : 1;
+    if (longest > config->block_size)
+        longest = config->block_size;
+    plan_all(session, &count, &shape);
+    if (session->forward_done) { /* the walk has unset the pointers */
+        shape = current_shape(session);
+        hand_out(session, &shape);
+    }
+    size_t scratch = parallel_workers(session->context) * scratch_bytes(config, longest, session->keeps);
+    return memory_block_size(count.used) + memory_block_size(scratch) + sites_bytes(session, panels) +
+           fixed_bytes(session, panels, n_sequences) + transposed_bytes(session);
 }

@@ -23,8 +23,8 @@ static int allocate_parts(struct sn_session *session)
     return status == SN_OK ? plan_warm_up(session) : status;
 }
 
-int session_create(struct sn_session **out, struct sn_context *context, struct sn_model *model,
-                   enum gradient_mode mode)
+static int create(struct sn_session **out, struct sn_context *context, struct sn_model *model,
+                  enum gradient_mode mode, int keeps)
 {
     *out = NULL;
     struct sn_session *session = memory_allocate_zeroed(context->memory, sizeof *session);
@@ -33,6 +33,7 @@ int session_create(struct sn_session **out, struct sn_context *context, struct s
     session->context = context;
     session->model = sn_model_retain(model);
     session->mode = mode;
+    session->keeps = keeps;
     session->select_all = 1;
     int status = allocate_parts(session);
     if (status != SN_OK) {
@@ -43,19 +44,42 @@ int session_create(struct sn_session **out, struct sn_context *context, struct s
     return SN_OK;
 }
 
+int session_create(struct sn_session **out, struct sn_context *context, struct sn_model *model,
+                   enum gradient_mode mode)
+{
+    return create(out, context, model, mode, 1);
+}
+
+int session_create_forward(struct sn_session **out, struct sn_context *context, struct sn_model *model)
+{
+    return create(out, context, model, GRADIENT_NONE, 0);
+}
+
+struct session_settings {
+    int mode;
+    size_t backward;
+};
+
 int sn_session_create(sn_session **out, sn_context *context, sn_model *model, const sn_options *options)
 {
     static const struct option_spec specs[] = {
-        {"gradients", OPTION_CHOICE, 0, GRADIENT_NONE, 0, 0, "none|support|dense"},
+        {"gradients", OPTION_CHOICE, offsetof(struct session_settings, mode), GRADIENT_NONE, 0, 0,
+         "none|support|dense"},
+        {"backward", OPTION_INTEGER, offsetof(struct session_settings, backward), 1, 0, 1, NULL},
     };
-    int mode;
+    struct session_settings settings;
     if (!out || !context)
         return SN_ERROR_ARGUMENT;
     *out = NULL;
     if (!model)
         return fail(context, SN_ERROR_ARGUMENT, "sn_session_create: model is NULL");
-    int status = options_read(&mode, context, "sn_session_create", specs, 1, options);
-    return status == SN_OK ? session_create(out, context, model, (enum gradient_mode)mode) : status;
+    int status = options_read(&settings, context, "sn_session_create", specs, 2, options);
+    if (status == SN_OK && !settings.backward && settings.mode != GRADIENT_NONE)
+        status = fail(context, SN_ERROR_ARGUMENT,
+                      "sn_session_create: \"backward\" is 0, which leaves no \"gradients\" but none");
+    return status == SN_OK
+               ? create(out, context, model, (enum gradient_mode)settings.mode, settings.backward != 0)
+               : status;
 }
 
 void sn_session_free(sn_session *session)

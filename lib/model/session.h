@@ -10,6 +10,8 @@ enum gradient_mode { GRADIENT_NONE, GRADIENT_SUPPORT, GRADIENT_DENSE };
 
 int session_create(struct sn_session **out, struct sn_context *context, struct sn_model *model,
                    enum gradient_mode mode);
+/* A session that runs forward only: it keeps no activations and refuses a backward. */
+int session_create_forward(struct sn_session **out, struct sn_context *context, struct sn_model *model);
 /* Accumulated gradient of parameter `index`: order of parameter_values; rows x cols row-major for
  * matrices in GRADIENT_DENSE. NULL for parameters that are not trainable or in GRADIENT_NONE. */
 float *session_gradient(struct sn_session *session, size_t index);

@@ -11,7 +11,8 @@
 #include "base/threads.h"
 #include "model/session.h"
 
-/* What one layer keeps between forward and backward. */
+/* What one layer keeps between forward and backward. In a session that keeps nothing all layers share one
+ * set, and of what no other panel looks at (all but the stream, qkv, lse and y) each worker has one panel. */
 struct layer_state {
     float *read[2];              /* what the norms read: the stream, or a copy where a reader's
                                     intervention makes it differ; [0] attention, [1] MLP */
@@ -45,6 +46,7 @@ struct sn_session {
     struct sn_context *context;
     struct sn_model *model; /* retained */
     enum gradient_mode mode;
+    int keeps; /* activations, for a backward */
 
     /* batch (batch.c) */
     int32_t *tokens;    /* n_panels x PANEL, padding 0; valid when has_tokens */
@@ -70,6 +72,7 @@ struct sn_session {
     size_t arena_size;
     unsigned char *scratch; /* workers x scratch_size */
     size_t scratch_size, scratch_total;
+    int slots_by_worker; /* session_slot */
     struct layer_state *layers;
     float **stream; /* 2 n_layer + 1 inputs of the sublayers and of the head */
     float *head_in; /* [row panels][D][PANEL]; the last stream when all rows are selected */
@@ -128,6 +131,11 @@ static inline void *worker_scratch(const struct sn_session *session, size_t work
 {
     return session->scratch + worker * session->scratch_size;
 }
+/* Where a panel stands in an array of which a session that keeps nothing has one panel for each worker. */
+static inline size_t session_slot(const struct sn_session *session, size_t panel, size_t worker)
+{
+    return session->slots_by_worker ? worker : panel;
+}
 /* Panel `panel` of an array of `width` channels. */
 static inline float *panel_of(float *array, size_t panel, size_t width)
 {
@@ -144,7 +152,8 @@ int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *o
 int batch_select(struct sn_session *session, const size_t *positions, size_t n_positions);
 void batch_free(struct sn_session *session);
 
-/* plan.c: sizes the arena, the scratch and the attachments for the batch and the range. */
+/* plan.c: sizes the arena, the scratch and the attachments for the batch and the range. plan_bytes: what a
+ * forward (and a backward, if the session keeps for one) over such a batch makes the session hold. */
 int plan_prepare(struct sn_session *session);
 int plan_warm_up(struct sn_session *session);
 size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequences);
@@ -152,6 +161,8 @@ void plan_free(struct sn_session *session);
 
 /* site_hooks.c */
 int sites_prepare(struct sn_session *session);
+/* What sites_prepare allocates for that many panels. */
+size_t sites_bytes(const struct sn_session *session, size_t panels);
 void site_forward(struct sn_session *session, size_t site, size_t panel, float *x, int readers);
 void site_backward(struct sn_session *session, size_t site, size_t panel, float *dx, int readers);
 int site_has_attachment(const struct sn_session *session, size_t site, int readers);

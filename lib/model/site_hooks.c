@@ -152,7 +152,8 @@ static int prepare_attachment(struct sn_session *session, struct attachment *att
 {
     const struct intervention *intervention = attachment->intervention;
     void *saved = attachment->saved, *partials = attachment->partials;
-    size_t partials_bytes = session->n_panels * intervention->n_parameters * sizeof(float);
+    size_t partials_bytes =
+        session->keeps ? session->n_panels * intervention->n_parameters * sizeof(float) : 0;
     int status = grow_bytes(session, &saved, &attachment->saved_size,
                             session->n_panels * intervention->saved_bytes);
     if (status == SN_OK)
@@ -170,14 +171,15 @@ static int prepare_record(struct sn_session *session, size_t site)
     size_t bytes = session->n_panels * site_width(session_config(session), site) * PANEL * sizeof(float);
     void *values = record->values, *gradient = record->gradient;
     int status = grow_bytes(session, &values, &record->values_size, bytes);
-    if (status == SN_OK)
+    if (status == SN_OK && session->keeps)
         status = grow_bytes(session, &gradient, &record->gradient_size, bytes);
     record->values = values;
     record->gradient = gradient;
     if (status != SN_OK)
         return status;
     memset(record->values, 0, bytes); /* sites outside the range read as zero */
-    memset(record->gradient, 0, bytes);
+    if (record->gradient)
+        memset(record->gradient, 0, bytes);
     return SN_OK;
 }
 
@@ -204,6 +206,25 @@ int sites_prepare(struct sn_session *session)
         if (session->records[site].wanted)
             status = prepare_record(session, site);
     return status;
+}
+
+size_t sites_bytes(const struct sn_session *session, size_t panels)
+{
+    const struct config *config = session_config(session);
+    size_t copies = session->keeps ? 2 : 1, bytes = 0;
+    for (size_t site = 0; site < site_count(config); site++)
+        if (session->records[site].wanted)
+            bytes +=
+                copies * memory_block_size(panels * site_width(config, site) * PANEL * sizeof(float));
+    if (session->attachments)
+        bytes += memory_block_size(session->attachment_capacity * sizeof *session->attachments);
+    for (size_t i = 0; i < session->n_attachments; i++) {
+        const struct intervention *intervention = session->attachments[i].intervention;
+        size_t partials = session->keeps ? panels * intervention->n_parameters * sizeof(float) : 0;
+        size_t saved = panels * intervention->saved_bytes;
+        bytes += (saved ? memory_block_size(saved) : 0) + (partials ? memory_block_size(partials) : 0);
+    }
+    return bytes;
 }
 
 static void free_record(struct sn_session *session, struct site_record *record)
@@ -341,6 +362,9 @@ int sn_session_add_site_gradient(sn_session *session, const char *site, const fl
     if (status != SN_OK)
         return status;
     size_t width = site_width(session_config(session), index), count = session->n_tokens * width;
+    if (!session->keeps)
+        return fail(session->context, SN_ERROR_STATE,
+                    "sn_session_add_site_gradient: the session was created with \"backward\" 0");
     if (!session->forward_done)
         return fail(session->context, SN_ERROR_STATE,
                     "sn_session_add_site_gradient: no forward has been run");
