@@ -4,57 +4,74 @@
 
 #include "matrix/packing.h"
 
-/* A shell with room for n_values; the caller fills them. */
-static struct sn_matrix *allocate_matrix(struct memory *memory, size_t rows, size_t cols,
-                                         size_t n_values)
+/* Takes over the values; NULL when out of memory. */
+static struct sn_matrix *make_matrix(struct memory *memory, size_t rows, size_t cols, float *values,
+                                     size_t n_values)
 {
-    struct sn_matrix *matrix = memory_allocate_zeroed(memory, sizeof *matrix);
+    struct sn_matrix *matrix = values ? memory_allocate_zeroed(memory, sizeof *matrix) : NULL;
     if (!matrix)
         return NULL;
-    matrix->values = memory_allocate_array(memory, n_values, sizeof(float));
-    if (!matrix->values) {
-        memory_free(memory, matrix, sizeof *matrix);
-        return NULL;
-    }
     matrix->memory = memory_retain(memory);
     matrix->rows = rows;
     matrix->cols = cols;
+    matrix->values = values;
     matrix->n_values = n_values;
     return matrix;
 }
 
-static void fill_values(struct sn_matrix *matrix, const float *values)
+/* n floats: a copy of values, or zeros; NULL when out of memory. */
+static float *copy_values(struct memory *memory, const float *values, size_t n)
 {
-    if (values)
-        memcpy(matrix->values, values, matrix->n_values * sizeof *values);
-    else
-        memset(matrix->values, 0, matrix->n_values * sizeof *values);
+    float *copy = memory_allocate_array(memory, n, sizeof *copy);
+    if (copy && values)
+        memcpy(copy, values, n * sizeof *copy);
+    else if (copy)
+        memset(copy, 0, n * sizeof *copy);
+    return copy;
 }
 
-/* Over `pattern` (retained); shares the layout of `like` (NULL = makes one). */
+/* Over `pattern` (retained); shares the layout of `like` (NULL = makes one). values: given away, on
+ * success; NULL stands for no memory. */
 static int create_over(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
-                       const struct packing *like, const float *values)
+                       const struct packing *like, float *values)
 {
     *out = NULL;
     struct sn_matrix *matrix =
-        allocate_matrix(context->memory, pattern->rows, pattern->cols, pattern->nnz);
+        make_matrix(context->memory, pattern->rows, pattern->cols, values, pattern->nnz);
     if (!matrix)
         return fail_memory(context, "a sparse matrix", pattern->nnz * sizeof(float));
     matrix->pattern = pattern_retain(pattern);
-    fill_values(matrix, values);
     int status = like ? packing_copy(&matrix->packing, context, like)
                       : packing_create(&matrix->packing, context, pattern);
     if (status == SN_OK)
         status = matrix_values_changed(matrix, context);
-    if (status == SN_OK)
+    if (status == SN_OK) {
         *out = matrix;
-    else
-        matrix_free(matrix);
+        return SN_OK;
+    }
+    matrix->values = NULL;
+    matrix_free(matrix);
+    return status;
+}
+
+static int create_with_copy(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
+                            const struct packing *like, const float *values)
+{
+    float *copy = copy_values(context->memory, values, pattern->nnz);
+    int status = create_over(out, context, pattern, like, copy);
+    if (status != SN_OK)
+        memory_free(context->memory, copy, pattern->nnz * sizeof *copy);
     return status;
 }
 
 int matrix_create_sparse(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
                          const float *values)
+{
+    return create_with_copy(out, context, pattern, NULL, values);
+}
+
+int matrix_adopt_sparse(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
+                        float *values)
 {
     return create_over(out, context, pattern, NULL, values);
 }
@@ -66,12 +83,12 @@ int matrix_create_dense(struct sn_matrix **out, struct sn_context *context, size
     size_t n;
     if (rows == 0 || cols == 0 || !size_product(&n, rows, cols))
         return fail(context, SN_ERROR_ARGUMENT, "a matrix of %zu x %zu", rows, cols);
-    struct sn_matrix *matrix = allocate_matrix(context->memory, rows, cols, n);
-    if (!matrix)
-        return fail_memory(context, "a dense matrix", n * sizeof(float));
-    fill_values(matrix, values);
-    *out = matrix;
-    return SN_OK;
+    float *copy = copy_values(context->memory, values, n);
+    *out = make_matrix(context->memory, rows, cols, copy, n);
+    if (*out)
+        return SN_OK;
+    memory_free(context->memory, copy, n * sizeof *copy);
+    return fail_memory(context, "a dense matrix", n * sizeof(float));
 }
 
 /* Marks the nonzeros (NaN included) and counts them. */
@@ -131,7 +148,7 @@ int matrix_from_dense(struct sn_matrix **out, struct sn_context *context, size_t
 int matrix_copy(struct sn_matrix **out, struct sn_context *context, const struct sn_matrix *matrix)
 {
     return matrix->pattern
-               ? create_over(out, context, matrix->pattern, matrix->packing, matrix->values)
+               ? create_with_copy(out, context, matrix->pattern, matrix->packing, matrix->values)
                : matrix_create_dense(out, context, matrix->rows, matrix->cols, matrix->values);
 }
 

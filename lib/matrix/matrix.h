@@ -47,6 +47,9 @@ struct sn_matrix {
 /* Pattern from CSR arrays (copied, checked by the caller). */
 int pattern_create(struct pattern **out, struct sn_context *context, size_t rows, size_t cols,
                    const uint32_t *row_start, const uint32_t *col_index);
+/* The same of arrays that are given away, on success: allocated from the context's memory, rows + 1 and nnz long. */
+int pattern_adopt(struct pattern **out, struct sn_context *context, size_t rows, size_t cols,
+                  uint32_t *row_start, uint32_t *col_index);
 /* Pattern of the entries with keep[r * cols + c] != 0. */
 int pattern_from_mask(struct pattern **out, struct sn_context *context, size_t rows, size_t cols,
                       const unsigned char *keep);
@@ -60,6 +63,9 @@ void pattern_release(struct pattern *pattern);
 /* Sparse over `pattern` (retained); values NULL = zeros, else nnz in CSR order. */
 int matrix_create_sparse(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
                          const float *values);
+/* The same of an array that is given away, on success. */
+int matrix_adopt_sparse(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
+                        float *values);
 /* Kept dense. values NULL = zeros. */
 int matrix_create_dense(struct sn_matrix **out, struct sn_context *context, size_t rows, size_t cols,
                         const float *values);

@@ -123,6 +123,27 @@ int pattern_create(struct pattern **out, struct sn_context *context, size_t rows
     return SN_OK;
 }
 
+int pattern_adopt(struct pattern **out, struct sn_context *context, size_t rows, size_t cols,
+                  uint32_t *row_start, uint32_t *col_index)
+{
+    *out = NULL;
+    int status = check_size(context, rows, cols, row_start[rows]);
+    if (status != SN_OK)
+        return status;
+    struct pattern *pattern = memory_allocate_zeroed(context->memory, sizeof *pattern);
+    if (!pattern)
+        return fail_memory(context, "a sparse pattern", sizeof *pattern);
+    *pattern = (struct pattern){.memory = memory_retain(context->memory),
+                                .references = 1,
+                                .rows = rows,
+                                .cols = cols,
+                                .nnz = row_start[rows],
+                                .row_start = row_start,
+                                .col_index = col_index};
+    *out = pattern;
+    return SN_OK;
+}
+
 /* The columns of up to 8 kept bytes from column `c` on; col_index NULL only counts. */
 static size_t take_word(uint32_t *col_index, const unsigned char *keep, size_t c, size_t n)
 {

@@ -18,50 +18,53 @@ int ingest_begin(struct ingest *ingest, struct sn_context *context, size_t rows,
     return SN_OK;
 }
 
-/* Both arrays move to fresh blocks together, so that `capacity` is always the size of both. */
-static int grow(struct ingest *ingest, struct sn_context *context, size_t capacity)
+/* Half as much again, so that rows come in constant time on average. */
+static size_t next_capacity(size_t capacity, size_t needed)
+{
+    size_t wanted = capacity + capacity / 2 + 256;
+    return wanted < needed ? needed : wanted;
+}
+
+/* Resized, large blocks move without a copy. */
+static int set_capacity(struct ingest *ingest, struct sn_context *context, size_t capacity)
 {
     struct memory *memory = ingest->memory;
-    uint32_t *col_index = memory_allocate_array(memory, capacity, sizeof *col_index);
-    float *values = memory_allocate_array(memory, capacity, sizeof *values);
-    if (!col_index || !values) {
-        memory_free(memory, col_index, capacity * sizeof *col_index);
-        memory_free(memory, values, capacity * sizeof *values);
-        return fail_memory(context, "the nonzeros of a matrix",
-                           capacity * (sizeof *col_index + sizeof *values));
+    const size_t size = sizeof *ingest->col_index;
+    uint32_t *col_index =
+        memory_resize(memory, ingest->col_index, ingest->index_capacity * size, capacity * size);
+    if (col_index) {
+        ingest->col_index = col_index;
+        ingest->index_capacity = capacity;
     }
-    if (ingest->n_nonzero) {
-        memcpy(col_index, ingest->col_index, ingest->n_nonzero * sizeof *col_index);
-        memcpy(values, ingest->values, ingest->n_nonzero * sizeof *values);
-    }
-    memory_free(memory, ingest->col_index, ingest->capacity * sizeof *col_index);
-    memory_free(memory, ingest->values, ingest->capacity * sizeof *values);
-    ingest->col_index = col_index;
+    float *values =
+        col_index ? memory_resize(memory, ingest->values, ingest->value_capacity * size, capacity * size)
+                  : NULL;
+    if (!values)
+        return fail_memory(context, "the nonzeros of a matrix", capacity * 2 * size);
     ingest->values = values;
-    ingest->capacity = capacity;
+    ingest->value_capacity = capacity;
     return SN_OK;
 }
 
 static int reserve(struct ingest *ingest, struct sn_context *context, size_t more)
 {
     size_t needed = ingest->n_nonzero + more;
-    if (needed <= ingest->capacity)
+    if (needed <= ingest->value_capacity)
         return SN_OK;
     if (needed > UINT32_MAX)
         return fail(context, SN_ERROR_UNSUPPORTED, "a sparse matrix of more than %lu nonzeros",
                     (unsigned long)UINT32_MAX);
-    size_t capacity = ingest->capacity + ingest->capacity / 2 + 256;
-    return grow(ingest, context, capacity < needed ? needed : capacity);
+    return set_capacity(ingest, context, next_capacity(ingest->value_capacity, needed));
 }
 
 static void free_sparse(struct ingest *ingest)
 {
     memory_free(ingest->memory, ingest->row_start, (ingest->rows + 1) * sizeof *ingest->row_start);
-    memory_free(ingest->memory, ingest->col_index, ingest->capacity * sizeof *ingest->col_index);
-    memory_free(ingest->memory, ingest->values, ingest->capacity * sizeof *ingest->values);
+    memory_free(ingest->memory, ingest->col_index, ingest->index_capacity * sizeof *ingest->col_index);
+    memory_free(ingest->memory, ingest->values, ingest->value_capacity * sizeof *ingest->values);
     ingest->row_start = ingest->col_index = NULL;
     ingest->values = NULL;
-    ingest->capacity = ingest->n_nonzero = 0;
+    ingest->index_capacity = ingest->value_capacity = ingest->n_nonzero = 0;
 }
 
 /* Too many nonzeros: what has come so far moves into a dense matrix. */
@@ -77,46 +80,94 @@ static int turn_dense(struct ingest *ingest, struct sn_context *context)
     return SN_OK;
 }
 
-static size_t count_nonzeros(const float *values, size_t n)
+/* ---- rows: most of a sparse file is zeros, so zeros must pass as fast as they are read */
+
+#define BLOCK ((size_t)16)
+#define MAGNITUDE 0x7FFFFFFFu
+#define INFINITE 0x7F800000u /* magnitudes from here on are no numbers */
+
+struct block_scan {
+    uint32_t nonzero;    /* bit i: entry i is not zero */
+    uint32_t not_finite; /* top bit: some entry is not finite */
+};
+
+static uint32_t magnitude_of(const float *value)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += values[i] != 0;
-    return count;
+    uint32_t bits;
+    memcpy(&bits, value, sizeof bits);
+    return bits & MAGNITUDE;
 }
 
-static void append_row(struct ingest *ingest, const float *row)
+static int block_is_zero(const float *values)
 {
-    for (size_t c = 0; c < ingest->cols; c++) {
-        if (row[c] == 0)
-            continue;
+    uint64_t any = 0, pair;
+    for (size_t i = 0; i < BLOCK; i += 2) {
+        memcpy(&pair, values + i, sizeof pair);
+        any |= pair;
+    }
+    return (any & 0x7FFFFFFF7FFFFFFFu) == 0;
+}
+
+static struct block_scan scan_block(const float *values, size_t n)
+{
+    struct block_scan scan = {0, 0};
+    for (size_t i = 0; i < n; i++) {
+        uint32_t magnitude = magnitude_of(values + i);
+        scan.nonzero |= (uint32_t)(magnitude != 0) << i;
+        scan.not_finite |= magnitude + (0x80000000u - INFINITE);
+    }
+    return scan;
+}
+
+static void append_block(struct ingest *ingest, const float *row, size_t first, size_t n)
+{
+    struct block_scan scan = scan_block(row + first, n);
+    ingest->not_finite |= scan.not_finite >> 31 != 0;
+    for (uint32_t left = scan.nonzero; left; left &= left - 1) {
+        size_t c = first + (size_t)__builtin_ctz(left);
         ingest->col_index[ingest->n_nonzero] = (uint32_t)c;
         ingest->values[ingest->n_nonzero++] = row[c];
     }
+}
+
+/* There is room for a whole row. */
+static void append_row(struct ingest *ingest, const float *row)
+{
+    size_t c = 0, cols = ingest->cols;
+    for (; c + BLOCK <= cols; c += BLOCK)
+        if (!block_is_zero(row + c))
+            append_block(ingest, row, c, BLOCK);
+    if (c < cols)
+        append_block(ingest, row, c, cols - c);
     ingest->row_start[++ingest->next_row] = (uint32_t)ingest->n_nonzero;
+}
+
+static void append_dense(struct ingest *ingest, const float *values, size_t n_rows)
+{
+    size_t n = n_rows * ingest->cols;
+    uint32_t not_finite = 0;
+    memcpy(ingest->dense->values + ingest->next_row * ingest->cols, values, n * sizeof *values);
+    for (size_t i = 0; i < n; i++)
+        not_finite |= magnitude_of(values + i) + (0x80000000u - INFINITE);
+    ingest->not_finite |= not_finite >> 31 != 0;
+    ingest->next_row += n_rows;
 }
 
 int ingest_rows(struct ingest *ingest, struct sn_context *context, const float *values, size_t n_rows)
 {
-    size_t n = n_rows * ingest->cols;
+    size_t row = 0;
     int status = SN_OK;
-    if (!ingest->dense) {
-        size_t more = count_nonzeros(values, n);
-        if (ingest->n_nonzero + more > ingest->limit)
+    for (; row < n_rows && !ingest->dense && status == SN_OK; row++) {
+        status = reserve(ingest, context, ingest->cols);
+        if (status != SN_OK)
+            return status;
+        append_row(ingest, values + row * ingest->cols);
+        if (ingest->n_nonzero > ingest->limit)
             status = turn_dense(ingest, context);
-        else
-            status = reserve(ingest, context, more);
     }
-    if (status != SN_OK)
-        return status;
-    if (ingest->dense) {
-        memcpy(ingest->dense->values + ingest->next_row * ingest->cols, values, n * sizeof *values);
-        ingest->next_row += n_rows;
-        return SN_OK;
-    }
-    for (size_t r = 0; r < n_rows; r++)
-        append_row(ingest, values + r * ingest->cols);
-    return SN_OK;
+    if (status == SN_OK && ingest->dense)
+        append_dense(ingest, values + row * ingest->cols, n_rows - row);
+    return status;
 }
 
 static int finish_dense(struct sn_matrix **out, struct ingest *ingest, struct sn_context *context)
@@ -129,24 +180,40 @@ static int finish_dense(struct sn_matrix **out, struct ingest *ingest, struct sn
     return SN_OK;
 }
 
-int ingest_finish(struct sn_matrix **out, struct ingest *ingest, struct sn_context *context)
+/* The arrays themselves become the matrix, cut to what is in them. */
+static int finish_sparse(struct sn_matrix **out, struct ingest *ingest, struct sn_context *context)
 {
     struct pattern *pattern = NULL;
-    int status;
+    int status = set_capacity(ingest, context, ingest->n_nonzero);
+    if (status == SN_OK)
+        status = pattern_adopt(&pattern, context, ingest->rows, ingest->cols, ingest->row_start,
+                               ingest->col_index);
+    if (status != SN_OK)
+        return status;
+    ingest->row_start = ingest->col_index = NULL;
+    status = matrix_adopt_sparse(out, context, pattern, ingest->values);
+    if (status == SN_OK)
+        ingest->values = NULL;
+    pattern_release(pattern);
+    return status;
+}
+
+int ingest_finish(struct sn_matrix **out, struct ingest *ingest, struct sn_context *context)
+{
     *out = NULL;
-    if (ingest->dense) {
-        status = finish_dense(out, ingest, context);
-    } else {
-        status = reserve(ingest, context, ingest->capacity ? 0 : 1); /* arrays even without nonzeros */
-        if (status == SN_OK)
-            status = pattern_create(&pattern, context, ingest->rows, ingest->cols, ingest->row_start,
-                                    ingest->col_index);
-        if (status == SN_OK)
-            status = matrix_create_sparse(out, context, pattern, ingest->values);
-        pattern_release(pattern);
-    }
+    int status =
+        ingest->dense ? finish_dense(out, ingest, context) : finish_sparse(out, ingest, context);
     ingest_abort(ingest);
     return status;
+}
+
+size_t ingest_estimate(size_t rows, size_t cols, size_t n_nonzero)
+{
+    size_t capacity = 0, needed = n_nonzero + cols;
+    while (capacity < needed)
+        capacity = next_capacity(capacity, cols);
+    return memory_block_size((rows + 1) * sizeof(uint32_t)) +
+           2 * memory_block_size(capacity * sizeof(uint32_t));
 }
 
 void ingest_abort(struct ingest *ingest)

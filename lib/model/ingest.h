@@ -15,10 +15,11 @@ struct ingest {
     size_t next_row;
     size_t limit;        /* nonzeros above which the matrix turns dense */
     uint32_t *row_start; /* rows + 1 */
-    uint32_t *col_index; /* capacity */
-    float *values;       /* capacity */
-    size_t n_nonzero, capacity;
+    uint32_t *col_index; /* index_capacity */
+    float *values;       /* value_capacity */
+    size_t n_nonzero, index_capacity, value_capacity;
     struct sn_matrix *dense; /* once it has turned dense */
+    int not_finite;          /* a NaN or an infinity has come */
 };
 
 /* max_density: as in matrix_from_dense; below 0 the matrix is dense from the start. */
@@ -28,6 +29,8 @@ int ingest_begin(struct ingest *ingest, struct sn_context *context, size_t rows,
 int ingest_rows(struct ingest *ingest, struct sn_context *context, const float *values, size_t n_rows);
 /* After the last row. The ingest is left empty. */
 int ingest_finish(struct sn_matrix **out, struct ingest *ingest, struct sn_context *context);
+/* Bytes that an ingest of this many nonzeros holds at most before its end. */
+size_t ingest_estimate(size_t rows, size_t cols, size_t n_nonzero);
 /* A no-op on a zeroed or finished ingest. */
 void ingest_abort(struct ingest *ingest);
 
