@@ -272,7 +272,7 @@ uninstall:
 
 DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check graphviz python3 g++ \
 	$(if $(filter 1,$(XSMM)),libxsmm-dev)
-DEPS_CI    := clang clang-format valgrind locales python3-regex libsimde-dev
+DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex libsimde-dev
 DEPS_BENCH := python3-torch python3-numpy python3-scipy
 
 # $(call install_packages,NAMES): says what is missing, installs that, does nothing when all is there.
