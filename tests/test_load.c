@@ -411,7 +411,7 @@ START_TEST(files_that_are_absent)
     temporary_write(&temporary, "config.json", TIED, strlen(TIED));
     assert_refused(SN_ERROR_IO, "has no model.safetensors");
     temporary_write(&temporary, "final_model.pt", "PK", 2);
-    assert_refused(SN_ERROR_UNSUPPORTED, "final_model.pt: PyTorch files cannot be read");
+    assert_refused(SN_ERROR_FORMAT, "final_model.pt: no zip file");
     ck_assert_int_eq(sn_model_load(&model, context, temporary_path(&temporary, "none")), SN_ERROR_IO);
     assert_message(temporary.path);
     list_fill(&list, context, TIED);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "format/safetensors.h"
+#include "format/torch_source.h"
 #include "model/ingest.h"
 #include "model/model.h"
 #include "model/native.h"
@@ -29,12 +30,16 @@ struct loader {
 
 /* ---- which tensor is which */
 
-static const char *strip_prefix(const char *name)
+/* What wrappers put in front of a name, in any order: transformers, DistributedDataParallel, torch.compile. */
+static const char *strip_prefixes(const char *name)
 {
-    static const char *const prefixes[] = {"circuit_model.", "model."};
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
-        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
-            return name + strlen(prefixes[i]);
+    static const char *const prefixes[] = {"circuit_model.", "model.", "module.", "_orig_mod."};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes;) {
+        const size_t length = strlen(prefixes[i]);
+        const int stands = strncmp(name, prefixes[i], length) == 0;
+        name += stands ? length : 0;
+        i = stands ? 0 : i + 1;
+    }
     return name;
 }
 
@@ -92,7 +97,7 @@ static int assign_sources(struct loader *loader)
 {
     for (size_t i = 0; i < loader->file.n_entries; i++) {
         const struct tensor_entry *entry = &loader->file.entries[i];
-        const char *name = strip_prefix(entry->name);
+        const char *name = strip_prefixes(entry->name);
         if (is_ignored(&loader->model->config, entry, name))
             continue;
         const struct tensor_entry **place = find_place(loader, name);
@@ -380,7 +385,8 @@ static int native_config(const char **json, const struct tensor_source *file, st
 /* The one place that knows the formats of weights. */
 static int open_weights(struct tensor_source *file, struct sn_context *context, const char *path)
 {
-    return safetensors_source(file, context, path);
+    return torch_source_matches(context, path) ? torch_source(file, context, path)
+                                               : safetensors_source(file, context, path);
 }
 
 /* Opens `path` and makes the model of the configuration, which comes from the file itself when json is
@@ -428,23 +434,12 @@ static char *find_in_folder(int *status, struct sn_context *context, const char 
     return NULL;
 }
 
-static int fail_no_weights(struct sn_context *context, const char *folder)
-{
-    int status = SN_OK;
-    char *torch = find_in_folder(&status, context, folder, "final_model.pt", NULL);
-    if (torch)
-        status = fail(context, SN_ERROR_UNSUPPORTED,
-                      "%s: PyTorch files cannot be read; model.safetensors is needed beside it", torch);
-    else if (status == SN_OK)
-        status = fail(context, SN_ERROR_IO, "%s: the folder has no model.safetensors", folder);
-    file_path_free(context->memory, torch);
-    return status;
-}
-
-static int load_folder(sn_model **out, struct sn_context *context, const char *folder)
+/* weights: the file to read, NULL for the one in the folder. */
+static int load_folder(sn_model **out, struct sn_context *context, const char *folder,
+                       const char *weights)
 {
     struct memory *memory = context->memory;
-    char *text = NULL, *weights = NULL;
+    char *text = NULL, *found = NULL;
     size_t length = 0;
     int status = SN_OK;
     char *config = find_in_folder(&status, context, folder, "config.json", "beeg_config.json");
@@ -454,17 +449,31 @@ static int load_folder(sn_model **out, struct sn_context *context, const char *f
                  "%s: neither a model file nor a folder with config.json or beeg_config.json", folder);
     if (status == SN_OK)
         status = file_read_all(&text, &length, context, config, MAX_CONFIG_BYTES);
-    if (status == SN_OK) {
-        weights = find_in_folder(&status, context, folder, "model.safetensors", NULL);
-        if (!weights && status == SN_OK)
-            status = fail_no_weights(context, folder);
+    if (status == SN_OK && !weights) {
+        found = find_in_folder(&status, context, folder, "model.safetensors", "final_model.pt");
+        if (!found && status == SN_OK)
+            status = fail(context, SN_ERROR_IO,
+                          "%s: the folder has no model.safetensors and no final_model.pt", folder);
     }
     if (status == SN_OK)
-        status = load_file(out, context, weights, text, length, config);
+        status = load_file(out, context, weights ? weights : found, text, length, config);
     if (text)
         memory_free(memory, text, length + 1);
-    file_path_free(memory, weights);
+    file_path_free(memory, found);
     file_path_free(memory, config);
+    return status;
+}
+
+/* A file of torch.save has its configuration beside it. */
+static int load_beside(sn_model **out, struct sn_context *context, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash ? (size_t)(slash - path) : 1;
+    char *folder = memory_copy_text(context->memory, slash ? path : ".", n);
+    if (!folder)
+        return fail_memory(context, "a path", n + 1);
+    int status = load_folder(out, context, n ? folder : "/", path);
+    memory_free(context->memory, folder, n + 1);
     return status;
 }
 
@@ -476,7 +485,9 @@ int sn_model_load(sn_model **out, sn_context *context, const char *path)
         return SN_ERROR_ARGUMENT;
     if (!out || !path)
         return fail(context, SN_ERROR_ARGUMENT, "sn_model_load: %s is NULL", out ? "path" : "out");
-    if (file_exists(path))
-        return load_file(out, context, path, NULL, 0, path);
-    return load_folder(out, context, path);
+    if (!file_exists(path))
+        return load_folder(out, context, path, NULL);
+    if (torch_source_matches(context, path))
+        return load_beside(out, context, path);
+    return load_file(out, context, path, NULL, 0, path);
 }
