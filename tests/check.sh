@@ -56,7 +56,9 @@ step "all suites" "$runner"
 for isa in $(isas); do
     [ -z "$isa_suites" ] || step "suites on $isa:$isa_suites" on_isa $isa "$runner" $isa_suites
     step "goldens on $isa" on_isa $isa golden "$BUILD"
+    step "goldens from their .pt on $isa" on_isa $isa golden "$BUILD" --pt
 done
+step "malformed models" bash tests/bad_models.sh
 step "fuzz corpora" bash tests/fuzz/replay.sh
 step "examples" bash tests/examples_test.sh
 step "install, link, uninstall" bash tests/install_test.sh

@@ -30,6 +30,7 @@ step "build with AddressSanitizer and UBSan" build asan SAN=address,undefined CC
 step "all suites under AddressSanitizer and UBSan" \
     env CK_FORK=no UBSAN_OPTIONS=print_stacktrace=1 "$BUILD/asan/tests/check_all"
 step "goldens under AddressSanitizer and UBSan" golden "$BUILD/asan"
+step "goldens from their .pt under AddressSanitizer and UBSan" golden "$BUILD/asan" --pt
 
 step "build with ThreadSanitizer" build tsan SAN=thread CC=gcc
 # shellcheck disable=SC2046 # one word a suite

@@ -9,6 +9,21 @@ const char *golden_path(char *path, size_t capacity, const char *directory, cons
     return path;
 }
 
+static int use_torch;
+
+void golden_use_torch(int use)
+{
+    use_torch = use;
+}
+
+int golden_load(sn_model **out, sn_context *context, const char *directory)
+{
+    char path[512];
+    return sn_model_load(out, context,
+                         use_torch ? golden_path(path, sizeof path, directory, "final_model.pt")
+                                   : directory);
+}
+
 double golden_max_abs(const float *values, size_t n)
 {
     double largest = 0;

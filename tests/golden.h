@@ -5,11 +5,16 @@
 
 #include "golden_file.h"
 #include "kernels/kernels.h"
+#include "sparsenet.h"
 
 int golden_check_forward(const char *directory, FILE *out);
 int golden_check_train(const char *directory, FILE *out);
 int golden_check_prune(const char *directory, FILE *out);
 int golden_check_ops(const char *directory, FILE *out);
+/* Which weights the cases load: 0 as sn_model_load chooses (safetensors first), 1 their final_model.pt. */
+void golden_use_torch(int use);
+/* The model of a case, from the weights that golden_use_torch says. */
+int golden_load(sn_model **out, sn_context *context, const char *directory);
 /* With these kernels, whatever the machine's best or SPARSENET_ISA are. */
 int golden_check_ops_on(const char *directory, FILE *out, const struct kernel_table *kernels);
 

@@ -66,19 +66,87 @@ static int run_model(struct forward_case *c)
     return status;
 }
 
+static int starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* The whole gradient of a parameter, malloc'ed; NULL after a message in the context. */
+static float *whole_gradient(size_t *n, struct forward_case *c, const char *parameter)
+{
+    if (sn_session_gradient(NULL, 0, n, c->session, parameter) != SN_OK)
+        return NULL;
+    float *gradient = malloc((*n + 1) * sizeof *gradient);
+    if (gradient && sn_session_gradient(gradient, *n, n, c->session, parameter) == SN_OK)
+        return gradient;
+    free(gradient);
+    return NULL;
+}
+
+/* gradrows.NAME.value: the rows that NAME.index lists; all others must be zero. */
+static int read_rows(struct forward_case *c, const char *name, float *got, size_t n)
+{
+    char parameter[128], index_name[160];
+    struct golden_tensor index;
+    size_t n_gradient = 0, n_stray = 0;
+    snprintf(parameter, sizeof parameter, "%.*s",
+             (int)(strlen(name) - strlen("gradrows.") - strlen(".value")), name + strlen("gradrows."));
+    snprintf(index_name, sizeof index_name, "gradrows.%s.index", parameter);
+    float *rows = golden_floats(c->expected, index_name, &index);
+    float *gradient = rows && index.count ? whole_gradient(&n_gradient, c, parameter) : NULL;
+    const size_t cols = gradient ? n / index.count : 0;
+    for (size_t i = 0; i < index.count && gradient; i++) {
+        float *row = gradient + (size_t)rows[i] * cols;
+        memcpy(got + i * cols, row, cols * sizeof *got);
+        memset(row, 0, cols * sizeof *row);
+    }
+    for (size_t i = 0; i < n_gradient && gradient; i++)
+        n_stray += gradient[i] != 0;
+    if (n_stray)
+        trouble(c, name, "rows that are not listed have a gradient");
+    free(rows);
+    free(gradient);
+    return cols ? SN_OK : SN_ERROR_FORMAT;
+}
+
+/* gradsum.NAME: the sums of g, |g|, g^2 and g * cos(index). */
+static int read_sums(struct forward_case *c, const char *name, float *got, size_t n)
+{
+    size_t n_gradient = 0;
+    double sums[4] = {0};
+    float *gradient = n == 4 ? whole_gradient(&n_gradient, c, name + strlen("gradsum.")) : NULL;
+    if (!gradient)
+        return SN_ERROR_FORMAT;
+    for (size_t i = 0; i < n_gradient; i++) {
+        const double g = (double)gradient[i];
+        sums[0] += g;
+        sums[1] += fabs(g);
+        sums[2] += g * g;
+        sums[3] += g * cos((double)i);
+    }
+    for (size_t i = 0; i < 4; i++)
+        got[i] = (float)sums[i];
+    free(gradient);
+    return SN_OK;
+}
+
 static int read_result(struct forward_case *c, const char *name, float *got, size_t n)
 {
     size_t needed;
     if (strcmp(name, "logits") == 0)
         return sn_session_logits(got, n, &needed, c->session);
-    if (strncmp(name, "hook.", 5) == 0)
+    if (starts_with(name, "gradrows."))
+        return read_rows(c, name, got, n);
+    if (starts_with(name, "gradsum."))
+        return read_sums(c, name, got, n);
+    if (starts_with(name, "hook."))
         return sn_session_activations(got, n, &needed, c->session, name + 5);
     return sn_session_gradient(got, n, &needed, c->session, name + 5);
 }
 
 static const char *kind_of(const char *name)
 {
-    return strncmp(name, "hook.", 5) == 0 ? "hook" : strncmp(name, "grad.", 5) == 0 ? "grad" : name;
+    return starts_with(name, "hook.") ? "hook" : starts_with(name, "grad") ? "grad" : name;
 }
 
 static void compare_all(struct forward_case *c)
@@ -89,7 +157,8 @@ static void compare_all(struct forward_case *c)
     size_t n_compared = 0;
     json_object_foreach(c->expected->header, name, entry)
     {
-        if (strcmp(name, "loss") == 0 || strcmp(name, "__metadata__") == 0)
+        if (strcmp(name, "loss") == 0 || strcmp(name, "__metadata__") == 0 ||
+            (starts_with(name, "gradrows.") && strstr(name, ".index")))
             continue;
         float *got =
             golden_find(c->expected, name, &tensor) ? malloc((tensor.count + 1) * sizeof *got) : NULL;
@@ -121,7 +190,7 @@ static void open_case(struct forward_case *c, const char *directory)
         trouble(c, directory, "meta.json, tokens.i32 or targets.i32 is missing, or they do not fit");
     else if (!c->expected)
         trouble(c, "expected.safetensors", "missing or malformed");
-    else if (sn_model_load(&c->model, c->context, directory) != SN_OK)
+    else if (golden_load(&c->model, c->context, directory) != SN_OK)
         trouble(c, "load", sn_context_message(c->context));
     else if (sn_options_create(&options, c->context) != SN_OK ||
              sn_options_set_text(options, c->context, "gradients", "dense") != SN_OK ||

@@ -94,7 +94,7 @@ static int open_case(struct prune_case *c, const char *directory)
         return fail(c->context, SN_ERROR_FORMAT, "meta.json, tokens.i32 or targets.i32 is missing");
     if (!c->masks_file || !c->expected)
         return fail(c->context, SN_ERROR_FORMAT, "masks.safetensors or expected.safetensors is missing");
-    int status = sn_model_load(&c->model, c->context, directory);
+    int status = golden_load(&c->model, c->context, directory);
     if (status == SN_OK)
         status = node_layout_create(&c->layout, c->context, c->model);
     if (status == SN_OK)

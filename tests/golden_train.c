@@ -56,7 +56,7 @@ static int open_trainer(struct train_case *c, const char *directory)
 {
     sn_model *model = NULL;
     sn_options *options = NULL;
-    int status = sn_model_load(&model, c->context, directory);
+    int status = golden_load(&model, c->context, directory);
     if (status == SN_OK)
         status = sn_options_create(&options, c->context);
     if (status == SN_OK)

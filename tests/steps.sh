@@ -22,19 +22,21 @@ step() {
     fi
 }
 
-# golden FOLDER: the golden cases that come as safetensors, through FOLDER/tests/golden_check.
+# golden FOLDER [--pt]: the golden cases through FOLDER/tests/golden_check, from whatever weights they have,
+# or those with a final_model.pt from that.
 golden() {
-    local cases=() directory
+    local cases=() directory file files=(model.safetensors ops.safetensors final_model.pt)
+    [ $# = 1 ] || files=(final_model.pt)
     for directory in "$SPARSENET_SHARED/goldens"/*/; do
-        if [ -f "$directory/model.safetensors" ] || [ -f "$directory/ops.safetensors" ]; then
-            cases+=("$directory")
-        fi
+        for file in "${files[@]}"; do
+            [ -f "$directory/$file" ] && cases+=("$directory") && break
+        done
     done
     if [ ${#cases[@]} = 0 ]; then
         echo "no golden cases in $SPARSENET_SHARED/goldens"
         return 77
     fi
-    "$1/tests/golden_check" "${cases[@]}"
+    "$1/tests/golden_check" "${@:2}" "${cases[@]}"
 }
 
 # The last line is what CI and people read: "12 passed, 0 failed".

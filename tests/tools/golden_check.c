@@ -1,5 +1,5 @@
-/* golden_check CASE_DIR...: compares golden folders of any kind, tensor by tensor, with the tolerances in
- * their meta.json. SPARSENET_ISA chooses the kernels. Exit 0: all within; 1: some are not. */
+/* golden_check [--pt] CASE_DIR...: compares golden folders of any kind, tensor by tensor, with the tolerances in
+ * their meta.json; --pt: with the weights of final_model.pt whatever else is there. SPARSENET_ISA chooses the kernels. Exit 0: all within; 1: some are not. */
 #include <stdio.h>
 #include <string.h>
 
@@ -20,16 +20,18 @@ static int check_case(const char *directory, const char *kind)
 int main(int n_arguments, char **arguments)
 {
     int failures = 0, cases = 0;
+    const int torch = n_arguments > 1 && strcmp(arguments[1], "--pt") == 0;
     sn_context *context;
-    if (n_arguments < 2) {
-        fprintf(stderr, "usage: %s CASE_DIR...\n", arguments[0]);
+    if (n_arguments < 2 + torch) {
+        fprintf(stderr, "usage: %s [--pt] CASE_DIR...\n", arguments[0]);
         return 2;
     }
     if (sn_context_create(&context, NULL) != SN_OK) {
         fprintf(stderr, "SPARSENET_ISA names an instruction set that is not here\n");
         return 77;
     }
-    for (int i = 1; i < n_arguments; i++) {
+    golden_use_torch(torch);
+    for (int i = 1 + torch; i < n_arguments; i++) {
         json_t *meta = golden_meta(arguments[i]);
         const char *kind = json_string_value(json_object_get(meta, "kind"));
         printf("== %s (%s, %s)\n", arguments[i], kind ? kind : "forward", sn_context_isa(context));
