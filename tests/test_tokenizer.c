@@ -213,7 +213,8 @@ static const struct {
     {"a\xE1\xA0\x8E"
      "b",
      "a|\xE1\xA0\x8E"
-     "b", SPLIT_RELEASED}, /* U+180E is no white space */
+     "b",
+     SPLIT_RELEASED}, /* U+180E is no white space */
     {" \xE1\xA0\x8E!", " \xE1\xA0\x8E!", SPLIT_RELEASED},
     {" \xFF ", " |\xFF| ", SPLIT_RELEASED},
     {"print('a')\n", "print|('|a|')|\n", SPLIT_GPT2},

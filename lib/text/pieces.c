@@ -21,7 +21,8 @@ static const struct known_pattern {
     enum split_pattern kind;
     const char *code;
 } known_patterns[] = {
-    {"[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|"
+    {"[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
+     "?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|"
      "\\s+",
      SPLIT_RELEASED,
      "[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++"
@@ -36,7 +37,8 @@ static const struct known_pattern {
      "| ?+[^" SPACE "\\p{L}\\p{N}]++"
      "|" SPACES_BUT_THE_LAST},
     /* the same in the words of tiktoken */
-    {"'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", SPLIT_GPT2, NULL},
+    {"'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", SPLIT_GPT2,
+     NULL},
 };
 #define N_KNOWN_PATTERNS (sizeof known_patterns / sizeof *known_patterns)
 

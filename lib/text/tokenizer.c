@@ -154,7 +154,8 @@ static int index_as_half(struct sn_tokenizer *tokenizer, int32_t half)
             continue;
         const char *whole = token_bytes(tokenizer, id);
         size_t rest = token_length(tokenizer, id) - length;
-        int32_t right = memcmp(whole, bytes, length) ? -1 : find_in_text(tokenizer, whole + length, rest);
+        int32_t right =
+            memcmp(whole, bytes, length) ? -1 : find_in_text(tokenizer, whole + length, rest);
         if (right >= 0 && !pair_table_set(&tokenizer->pairs, half, right, i))
             return 0;
         int32_t left = memcmp(whole + rest, bytes, length) ? -1 : find_in_text(tokenizer, whole, rest);

@@ -23,11 +23,11 @@ enum tokenizer_form {
 };
 
 enum token_kind {
-    TOKEN_MODEL = 1,     /* in the vocabulary of the BPE */
-    TOKEN_TEXT = 2,      /* a byte, or a merge makes it */
-    TOKEN_WHOLE = 4,     /* a piece of exactly its bytes is this token */
-    TOKEN_ADDED = 8,     /* found in texts before they are cut into pieces */
-    TOKEN_SPECIAL = 16,  /* with TOKEN_ADDED; changes nothing here */
+    TOKEN_MODEL = 1,      /* in the vocabulary of the BPE */
+    TOKEN_TEXT = 2,       /* a byte, or a merge makes it */
+    TOKEN_WHOLE = 4,      /* a piece of exactly its bytes is this token */
+    TOKEN_ADDED = 8,      /* found in texts before they are cut into pieces */
+    TOKEN_SPECIAL = 16,   /* with TOKEN_ADDED; changes nothing here */
     TOKEN_NORMALIZED = 32 /* with TOKEN_ADDED: looked for after those without */
 };
 

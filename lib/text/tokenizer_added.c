@@ -19,8 +19,9 @@ void added_table_free(struct added_table *table)
 /* The new node, or -1 when out of memory. */
 static int32_t add_node(struct added_table *table)
 {
-    if (table->n_nodes >= INT32_MAX || !array_reserve(table->memory, (void **)&table->ends, &table->capacity,
-                                                      table->n_nodes + 1, sizeof *table->ends))
+    if (table->n_nodes >= INT32_MAX ||
+        !array_reserve(table->memory, (void **)&table->ends, &table->capacity, table->n_nodes + 1,
+                       sizeof *table->ends))
         return -1;
     table->ends[table->n_nodes] = -1;
     return (int32_t)table->n_nodes++;

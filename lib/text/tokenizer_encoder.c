@@ -112,8 +112,8 @@ static int read_merges(struct sn_tokenizer *tokenizer, struct sn_context *contex
     if (status != SN_OK)
         return status;
     int32_t *made = memory_allocate_zeroed_array(context->memory, n_made, sizeof *made);
-    status = made ? read_lines(tokenizer, made, context, path, text, size)
-                  : fail_file_memory(context, path);
+    status =
+        made ? read_lines(tokenizer, made, context, path, text, size) : fail_file_memory(context, path);
     memory_free(context->memory, made, n_made * sizeof *made);
     memory_free(context->memory, text, size + 1);
     return status;

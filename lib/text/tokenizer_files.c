@@ -77,8 +77,8 @@ static int fail_id(struct sn_context *context, const char *path, const char *whe
 {
     char shown[SHOWN_JSON];
     show_json(shown, value);
-    return fail(context, SN_ERROR_FORMAT, "%s: %stoken \"%.100s\": its id must be 0 .. %zu, not %s", path,
-                where, name, MAX_VOCABULARY - 1, shown);
+    return fail(context, SN_ERROR_FORMAT, "%s: %stoken \"%.100s\": its id must be 0 .. %zu, not %s",
+                path, where, name, MAX_VOCABULARY - 1, shown);
 }
 
 int collect_names(const char ***names, size_t *size, struct sn_context *context, const char *path,
@@ -122,7 +122,8 @@ int put_name(struct sn_tokenizer *tokenizer, struct sn_context *context, const c
                     "%s: %stoken \"%.100s\" (id %zu) is empty, longer than %d bytes, or holds a "
                     "character that stands for no byte",
                     path, where, name, id, MAX_TOKEN_BYTES);
-    return tokenizer_put(tokenizer, (int32_t)id, bytes, length) ? SN_OK : fail_file_memory(context, path);
+    return tokenizer_put(tokenizer, (int32_t)id, bytes, length) ? SN_OK
+                                                                : fail_file_memory(context, path);
 }
 
 int check_bytes(const struct sn_tokenizer *tokenizer, struct sn_context *context, const char *path,
@@ -203,7 +204,8 @@ int sn_tokenizer_load(sn_tokenizer **out, sn_context *context, const char *path)
     *out = NULL;
     struct sn_tokenizer *tokenizer = NULL;
     int is_file = stat(path, &target) == 0 && !S_ISDIR(target.st_mode);
-    int status = is_file ? load_file(&tokenizer, context, path) : load_folder(&tokenizer, context, path, 0);
+    int status =
+        is_file ? load_file(&tokenizer, context, path) : load_folder(&tokenizer, context, path, 0);
     if (status != SN_OK) {
         sn_tokenizer_free(tokenizer);
         return status;

@@ -27,27 +27,20 @@ static const char *judge(const struct rule *rule, const json_t *value)
     if (!value && rule->want < WANT_NO_FLAG)
         return NULL;
     switch (rule->want) {
-    case WANT_NULL:
-        return json_is_null(value) ? NULL : "null";
+    case WANT_NULL: return json_is_null(value) ? NULL : "null";
     case WANT_FALSE:
-    case WANT_NO_FLAG:
-        return json_is_false(value) ? NULL : "false";
-    case WANT_TRUE:
-        return json_is_true(value) ? NULL : "true";
-    case WANT_FLAG:
-        return json_is_boolean(value) ? NULL : "true or false";
-    case WANT_EMPTY:
-        return json_is_null(value) || is_text(value, "") ? NULL : "null or \"\"";
+    case WANT_NO_FLAG: return json_is_false(value) ? NULL : "false";
+    case WANT_TRUE: return json_is_true(value) ? NULL : "true";
+    case WANT_FLAG: return json_is_boolean(value) ? NULL : "true or false";
+    case WANT_EMPTY: return json_is_null(value) || is_text(value, "") ? NULL : "null or \"\"";
     case WANT_ZERO:
         return json_is_null(value) || (json_is_number(value) && !(json_number_value(value) < 0) &&
                                        !(json_number_value(value) > 0))
                    ? NULL
                    : "null or 0";
     case WANT_NAME:
-    case WANT_TEXT:
-        return is_text(value, rule->text) ? NULL : rule->text;
-    case WANT_ANYTHING:
-        break;
+    case WANT_TEXT: return is_text(value, rule->text) ? NULL : rule->text;
+    case WANT_ANYTHING: break;
     }
     return NULL;
 }
@@ -110,10 +103,12 @@ static int read_split(enum split_pattern *split, const struct source *source, co
     const json_t *pattern = json_object_get(object, "pattern");
     if ((status = CHECK_OBJECT(source, pattern, where, pattern_rules)) != SN_OK)
         return status;
-    const json_t *regex = json_object_get(pattern, "Regex"), *behavior = json_object_get(object, "behavior");
+    const json_t *regex = json_object_get(pattern, "Regex"),
+                 *behavior = json_object_get(object, "behavior");
     if (!json_is_string(regex) || !split_pattern_find(split, json_string_value(regex))) {
         snprintf(where, sizeof where, "%s.pattern.", name);
-        return fail_field(source, where, "Regex", "the released models' split pattern or GPT-2's", regex);
+        return fail_field(source, where, "Regex", "the released models' split pattern or GPT-2's",
+                          regex);
     }
     /* Both patterns match all of a text, so that nothing stands between the matches. */
     if (!is_text(behavior, "Isolated") &&
@@ -147,8 +142,9 @@ static int read_pre_tokenizer(enum split_pattern *split, const struct source *so
     status = read_split(split, source, json_array_get(parts, 0), "pre_tokenizer.pretokenizers[0]");
     /* absent would mean true */
     const json_t *last = json_array_get(parts, 1);
-    return status == SN_OK ? check_byte_level(source, last, "pre_tokenizer.pretokenizers[1]", WANT_NO_FLAG)
-                           : status;
+    return status == SN_OK
+               ? check_byte_level(source, last, "pre_tokenizer.pretokenizers[1]", WANT_NO_FLAG)
+               : status;
 }
 
 /* These change offsets, which nobody asks for here, and decoding to bytes that are decoded anyway. */

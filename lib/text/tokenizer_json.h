@@ -16,10 +16,10 @@ enum want {
     WANT_NULL,     /* this and those down to WANT_NAME also allow that the key is absent */
     WANT_FALSE,
     WANT_TRUE,
-    WANT_FLAG,  /* true or false */
-    WANT_EMPTY, /* null or "" */
-    WANT_ZERO,  /* null or 0 */
-    WANT_NAME,  /* the text of the rule */
+    WANT_FLAG,    /* true or false */
+    WANT_EMPTY,   /* null or "" */
+    WANT_ZERO,    /* null or 0 */
+    WANT_NAME,    /* the text of the rule */
     WANT_NO_FLAG, /* false, and stated */
     WANT_TEXT     /* the text of the rule, and stated */
 };
@@ -37,7 +37,7 @@ int fail_field(const struct source *source, const char *where, const char *key, 
  * messages, "" for the whole file. */
 int check_object(const struct source *source, const json_t *object, const char *name,
                  const struct rule *rules, size_t n_rules);
-#define CHECK_OBJECT(source, object, name, rules)                                                        \
+#define CHECK_OBJECT(source, object, name, rules)                                                       \
     check_object(source, object, name, rules, sizeof(rules) / sizeof *(rules))
 
 /* model, added_tokens: all tokens and merges of the file. */

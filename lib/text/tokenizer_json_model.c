@@ -24,9 +24,9 @@ static const char *added_content(const json_t *object)
 static int check_added(size_t *id, const struct source *source, const json_t *object, size_t index)
 {
     static const struct rule rules[] = {
-        {"id", WANT_ANYTHING, NULL},      {"content", WANT_ANYTHING, NULL},
+        {"id", WANT_ANYTHING, NULL},       {"content", WANT_ANYTHING, NULL},
         {"single_word", WANT_FALSE, NULL}, {"lstrip", WANT_FALSE, NULL},
-        {"rstrip", WANT_FALSE, NULL},     {"normalized", WANT_FLAG, NULL},
+        {"rstrip", WANT_FALSE, NULL},      {"normalized", WANT_FLAG, NULL},
         {"special", WANT_FLAG, NULL},
     };
     char name[40], where[48];
@@ -102,7 +102,8 @@ static int fill_added(struct vocabulary *vocabulary, const struct source *source
     return status;
 }
 
-static int collect_added(struct vocabulary *vocabulary, const struct source *source, json_t *added_tokens)
+static int collect_added(struct vocabulary *vocabulary, const struct source *source,
+                         json_t *added_tokens)
 {
     size_t index, id = 0, count = 0;
     json_t *object;

@@ -95,7 +95,8 @@ static int assemble(struct sn_tokenizer **out, struct sn_context *context,
     int ok = tokenizer_put_bytes(tokenizer);
     for (int32_t id = 256; ok && (size_t)id < 256 + n_merges; id++) {
         const struct merge *merge = &learnt->merges[id - 256]; /* one a token, in the order of ids */
-        ok = tokenizer_put(tokenizer, id, joined, token_join(joined, learnt, merge->left, merge->right)) &&
+        ok = tokenizer_put(tokenizer, id, joined,
+                           token_join(joined, learnt, merge->left, merge->right)) &&
              tokenizer_add_merge(tokenizer, id, merge->left, merge->right);
     }
     ok = ok && tokenizer_index(tokenizer);

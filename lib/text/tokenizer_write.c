@@ -98,9 +98,9 @@ static void append_added(struct buffer *buffer, const struct sn_tokenizer *token
     buffer_text(buffer, "]");
 }
 
-#define BYTE_LEVEL(use_regex)                                                                            \
-    "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": "     \
-    use_regex "}"
+#define BYTE_LEVEL(use_regex)                                                                           \
+    "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "                   \
+    "\"use_regex\": " use_regex "}"
 
 static void append_pre_tokenizer(struct buffer *buffer, enum split_pattern split)
 {
