@@ -552,7 +552,7 @@ static int stop(struct pickle *pickle)
 
 static int run(struct pickle *pickle)
 {
-    int status = SN_OK;
+    int status = reserve(&pickle->stack, &pickle->stack_capacity, pickle, 1, PICKLE_MAX_STACK, "values");
     if (pickle->size > PICKLE_MAX_BYTES)
         return fail(pickle->context, SN_ERROR_FORMAT, "%s: %s: %zu bytes, the limit is %zu",
                     pickle->path, pickle->name, pickle->size, PICKLE_MAX_BYTES);
