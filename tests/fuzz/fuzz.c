@@ -6,14 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LIMIT ((size_t)64 << 20)
-
-static size_t held; /* one thread */
+static size_t held, limit; /* one thread */
 
 static void *allocate(size_t size, void *payload)
 {
     (void)payload;
-    if (size > LIMIT || held > LIMIT - size)
+    if (size > limit || held > limit - size)
         return NULL;
     void *block = malloc(size);
     held += block ? size : 0;
@@ -38,10 +36,11 @@ static void *reallocate(void *block, size_t old_size, size_t new_size, void *pay
     return bigger;
 }
 
-sn_context *fuzz_context(void)
+sn_context *fuzz_context(size_t mebibytes)
 {
     static const sn_allocator allocator = {allocate, reallocate, release, NULL};
     sn_context *context;
+    limit = mebibytes << 20;
     if (held != 0 || sn_context_create(&context, &allocator) != SN_OK)
         abort(); /* the input before leaked */
     return context;

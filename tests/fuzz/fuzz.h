@@ -10,8 +10,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A context whose allocator refuses beyond 64 MiB: bad sizes must end in a status. */
-sn_context *fuzz_context(void);
+/* A context whose allocator refuses beyond so many MiB: bad sizes must end in a status. */
+sn_context *fuzz_context(size_t mebibytes);
 /* Writes a file into this process' own folder and returns its path, lent until the next call. */
 const char *fuzz_write(const char *name, const void *bytes, size_t size);
 const char *fuzz_folder(void);

@@ -3,7 +3,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    sn_context *context = fuzz_context();
+    sn_context *context = fuzz_context(2);
     sn_model *model;
     fuzz_check(sn_model_create(&model, context, (const char *)data, size, 1), context);
     sn_model_free(model);

@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const size_t n_config = fuzz_split(&rest, &n_rest, data, size);
     if (!rest)
         return -1; /* not worth keeping */
-    sn_context *context = fuzz_context();
+    sn_context *context = fuzz_context(64);
     sn_model *model;
     fuzz_write("config.json", data, n_config);
     fuzz_write("model.safetensors", rest, n_rest);

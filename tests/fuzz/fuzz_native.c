@@ -3,7 +3,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    sn_context *context = fuzz_context();
+    sn_context *context = fuzz_context(64);
     sn_model *model;
     fuzz_check(sn_model_load(&model, context, fuzz_write("native.safetensors", data, size)), context);
     if (model)

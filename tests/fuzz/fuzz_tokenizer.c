@@ -43,7 +43,7 @@ static void round_trip(const sn_tokenizer *tokenizer, sn_context *context, const
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    sn_context *context = fuzz_context();
+    sn_context *context = fuzz_context(64);
     sn_tokenizer *tokenizer;
     write_files(data, size);
     fuzz_check(sn_tokenizer_load(&tokenizer, context, fuzz_folder()), context);
