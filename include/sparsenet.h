@@ -120,9 +120,11 @@ SN_API int sn_options_set_text(sn_options *options, sn_context *context, const c
 
 /* --------------------------------------------------------------- tokenizer */
 
-/* Byte-level BPE with the released models' split pattern. Immutable once made; may be shared by
- * threads. Files: a folder with encoder.json + vocab.bpe. */
-SN_API int sn_tokenizer_load(sn_tokenizer **out, sn_context *context, const char *directory);
+/* Byte-level BPE; text is cut by the released models' split pattern or GPT-2's. Immutable once made; may
+ * be shared by threads. `path`: a folder with tokenizer.json, or else with encoder.json + vocab.bpe; or
+ * one of these files itself (any other name is read as tokenizer.json). docs/formats.md says what of a
+ * tokenizer.json is read. Errors: SN_ERROR_IO, SN_ERROR_FORMAT naming file, field and value. */
+SN_API int sn_tokenizer_load(sn_tokenizer **out, sn_context *context, const char *path);
 /* Learns `vocabulary_size` tokens (256 bytes first, then merges) from the text documents of `corpus`,
  * fewer where it has no more pairs to merge; options: "required" (text; tokens separated by newlines
  * that must end up as single tokens; each is built by merges of its own after the learnt ones, counted
@@ -132,7 +134,9 @@ SN_API int sn_tokenizer_load(sn_tokenizer **out, sn_context *context, const char
  * pattern cuts). Progress stage "tokenizer". */
 SN_API int sn_tokenizer_train(sn_tokenizer **out, sn_context *context, const sn_corpus *corpus,
                               size_t vocabulary_size, const sn_options *options);
-/* Writes encoder.json and vocab.bpe into `directory` (created if absent), each atomically. */
+/* Writes encoder.json and vocab.bpe into `directory` (created if absent), each atomically, or for a
+ * tokenizer that was loaded from it tokenizer.json. Errors: SN_ERROR_IO, SN_ERROR_STATE (a tokenizer.json
+ * stands there, which loading would prefer to what is saved). */
 SN_API int sn_tokenizer_save(const sn_tokenizer *tokenizer, sn_context *context, const char *directory);
 SN_API void sn_tokenizer_free(sn_tokenizer *tokenizer);
 SN_API size_t sn_tokenizer_size(const sn_tokenizer *tokenizer);
@@ -140,7 +144,8 @@ SN_API size_t sn_tokenizer_size(const sn_tokenizer *tokenizer);
 SN_API const char *sn_tokenizer_token(size_t *length, const sn_tokenizer *tokenizer, int32_t token);
 /* The token whose bytes are exactly text[0..length), or -1. */
 SN_API int32_t sn_tokenizer_find(const sn_tokenizer *tokenizer, const char *text, size_t length);
-/* Text (any bytes) to tokens; decode is its exact inverse. Token ids out of range: SN_ERROR_ARGUMENT. */
+/* Text (any bytes) to tokens; decode is its exact inverse. Special tokens: those of a tokenizer.json are
+ * found in the text, others are never made of it. Token ids out of range: SN_ERROR_ARGUMENT. */
 SN_API int sn_tokenizer_encode(int32_t *tokens, size_t capacity, size_t *needed, sn_context *context,
                                const sn_tokenizer *tokenizer, const char *text, size_t length);
 SN_API int sn_tokenizer_decode(char *text, size_t capacity, size_t *needed, sn_context *context,
