@@ -1,5 +1,5 @@
-/* tokenize DIRECTORY FILE [OUTPUT]: encodes FILE with the tokenizer in DIRECTORY, writes the tokens as
- * raw int32 and says how fast it went.
+/* tokenize TOKENIZER FILE [OUTPUT]: encodes FILE with the tokenizer (a folder or a file), checks that
+ * decoding gives FILE back, writes the tokens as raw int32 and says how fast it went.
  * tokenize --train VOCABULARY DIRECTORY SOURCE SUFFIX [REQUIRED]: trains one on a tree of files. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +30,21 @@ static int write_tokens(const char *path, const int32_t *tokens, size_t n)
     return fclose(file) == 0 && ok;
 }
 
+/* A status; SN_ERROR_FORMAT when the text does not come back. */
+static int decode(sn_context *context, const sn_tokenizer *tokenizer, const int32_t *tokens, size_t n,
+                  const char *text, size_t length)
+{
+    size_t needed = 0;
+    char *back = malloc(length + 1);
+    int status = back ? sn_tokenizer_decode(back, length + 1, &needed, context, tokenizer, tokens, n)
+                      : SN_ERROR_MEMORY;
+    if (status == SN_OK && (needed != length || memcmp(back, text, length) != 0))
+        status = fail(context, SN_ERROR_FORMAT, "decoding gives %zu other bytes than the %zu encoded",
+                      needed, length);
+    free(back);
+    return status;
+}
+
 static int encode(sn_context *context, const char *directory, const char *path, const char *output)
 {
     sn_tokenizer *tokenizer = NULL;
@@ -48,6 +63,8 @@ static int encode(sn_context *context, const char *directory, const char *path, 
     if (status == SN_OK)
         fprintf(stderr, "%zu bytes, %zu tokens, %.3f s, %.1f MB/s\n", length, n, time,
                 1e-6 * (double)length / time);
+    if (status == SN_OK)
+        status = decode(context, tokenizer, tokens, n, text, length);
     int result = status != SN_OK ? complain(context, status) : 0;
     if (!result && output && !write_tokens(output, tokens, n)) {
         perror(output);
@@ -99,7 +116,7 @@ int main(int argc, char **argv)
     else if (!training && (argc == 3 || argc == 4))
         result = encode(context, argv[1], argv[2], argc == 4 ? argv[3] : NULL);
     else
-        fprintf(stderr, "usage: tokenize DIRECTORY FILE [OUTPUT]\n"
+        fprintf(stderr, "usage: tokenize TOKENIZER FILE [OUTPUT]\n"
                         "       tokenize --train VOCABULARY DIRECTORY SOURCE SUFFIX [REQUIRED]\n");
     sn_context_free(context);
     return result;
