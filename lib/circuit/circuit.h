@@ -81,7 +81,7 @@ struct sn_circuit {
     struct traced_path *paths;
     size_t n_paths;
     struct kept_number *numbers; /* measurements of this very set of nodes, for reports */
-    size_t n_numbers;
+    size_t n_numbers, number_capacity;
 };
 
 /* Replaces the whole set of nodes; on failure the old one stands. */
@@ -90,6 +90,9 @@ void circuit_drop_paths(struct sn_circuit *circuit);
 
 /* ---- measurements.c */
 void circuit_drop_measurements(struct sn_circuit *circuit);
+/* sn_circuit_set_measurement without a look whether the name is there already: many at once. */
+int circuit_add_measurement(struct sn_circuit *circuit, struct sn_context *context, const char *name,
+                            double value);
 
 /* ---- means.c */
 struct sn_means {

@@ -18,26 +18,37 @@ void circuit_drop_measurements(struct sn_circuit *circuit)
 {
     for (size_t i = 0; i < circuit->n_numbers; i++)
         memory_free(circuit->memory, circuit->numbers[i].name, strlen(circuit->numbers[i].name) + 1);
-    memory_free(circuit->memory, circuit->numbers, circuit->n_numbers * sizeof *circuit->numbers);
+    memory_free(circuit->memory, circuit->numbers, circuit->number_capacity * sizeof *circuit->numbers);
     circuit->numbers = NULL;
-    circuit->n_numbers = 0;
+    circuit->n_numbers = circuit->number_capacity = 0;
 }
 
-static int append(sn_circuit *circuit, sn_context *context, const char *name, double value)
+/* Room for one more. */
+static int reserve(struct sn_circuit *circuit, struct sn_context *context)
 {
-    size_t size = sizeof *circuit->numbers, n = circuit->n_numbers;
+    size_t size = sizeof *circuit->numbers, old = circuit->number_capacity;
+    if (circuit->n_numbers < old)
+        return SN_OK;
+    size_t capacity = old ? 2 * old : 8;
+    struct kept_number *numbers =
+        memory_resize(circuit->memory, circuit->numbers, old * size, capacity * size);
+    if (!numbers)
+        return fail_memory(context, "measurements", capacity * size);
+    circuit->numbers = numbers;
+    circuit->number_capacity = capacity;
+    return SN_OK;
+}
+
+int circuit_add_measurement(struct sn_circuit *circuit, struct sn_context *context, const char *name,
+                            double value)
+{
+    int status = reserve(circuit, context);
+    if (status != SN_OK)
+        return status;
     char *copy = memory_copy_text(circuit->memory, name, strlen(name));
     if (!copy)
         return fail_memory(context, "a measurement", strlen(name) + 1);
-    struct kept_number *numbers =
-        memory_resize(circuit->memory, circuit->numbers, n * size, (n + 1) * size);
-    if (!numbers) {
-        memory_free(circuit->memory, copy, strlen(name) + 1);
-        return fail_memory(context, "a measurement", size);
-    }
-    numbers[n] = (struct kept_number){copy, value};
-    circuit->numbers = numbers;
-    circuit->n_numbers++;
+    circuit->numbers[circuit->n_numbers++] = (struct kept_number){copy, value};
     return SN_OK;
 }
 
@@ -55,7 +66,7 @@ int sn_circuit_set_measurement(sn_circuit *circuit, sn_context *context, const c
             circuit->numbers[i].value = value;
             return SN_OK;
         }
-    return append(circuit, context, name, value);
+    return circuit_add_measurement(circuit, context, name, value);
 }
 
 size_t sn_circuit_measurement_count(const sn_circuit *circuit)
