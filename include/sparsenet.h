@@ -418,6 +418,16 @@ SN_API int sn_circuit_create(sn_circuit **out, sn_context *context, sn_model *mo
 /* A random circuit with the same number of nodes at every site as `like`: a control. */
 SN_API int sn_circuit_create_random(sn_circuit **out, sn_context *context, const sn_circuit *like,
                                     uint64_t seed);
+/* A circuit that the authors released (viz_data.pt, docs/formats.md), of the model it was found in; nothing
+ * in the file is executed. Nodes are the kept channels; edges are the model's own nonzero weights between
+ * them; losses, ablation results and how many of the file's edges agree become measurements "released_...".
+ * task (may be NULL): its prompts, first half against second half. The file names no targets: options
+ * "target_a", "target_b" (tokens; -1 = of each half the model's answer, the token of the greatest mean log
+ * probability), "name" (text, "released": of circuit and task). Errors: SN_ERROR_IO, SN_ERROR_UNSUPPORTED,
+ * SN_ERROR_FORMAT naming file, key and value (malformed, or of another model), SN_ERROR_TARGET (both
+ * answers are the same). */
+SN_API int sn_circuit_load_released(sn_circuit **circuit, sn_task **task, sn_context *context,
+                                    sn_model *model, const char *path, const sn_options *options);
 SN_API void sn_circuit_free(sn_circuit *circuit);
 /* The name of its task, and its model (lent: sn_model_retain to keep it). */
 SN_API const char *sn_circuit_task(const sn_circuit *circuit);

@@ -3,7 +3,7 @@
 # What the targets expect in one file, fuzz_*.c say.
 set -eu
 shared=$1 to=$2
-mkdir -p "$to"/{tensors,native,config,folder,pt,tokenizer}
+mkdir -p "$to"/{tensors,native,config,folder,pt,tokenizer,viz}
 
 joined() { # joined FIRST SECOND OUT: both with a NUL between
     { cat "$1"; printf '\0'; cat "$2"; } > "$3"
@@ -31,4 +31,5 @@ for form in tests/data/tokenizer*/; do
     if [ -f "$form/encoder.json" ]; then joined "$form/encoder.json" "$form/vocab.bpe" "$to/tokenizer/$name"; fi
     if [ -f "$form/tokenizer.json" ]; then cp "$form/tokenizer.json" "$to/tokenizer/$name.json"; fi
 done
+cp tests/data/released/{viz_data,lists,mask,same_answer}.pt tests/data/released/bad/*.pt "$to/viz/"
 chmod -R u+w "$to"
