@@ -212,6 +212,14 @@ SN_API int sn_model_create(sn_model **out, sn_context *context, const char *conf
  * chunks, nothing in them is executed. Errors: SN_ERROR_IO, SN_ERROR_FORMAT, SN_ERROR_UNSUPPORTED,
  * with file, tensor and reason. */
 SN_API int sn_model_load(sn_model **out, sn_context *context, const char *path);
+/* Bytes that sn_model_load of this path makes the context hold afterwards (*held) and at most while it loads
+ * (*peak), before anything is loaded: from the configuration and the headers of the files alone. density
+ * (above 0, at most 1): the share of nonzeros assumed of matrices and embeddings that a file stores dense;
+ * tables of positions and bigrams count as dense. Of sparse tensors the headers tell, and density changes
+ * nothing. Either out-pointer may be NULL. What a session adds: sn_session_estimate_memory. Errors: as
+ * sn_model_load, for what the headers show. */
+SN_API int sn_model_estimate_memory(size_t *held, size_t *peak, sn_context *context, const char *path,
+                                    double density);
 /* Writes one native safetensors file, atomically: configuration in __metadata__, sparse tensors as
  * NAME.indptr, NAME.indices, NAME.values (entries of the support that are zero survive). */
 SN_API int sn_model_save(const sn_model *model, sn_context *context, const char *path);
@@ -242,7 +250,10 @@ SN_API int sn_model_tensor(float *values, size_t capacity, size_t *needed, sn_co
 
 /* A session runs one model on ragged batches: sequences packed end to end, `offsets` has
  * n_sequences + 1 entries, offsets[0] = 0, sequence s is tokens[offsets[s] .. offsets[s+1]).
- * Options: "gradients" (text: "none" default, "support", "dense"): what backward computes for weights.
+ * Options: "gradients" (text: "none" default, "support", "dense"): what backward computes for weights;
+ * "backward" 1 (0: the session runs forward only, in a fraction of the memory: activations pass through a
+ * buffer that all layers share. The numbers are the same bits; sites are recorded and interventions act as
+ * ever; a backward is refused with SN_ERROR_STATE; "gradients" must be "none").
  * The session retains the model; it uses its context until freed. */
 SN_API int sn_session_create(sn_session **out, sn_context *context, sn_model *model,
                              const sn_options *options);
@@ -540,8 +551,9 @@ SN_API int sn_session_zero_gradients(sn_session *session);
  * computes support gradients). Errors: SN_ERROR_STATE with "gradients" none. */
 SN_API int sn_session_gradient(float *values, size_t capacity, size_t *needed, sn_session *session,
                                const char *tensor);
-/* Bytes that a session will hold for a forward (and backward unless gradients is "none") over
- * n_tokens in n_sequences. */
+/* Bytes that this session makes the context hold for a forward over n_tokens in n_sequences, with the logits
+ * selected, the sites recorded and the interventions attached now; with "backward" 1 for the backward too,
+ * and then also what the model's matrices make at their first backward, unless it is there. */
 SN_API int sn_session_estimate_memory(size_t *bytes, sn_session *session, size_t n_tokens,
                                       size_t n_sequences);
 

@@ -240,6 +240,33 @@ static void check_magnitude_columns(const struct kernel_table *kernels,
     case_compare_bytes("ties", ties, expected_ties, n * sizeof *ties);
 }
 
+/* shape: entries, one in so many is not zero, where a number that is not finite stands (past the end: nowhere),
+ * which one: 0 infinity, 1 minus infinity, 2 NaN */
+static void check_gather_nonzeros(const struct kernel_table *kernels,
+                                  const struct kernel_table *reference, const size_t shape[4])
+{
+    static const float odd[] = {INFINITY, -INFINITY, NAN};
+    size_t n = shape[0], bytes = n * sizeof(float), count, expected_count;
+    float *x = case_bytes(bytes);
+    for (size_t i = 0; i < n; i++)
+        x[i] = random_below(&case_state.random, shape[1]) ? (i % 3 ? 0.0f : -0.0f)
+               : i % 7                                    ? (float)random_normal(&case_state.random)
+                                                          : 1e-42f;
+    if (shape[2] < n)
+        x[shape[2]] = odd[shape[3]];
+    float *value = case_bytes(bytes), *expected_value = case_bytes(bytes);
+    uint32_t *index = case_bytes(bytes), *expected_index = case_bytes(bytes);
+    int not_finite = 0, expected = 0;
+    CASE_TIMED(kernels, gather_nonzeros, value, index, &not_finite, x, n);
+    count = kernels->gather_nonzeros(value, index, &not_finite, x, n);
+    expected_count = reference->gather_nonzeros(expected_value, expected_index, &expected, x, n);
+    ck_assert_uint_eq(count, expected_count);
+    ck_assert_int_eq(not_finite, expected);
+    ck_assert_int_eq(not_finite, shape[2] < n);
+    case_compare_bytes("values", value, expected_value, count * sizeof *value);
+    case_compare_bytes("indices", index, expected_index, count * sizeof *index);
+}
+
 /* ----------------------------------------------------------------------- table */
 
 static const struct kernel_case cases[] = {
@@ -337,6 +364,20 @@ static const struct kernel_case cases[] = {
       {1000, 20},
       {10007, 300},
       {10007, 0}}},
+    {"gather_nonzeros",
+     check_gather_nonzeros,
+     {{1, 1, 1, 0},
+      {1, 1, 0, 2},
+      {2, 2, 2, 0},
+      {15, 3, 14, 1},
+      {16, 100, 16, 0},
+      {63, 1, 63, 0},
+      {64, 2, 63, 2},
+      {65, 2, 64, 0},
+      {129, 5, 0, 1},
+      {2080, 64, 2080, 0},
+      {8192, 64, 4097, 2},
+      {8192, 1, 8192, 0}}},
     {"magnitude_levels and mark_columns",
      check_magnitude_columns,
      {{1, 1, 1},

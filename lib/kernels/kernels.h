@@ -90,6 +90,10 @@ struct kernel_table {
      * one row of n <= stride. Starts from -1. */
     void (*magnitude_levels)(int32_t *levels, size_t stride, size_t n_levels, const float *w, size_t n);
 
+    /* The entries of x that are not zero, in order, and where they stand: returns how many. value, index: room
+     * for n. *not_finite is set to 1 when a NaN or an infinity is among them, and left alone otherwise. */
+    size_t (*gather_nonzeros)(float *value, uint32_t *index, int *not_finite, const float *x, size_t n);
+
     /* ---- norms; weight [width], bias [width] or NULL; inverse, mean: [PANEL] saved for backward */
     /* y = x / sqrt(mean(x^2) + 2^-23) * weight */
     void (*rms_norm)(float *y, float *inverse, const float *x, const float *weight, size_t width);

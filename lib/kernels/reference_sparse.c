@@ -100,3 +100,17 @@ void reference_magnitude_levels(int32_t *levels, size_t stride, size_t n_levels,
             }
     }
 }
+
+size_t reference_gather_nonzeros(float *value, uint32_t *index, int *not_finite, const float *x,
+                                 size_t n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (key_of(x[i]) == 0) /* not x == 0: denormals are no zeros, whatever the float mode */
+            continue;
+        index[count] = (uint32_t)i;
+        value[count++] = x[i];
+        *not_finite |= key_of(x[i]) >= 0x7F800000;
+    }
+    return count;
+}

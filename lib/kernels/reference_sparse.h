@@ -16,6 +16,8 @@ void reference_magnitude_mark(unsigned char *keep, const float *w, size_t n, int
                               size_t *ties);
 void reference_magnitude_mark_columns(unsigned char *keep, const float *w, size_t n,
                                       const int32_t *threshold, uint32_t *ties);
+size_t reference_gather_nonzeros(float *value, uint32_t *index, int *not_finite, const float *x,
+                                 size_t n);
 void reference_magnitude_levels(int32_t *levels, size_t stride, size_t n_levels, const float *w,
                                 size_t n);
 

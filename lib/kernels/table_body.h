@@ -14,8 +14,8 @@
         .sparse_gradient = NAME(sparse_gradient), .gemm = NAME(gemm),                                   \
         .magnitude_scan = NAME(magnitude_scan), .magnitude_mark = NAME(magnitude_mark),                 \
         .magnitude_mark_columns = NAME(magnitude_mark_columns),                                         \
-        .magnitude_levels = NAME(magnitude_levels), .abs_topk = NAME(abs_topk),                         \
-        .apply_mask = NAME(apply_mask), .rms_norm = NAME(rms_norm),                                     \
+        .magnitude_levels = NAME(magnitude_levels), .gather_nonzeros = NAME(gather_nonzeros),           \
+        .abs_topk = NAME(abs_topk), .apply_mask = NAME(apply_mask), .rms_norm = NAME(rms_norm),         \
         .rms_norm_backward = NAME(rms_norm_backward), .layer_norm = NAME(layer_norm),                   \
         .layer_norm_backward = NAME(layer_norm_backward), .gelu = NAME(gelu),                           \
         .gelu_backward = NAME(gelu_backward), .relu = NAME(relu), .relu_backward = NAME(relu_backward), \

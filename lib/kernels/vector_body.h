@@ -9,6 +9,7 @@
 #include "kernels/dense_body.h"
 #include "kernels/topk_body.h"
 #include "kernels/select_body.h"
+#include "kernels/nonzero_body.h"
 #include "kernels/norm_body.h"
 #include "kernels/elementwise_body.h"
 #include "kernels/loss_body.h"

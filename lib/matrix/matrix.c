@@ -232,9 +232,8 @@ size_t matrix_bytes(const struct sn_matrix *matrix)
     return pattern && pattern->columns ? bytes + columns_bytes(pattern) : bytes;
 }
 
-size_t matrix_estimate(size_t rows, size_t cols, size_t n_values)
+size_t matrix_estimate(size_t rows, size_t cols, size_t n_values, int sparse)
 {
-    int sparse = n_values < rows * cols;
     return estimate(rows, n_values, sparse) + (sparse ? packing_estimate(rows, cols, n_values) : 0);
 }
 

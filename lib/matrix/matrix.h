@@ -83,9 +83,8 @@ void matrix_row(float *out, const struct sn_matrix *matrix, size_t row);
 float matrix_at(const struct sn_matrix *matrix, size_t row, size_t col);
 /* Bytes held by the matrix, its pattern and packing, as memory_usage counts them. */
 size_t matrix_bytes(const struct sn_matrix *matrix);
-/* What matrix_bytes says of a matrix freshly made with n_values in its support; dense when n_values is
- * rows x cols. */
-size_t matrix_estimate(size_t rows, size_t cols, size_t n_values);
+/* What matrix_bytes says of a matrix freshly made with n_values. */
+size_t matrix_estimate(size_t rows, size_t cols, size_t n_values, int sparse);
 /* What matrix_prepare_transposed adds, 0 once it has been called. */
 size_t matrix_transposed_bytes(const struct sn_matrix *matrix);
 

@@ -1,5 +1,6 @@
 #include "model/ingest.h"
 
+#include <math.h>
 #include <string.h>
 
 int ingest_begin(struct ingest *ingest, struct sn_context *context, size_t rows, size_t cols,
@@ -80,76 +81,22 @@ static int turn_dense(struct ingest *ingest, struct sn_context *context)
     return SN_OK;
 }
 
-/* ---- rows: most of a sparse file is zeros, so zeros must pass as fast as they are read */
-
-#define BLOCK ((size_t)16)
-#define MAGNITUDE 0x7FFFFFFFu
-#define INFINITE 0x7F800000u /* magnitudes from here on are no numbers */
-
-struct block_scan {
-    uint32_t nonzero;    /* bit i: entry i is not zero */
-    uint32_t not_finite; /* top bit: some entry is not finite */
-};
-
-static uint32_t magnitude_of(const float *value)
-{
-    uint32_t bits;
-    memcpy(&bits, value, sizeof bits);
-    return bits & MAGNITUDE;
-}
-
-static int block_is_zero(const float *values)
-{
-    uint64_t any = 0, pair;
-    for (size_t i = 0; i < BLOCK; i += 2) {
-        memcpy(&pair, values + i, sizeof pair);
-        any |= pair;
-    }
-    return (any & 0x7FFFFFFF7FFFFFFFu) == 0;
-}
-
-static struct block_scan scan_block(const float *values, size_t n)
-{
-    struct block_scan scan = {0, 0};
-    for (size_t i = 0; i < n; i++) {
-        uint32_t magnitude = magnitude_of(values + i);
-        scan.nonzero |= (uint32_t)(magnitude != 0) << i;
-        scan.not_finite |= magnitude + (0x80000000u - INFINITE);
-    }
-    return scan;
-}
-
-static void append_block(struct ingest *ingest, const float *row, size_t first, size_t n)
-{
-    struct block_scan scan = scan_block(row + first, n);
-    ingest->not_finite |= scan.not_finite >> 31 != 0;
-    for (uint32_t left = scan.nonzero; left; left &= left - 1) {
-        size_t c = first + (size_t)__builtin_ctz(left);
-        ingest->col_index[ingest->n_nonzero] = (uint32_t)c;
-        ingest->values[ingest->n_nonzero++] = row[c];
-    }
-}
-
 /* There is room for a whole row. */
-static void append_row(struct ingest *ingest, const float *row)
+static void append_row(struct ingest *ingest, const struct kernel_table *kernels, const float *row)
 {
-    size_t c = 0, cols = ingest->cols;
-    for (; c + BLOCK <= cols; c += BLOCK)
-        if (!block_is_zero(row + c))
-            append_block(ingest, row, c, BLOCK);
-    if (c < cols)
-        append_block(ingest, row, c, cols - c);
+    ingest->n_nonzero += kernels->gather_nonzeros(ingest->values + ingest->n_nonzero,
+                                                  ingest->col_index + ingest->n_nonzero,
+                                                  &ingest->not_finite, row, ingest->cols);
     ingest->row_start[++ingest->next_row] = (uint32_t)ingest->n_nonzero;
 }
 
-static void append_dense(struct ingest *ingest, const float *values, size_t n_rows)
+/* The sum of squares of a finite row is finite in double, that of any other is not. */
+static void append_dense(struct ingest *ingest, const struct kernel_table *kernels, const float *values,
+                         size_t n_rows)
 {
     size_t n = n_rows * ingest->cols;
-    uint32_t not_finite = 0;
     memcpy(ingest->dense->values + ingest->next_row * ingest->cols, values, n * sizeof *values);
-    for (size_t i = 0; i < n; i++)
-        not_finite |= magnitude_of(values + i) + (0x80000000u - INFINITE);
-    ingest->not_finite |= not_finite >> 31 != 0;
+    ingest->not_finite |= !isfinite(kernels->sum_of_squares(values, n));
     ingest->next_row += n_rows;
 }
 
@@ -161,12 +108,12 @@ int ingest_rows(struct ingest *ingest, struct sn_context *context, const float *
         status = reserve(ingest, context, ingest->cols);
         if (status != SN_OK)
             return status;
-        append_row(ingest, values + row * ingest->cols);
+        append_row(ingest, context->kernels, values + row * ingest->cols);
         if (ingest->n_nonzero > ingest->limit)
             status = turn_dense(ingest, context);
     }
     if (status == SN_OK && ingest->dense)
-        append_dense(ingest, values + row * ingest->cols, n_rows - row);
+        append_dense(ingest, context->kernels, values + row * ingest->cols, n_rows - row);
     return status;
 }
 
