@@ -5,6 +5,7 @@
 #include "base/context.h"
 #include "kernels/reference.h"
 #include "kernels/reference_sparse.h"
+#include "kernels/reference_token.h"
 #include "kernels/table_body.h"
 
 const struct kernel_table kernel_table_reference = KERNEL_TABLE("reference", 1, REFERENCE_KERNEL);

@@ -36,6 +36,26 @@ struct attention_shape {
     float sink;
 };
 
+/* A sparse matrix by columns, for the product with one token: column c's entries are
+ * [start[c], start[c + 1]), rows ascending. */
+struct sparse_columns {
+    const uint32_t *start; /* columns + 1 */
+    const uint16_t *row;
+    const float *value;
+};
+
+/* One head of attention of the newest of n_tokens >= 1 tokens over all of them, itself included. Page i
+ * holds tokens i PANEL and following; a head's keys and values are [d_head][PANEL] in it, `key` and
+ * `value` floats behind its start. Values behind n_tokens in the last page are finite. */
+struct token_attention {
+    const float *const *pages;
+    size_t key, value;
+    size_t n_tokens, d_head;
+    float scale;
+    int has_sink;
+    float sink;
+};
+
 /* A pass over n weights for the exact selection by magnitude (matrix/select.c). A key is the bits of |w|
  * read as an integer, which orders like the magnitude. n < 2^31. */
 struct magnitude_scan {
@@ -135,6 +155,28 @@ struct kernel_table {
                                const float *lse, const struct attention_shape *shape,
                                const struct dense_kernels *dense, void *scratch);
 
+    /* ---- one token: plain vectors of any length, no alignment asked for (token_body.h) */
+    /* y[row] += x[a] value for the entries of column active[a], a < n_active: x and active as
+     * gather_nonzeros leaves them. */
+    void (*token_columns)(float *y, const struct sparse_columns *columns, const uint32_t *active,
+                          const float *x, size_t n_active);
+    /* y[r] = (accumulate ? y[r] : bias ? bias[r] : 0) + sum_i value_i x[first_column + index_i] */
+    void (*token_rows)(float *y, const struct sparse_block *block, const float *x, const float *bias,
+                       int accumulate);
+    /* y[r] = (bias ? bias[r] : 0) + sum_c w[r cols + c] x[c] */
+    void (*token_dense)(float *y, const float *w, size_t rows, size_t cols, const float *x,
+                        const float *bias);
+    /* Keeps the k entries of x largest in magnitude, ties to the lowest index, zeroes the rest.
+     * scratch: abs_topk_scratch(width) bytes. */
+    void (*token_topk)(float *x, size_t width, size_t k, void *scratch);
+    /* As rms_norm and layer_norm; y may be x. */
+    void (*token_rms_norm)(float *y, const float *x, const float *weight, size_t width);
+    void (*token_layer_norm)(float *y, const float *x, const float *weight, const float *bias,
+                             size_t width);
+    /* y[d_head] from q[d_head]. scratch: token_attention_scratch bytes, 64-byte aligned. */
+    void (*token_attention)(float *y, const float *q, const struct token_attention *attention,
+                            void *scratch);
+
     /* ---- layout */
     /* to[c * to_stride + t] = from[t * from_stride + c]: transposes rows x cols. */
     void (*transpose)(float *to, size_t to_stride, const float *from, size_t from_stride, size_t rows,
@@ -155,6 +197,7 @@ struct kernel_table {
 /* Bytes of scratch, which is 64-byte aligned; none shrinks when its argument grows. */
 size_t abs_topk_scratch(size_t width);
 size_t attention_scratch(const struct attention_shape *shape);
+size_t token_attention_scratch(size_t n_tokens, size_t d_head);
 size_t attention_backward_scratch(const struct attention_shape *shape);
 
 /* Tables; a table whose instruction set this build or machine lacks is NULL. */

@@ -22,3 +22,11 @@ size_t attention_backward_scratch(const struct attention_shape *shape)
     size_t channel = 8 * shape->stride + attention_whole_chunks(shape->stride) + ATTENTION_TILE;
     return (channel * shape->d_head + 2 * shape->stride * ATTENTION_TILE) * sizeof(float);
 }
+
+/* The scores of whole pages; the channels of the query that are not zero, with their factors. */
+size_t token_attention_scratch(size_t n_tokens, size_t d_head)
+{
+    size_t pages = (n_tokens + PANEL - 1) / PANEL, channels = (d_head + 15) / 16 * 16;
+    return pages * PANEL * sizeof(float) +
+           channels * (sizeof(uint32_t) + sizeof(float) + sizeof(uint16_t));
+}

@@ -21,8 +21,11 @@
         .gelu_backward = NAME(gelu_backward), .relu = NAME(relu), .relu_backward = NAME(relu_backward), \
         .add = NAME(add), .cross_entropy = NAME(cross_entropy),                                         \
         .cross_entropy_backward = NAME(cross_entropy_backward), .attention = NAME(attention),           \
-        .attention_backward = NAME(attention_backward), .transpose = NAME(transpose),                   \
-        .adamw = NAME(adamw), .sum_of_squares = NAME(sum_of_squares),                                   \
+        .attention_backward = NAME(attention_backward), .token_columns = NAME(token_columns),           \
+        .token_rows = NAME(token_rows), .token_dense = NAME(token_dense),                               \
+        .token_topk = NAME(token_topk), .token_rms_norm = NAME(token_rms_norm),                         \
+        .token_layer_norm = NAME(token_layer_norm), .token_attention = NAME(token_attention),           \
+        .transpose = NAME(transpose), .adamw = NAME(adamw), .sum_of_squares = NAME(sum_of_squares),     \
     }
 
 /* One per instruction set; the x86 ones exist on x86 only (portable.c, avx2.c, avx512.c). */

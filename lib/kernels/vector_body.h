@@ -14,6 +14,8 @@
 #include "kernels/elementwise_body.h"
 #include "kernels/loss_body.h"
 #include "kernels/attention_body.h"
+#include "kernels/token_body.h"
+#include "kernels/token_topk_body.h"
 
 #include "kernels/table_body.h"
 

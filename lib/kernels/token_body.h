@@ -1,0 +1,233 @@
+/* One token at a time: products, norms and attention on plain vectors of any length. Included by the
+ * file of one instruction set after the other bodies.
+ *
+ * The sparse products are bound by one load and one store (columns) or two loads (rows) per entry, not by
+ * arithmetic: no gather or scatter instruction beats plain loads here, so they are written without. */
+#ifndef SN_KERNELS_TOKEN_BODY_H
+#define SN_KERNELS_TOKEN_BODY_H
+
+#define TOKEN_UNROLL 8
+
+/* The first n <= LANES floats; the other lanes are 0. */
+static inline vec vec_load_part(const float *from, size_t n)
+{
+    vec x = {0};
+    memcpy(&x, from, n * sizeof *from);
+    return x;
+}
+
+static inline void vec_store_part(float *to, vec x, size_t n)
+{
+    memcpy(to, &x, n * sizeof *to);
+}
+
+static inline void token_prefetch(const void *from, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch((const char *)from + i);
+}
+
+/* Which columns come is known, but to no hardware: each is a short run at a new place, and without the
+ * prefetch its first lines cost more than its arithmetic (2.2 times as long at 64 entries a column). Rows of
+ * a column are distinct, so its entries can be loaded before any is stored. */
+#define TOKEN_COLUMNS_AHEAD 4
+
+static void token_columns(float *y, const struct sparse_columns *columns, const uint32_t *active,
+                          const float *x, size_t n_active)
+{
+    for (size_t a = 0; a < n_active; a++) {
+        size_t i = columns->start[active[a]], end = columns->start[active[a] + 1];
+        const uint16_t *row = columns->row;
+        const float *value = columns->value;
+        if (a + TOKEN_COLUMNS_AHEAD < n_active) {
+            const uint32_t *next = columns->start + active[a + TOKEN_COLUMNS_AHEAD];
+            token_prefetch(row + next[0], (next[1] - next[0]) * sizeof *row);
+            token_prefetch(value + next[0], (next[1] - next[0]) * sizeof *value);
+        }
+        float factor = x[a], sum[TOKEN_UNROLL];
+        for (; i + TOKEN_UNROLL <= end; i += TOKEN_UNROLL) {
+            for (size_t j = 0; j < TOKEN_UNROLL; j++)
+                sum[j] = y[row[i + j]] + factor * value[i + j];
+            for (size_t j = 0; j < TOKEN_UNROLL; j++)
+                y[row[i + j]] = sum[j];
+        }
+        for (; i < end; i++)
+            y[row[i]] += factor * value[i];
+    }
+}
+
+static void token_rows(float *y, const struct sparse_block *block, const float *x, const float *bias,
+                       int accumulate)
+{
+    x += block->first_column;
+    for (size_t r = 0; r < block->rows; r++) {
+        size_t i = block->start[r], end = block->start[r + 1];
+        const uint16_t *index = block->index;
+        const float *value = block->value;
+        float start = accumulate ? y[r] : bias ? bias[r] : 0, sum[4] = {0};
+        for (; i + 4 <= end; i += 4)
+            for (size_t j = 0; j < 4; j++)
+                sum[j] += value[i + j] * x[index[i + j]];
+        for (; i < end; i++)
+            sum[0] += value[i] * x[index[i]];
+        y[r] = start + ((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    }
+}
+
+#define DENSE_ROWS 4 /* rows that share the loads of x */
+
+static inline __attribute__((always_inline)) void
+token_dense_rows(float *y, const float *w, size_t cols, const float *x, const float *bias, size_t n_rows)
+{
+    vec sum[DENSE_ROWS][2] = {{{0}}};
+    size_t c = 0;
+    for (; c + 2 * LANES <= cols; c += 2 * LANES) {
+        vec a = vec_load(x + c), b = vec_load(x + c + LANES);
+        for (size_t r = 0; r < n_rows; r++) {
+            sum[r][0] += a * vec_load(w + r * cols + c);
+            sum[r][1] += b * vec_load(w + r * cols + c + LANES);
+        }
+    }
+    for (; c < cols; c += LANES) {
+        size_t n = cols - c < LANES ? cols - c : LANES;
+        for (size_t r = 0; r < n_rows; r++)
+            sum[r][0] += vec_load_part(x + c, n) * vec_load_part(w + r * cols + c, n);
+    }
+    for (size_t r = 0; r < n_rows; r++)
+        y[r] = (bias ? bias[r] : 0) + vec_sum(sum[r][0] + sum[r][1]);
+}
+
+static void token_dense(float *y, const float *w, size_t rows, size_t cols, const float *x,
+                        const float *bias)
+{
+    size_t r = 0;
+    for (; r + DENSE_ROWS <= rows; r += DENSE_ROWS)
+        token_dense_rows(y + r, w + r * cols, cols, x, bias ? bias + r : NULL, DENSE_ROWS);
+    for (; r < rows; r++)
+        token_dense_rows(y + r, w + r * cols, cols, x, bias ? bias + r : NULL, 1);
+}
+
+/* ---- norms */
+
+/* sum of (x - mean)^2 */
+static inline float token_squares(const float *x, float mean, size_t width)
+{
+    vec sum[2] = {{0}};
+    size_t c = 0;
+    float rest = 0;
+    for (; c + 2 * LANES <= width; c += 2 * LANES)
+        for (size_t j = 0; j < 2; j++) {
+            vec v = vec_load(x + c + j * LANES) - mean;
+            sum[j] += v * v;
+        }
+    for (; c < width; c++)
+        rest += (x[c] - mean) * (x[c] - mean);
+    return vec_sum(sum[0] + sum[1]) + rest;
+}
+
+static inline float token_total(const float *x, size_t width)
+{
+    vec sum[2] = {{0}};
+    size_t c = 0;
+    float rest = 0;
+    for (; c + 2 * LANES <= width; c += 2 * LANES)
+        for (size_t j = 0; j < 2; j++)
+            sum[j] += vec_load(x + c + j * LANES);
+    for (; c < width; c++)
+        rest += x[c];
+    return vec_sum(sum[0] + sum[1]) + rest;
+}
+
+static void token_rms_norm(float *y, const float *x, const float *weight, size_t width)
+{
+    float inverse = 1.0f / sqrtf(token_squares(x, 0, width) / (float)width + RMS_EPSILON);
+    size_t c = 0;
+    for (; c + LANES <= width; c += LANES)
+        vec_store(y + c, vec_load(x + c) * inverse * vec_load(weight + c));
+    for (; c < width; c++)
+        y[c] = x[c] * inverse * weight[c];
+}
+
+static void token_layer_norm(float *y, const float *x, const float *weight, const float *bias,
+                             size_t width)
+{
+    float mean = token_total(x, width) / (float)width;
+    float inverse = 1.0f / sqrtf(token_squares(x, mean, width) / (float)width + LAYER_EPSILON);
+    for (size_t c = 0; c < width; c++)
+        y[c] = (x[c] - mean) * inverse * weight[c] + (bias ? bias[c] : 0);
+}
+
+/* ---- attention */
+
+/* Scores of whole pages: only channels in which the query is not zero are read. The places behind the
+ * last token become -inf, whose weight is exactly 0. */
+static inline void token_scores(float *score, const float *q, const struct token_attention *a,
+                                size_t n_pages, void *scratch)
+{
+    uint32_t *active = scratch;
+    float *factor = (float *)(active + (a->d_head + 15) / 16 * 16);
+    uint16_t *channel = (uint16_t *)(factor + (a->d_head + 15) / 16 * 16);
+    int not_finite = 0; /* which the scores show */
+    size_t n = gather_nonzeros(factor, active, &not_finite, q, a->d_head);
+    for (size_t i = 0; i < n; i++) {
+        channel[i] = (uint16_t)active[i];
+        factor[i] *= a->scale;
+    }
+    for (size_t page = 0; page < n_pages; page++) {
+        token_prefetch(a->pages[page] + a->value, a->d_head * PANEL * sizeof *score);
+        for (size_t t = 0; t < PANEL; t += ROW_FLOATS)
+            sparse_row(score + page * PANEL + t, channel, factor, n, a->pages[page] + a->key + t, 0, 0);
+    }
+    for (size_t t = a->n_tokens; t < n_pages * PANEL; t++)
+        score[t] = -INFINITY;
+}
+
+/* score := exp(score - largest), the sink's part included in the sum that is returned. */
+static inline float token_softmax(float *score, size_t n, const struct token_attention *a)
+{
+    vec highest = vec_splat(a->has_sink ? a->sink : -INFINITY), sum = {0};
+    for (size_t t = 0; t < n; t += LANES)
+        highest = vec_max(vec_load(score + t), highest);
+    float largest = highest[0];
+    for (size_t i = 1; i < LANES; i++)
+        largest = highest[i] > largest ? highest[i] : largest;
+    for (size_t t = 0; t < n; t += LANES) {
+        vec p = vec_exp(vec_load(score + t) - largest);
+        vec_store(score + t, p);
+        sum += p;
+    }
+    return vec_sum(sum) + (a->has_sink ? vec_exp(vec_splat(a->sink - largest))[0] : 0);
+}
+
+/* y[0..n) = factor * sum over tokens of p v, for n channels that share the loads of p. */
+static inline __attribute__((always_inline)) void token_values(float *y, const float *p,
+                                                               const struct token_attention *a,
+                                                               size_t first, size_t n_pages,
+                                                               float factor, size_t n)
+{
+    vec sum[4] = {{0}};
+    for (size_t page = 0; page < n_pages; page++) {
+        const float *v = a->pages[page] + a->value + first * PANEL;
+        for (size_t t = 0; t < PANEL; t += LANES) {
+            vec weight = vec_load(p + page * PANEL + t);
+            for (size_t i = 0; i < n; i++)
+                sum[i] += weight * vec_load(v + i * PANEL + t);
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        y[i] = vec_sum(sum[i]) * factor;
+}
+
+static void token_attention(float *y, const float *q, const struct token_attention *a, void *scratch)
+{
+    size_t n_pages = (a->n_tokens + PANEL - 1) / PANEL, c = 0;
+    float *score = scratch;
+    token_scores(score, q, a, n_pages, score + n_pages * PANEL);
+    float factor = 1.0f / token_softmax(score, n_pages * PANEL, a);
+    for (; c + 4 <= a->d_head; c += 4)
+        token_values(y + c, score, a, c, n_pages, factor, 4);
+    for (; c < a->d_head; c++)
+        token_values(y + c, score, a, c, n_pages, factor, 1);
+}
+
+#endif
