@@ -64,6 +64,7 @@ typedef struct sn_matrix sn_matrix;   /* one dense or sparse matrix */
 typedef struct sn_tensors sn_tensors; /* named arrays of floats, a safetensors file */
 typedef struct sn_model sn_model;     /* weights; reference-counted, immutable, of no context */
 typedef struct sn_session sn_session; /* runs one model */
+typedef struct sn_generator sn_generator; /* goes on token by token */
 typedef struct sn_tokenizer sn_tokenizer; /* byte-level BPE; immutable */
 typedef struct sn_corpus sn_corpus;       /* documents and their tokens */
 typedef struct sn_trainer sn_trainer;     /* weight-sparse training of one model */
@@ -267,6 +268,30 @@ SN_API int sn_session_logits(float *logits, size_t capacity, size_t *needed, sn_
 /* Mean cross-entropy, nats, over rows with targets[i] >= 0 (one target per logits row, -1 = not
  * counted). Errors: SN_ERROR_NUMERIC when it is not finite, SN_ERROR_ARGUMENT when no row counts. */
 SN_API int sn_session_loss(double *loss, sn_session *session, const int32_t *targets);
+
+/* --------------------------------------------------------------- generator */
+
+/* A generator holds the tokens of one sequence, up to the model's block_size, with their keys and
+ * values, and runs only what is new (docs/running.md). Options: "temperature" 1 (0: always the likeliest
+ * token, ties to the lowest), "top_k" 0 (draw among the k likeliest, ties to the lowest; 0: among all),
+ * "seed" 0. Retains the model; uses its context until freed. Memory: 6 bytes for each nonzero weight
+ * behind an AbsTopK, and 8 bytes for each layer, attention channel and token held. */
+SN_API int sn_generator_create(sn_generator **out, sn_context *context, sn_model *model,
+                               const sn_options *options);
+SN_API void sn_generator_free(sn_generator *generator);
+/* Appends tokens (a prompt, or a choice of the caller's own). The first append runs 64 tokens at a time
+ * where it is long. After a failure the generator is as before. Errors: SN_ERROR_STATE naming block_size
+ * when they do not fit, SN_ERROR_ARGUMENT (token outside the vocabulary), SN_ERROR_NUMERIC when the next
+ * logits have a NaN or an infinity. */
+SN_API int sn_generator_append(sn_generator *generator, const int32_t *tokens, size_t n_tokens);
+/* Draws the next token and appends it. Errors: as sn_generator_append; SN_ERROR_STATE without tokens. */
+SN_API int sn_generator_next(int32_t *token, sn_generator *generator);
+/* Logits of the token that comes next, vocab_size. Errors: SN_ERROR_STATE without tokens. */
+SN_API int sn_generator_logits(float *logits, size_t capacity, size_t *needed, sn_generator *generator);
+/* Number of tokens held. */
+SN_API size_t sn_generator_count(const sn_generator *generator);
+/* Forgets the tokens and starts the seed anew; interventions and recording stay. */
+SN_API int sn_generator_reset(sn_generator *generator);
 
 /* ----------------------------------------------------------------- trainer */
 
@@ -524,6 +549,19 @@ SN_API int sn_session_intervene(sn_session *session, const char *site, int actio
                                 const size_t *channels, size_t n_channels, const float *values,
                                 size_t n_values, const unsigned char *token_mask, size_t n_tokens);
 SN_API int sn_session_clear_interventions(sn_session *session);
+
+/* The same for a generator: they act on each token appended from now on, those held keep their keys and
+ * values. token_mask and values per token go by position in the sequence; behind the mask nothing acts,
+ * behind the values appending fails (SN_ERROR_ARGUMENT). */
+SN_API int sn_generator_intervene(sn_generator *generator, const char *site, int action,
+                                  const size_t *channels, size_t n_channels, const float *values,
+                                  size_t n_values, const unsigned char *token_mask, size_t n_tokens);
+SN_API int sn_generator_clear_interventions(sn_generator *generator);
+/* Keeps a site's values, after interventions, of the last token appended; NULL = forget all. */
+SN_API int sn_generator_record(sn_generator *generator, const char *site);
+/* They, one per channel. Errors: SN_ERROR_STATE (not recorded). */
+SN_API int sn_generator_activations(float *values, size_t capacity, size_t *needed,
+                                    sn_generator *generator, const char *site);
 
 /* Runs sublayers [first, last) on a given residual stream, n_tokens x d_model: sublayer 2l is layer
  * l's attention, 2l+1 its MLP; last = 2 n_layer + 1 includes the final norm and logits. With
