@@ -709,6 +709,30 @@ START_TEST(checksum_is_crc32)
 }
 END_TEST
 
+/* Every length around the blocks of both ways, at every place in 16 bytes, against one bit at a time. */
+START_TEST(checksum_of_every_length)
+{
+    unsigned char bytes[16 + 400 + (1 << 15)];
+    size_t wrong = 0;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(i * i >> 3 ^ i * 7);
+    for (size_t at = 0; at < 16; at++) {
+        uint32_t crc = ~(uint32_t)0x1234;
+        for (size_t n = 0; n <= 400; n++) {
+            wrong += checksum_update(0x1234, bytes + at, n) != ~crc;
+            wrong += checksum_update_portable(0x1234, bytes + at, n) != ~crc;
+            crc ^= bytes[at + n];
+            for (int bit = 0; bit < 8; bit++)
+                crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0);
+        }
+        for (size_t n = (1 << 14) - 9; n < (1 << 14) + 9; n++)
+            wrong += checksum_update((uint32_t)at, bytes + at, n) !=
+                     checksum_update_portable((uint32_t)at, bytes + at, n);
+    }
+    ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
 START_TEST(status_and_version_have_names)
 {
     char version[32];
@@ -753,6 +777,6 @@ Suite *base_suite(void)
         shuffle_permutes);
     ADD(suite, "options", options_default, options_take_values, options_refuse, options_refuse_null,
         options_survive_lack_of_memory);
-    ADD(suite, "rest", checksum_is_crc32, status_and_version_have_names);
+    ADD(suite, "rest", checksum_is_crc32, checksum_of_every_length, status_and_version_have_names);
     return suite;
 }

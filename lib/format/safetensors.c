@@ -242,22 +242,13 @@ const char *safetensors_metadata(const struct safetensors *file, const char *key
 
 /* ---- data */
 
-/* Floats that already stand as this machine keeps them go straight to their place. */
-static int is_native(enum tensor_type type)
-{
-    const uint16_t one = 1;
-    unsigned char low;
-    memcpy(&low, &one, 1);
-    return low && type == TENSOR_F32;
-}
-
 int safetensors_read_floats(float *out, struct safetensors *file, struct sn_context *context,
                             const struct tensor_entry *entry, uint64_t first, size_t count)
 {
     unsigned char bytes[DECODE_BYTES];
     size_t size = tensor_type_size(entry->type);
     int status = tensor_check_range(context, file->file.path, entry, first, count);
-    if (status == SN_OK && is_native(entry->type))
+    if (status == SN_OK && tensor_is_native(entry->type))
         return file_read_at(&file->file, context, entry->offset + first * size, out, count * size);
     while (status == SN_OK && count) {
         size_t part = count < DECODE_BYTES / size ? count : DECODE_BYTES / size;

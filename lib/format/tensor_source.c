@@ -70,10 +70,20 @@ static float decode_float(const unsigned char *bytes, enum tensor_type type)
     }
 }
 
+int tensor_is_native(enum tensor_type type)
+{
+    const uint16_t one = 1;
+    unsigned char low;
+    memcpy(&low, &one, 1);
+    return low && type == TENSOR_F32;
+}
+
 /* The types of large files have loops of their own, which the compiler can unroll. */
 void tensor_decode_floats(float *out, const unsigned char *bytes, size_t count, enum tensor_type type)
 {
-    if (type == TENSOR_F32)
+    if (tensor_is_native(type))
+        memcpy(out, bytes, count * sizeof *out);
+    else if (type == TENSOR_F32)
         for (size_t i = 0; i < count; i++)
             out[i] = float_from_bits((uint32_t)tensor_load_little(bytes + 4 * i, 4));
     else if (type == TENSOR_BF16)

@@ -73,6 +73,8 @@ static inline void tensor_source_close(struct tensor_source *source)
 
 /* A little-endian number of up to 8 bytes. */
 uint64_t tensor_load_little(const unsigned char *bytes, size_t size);
+/* 1 if elements stand in files as this machine keeps a float: they can be read straight to their place. */
+int tensor_is_native(enum tensor_type type);
 /* Little-endian elements, at any alignment, as float32. */
 void tensor_decode_floats(float *out, const unsigned char *bytes, size_t count, enum tensor_type type);
 /* The same as numbers below `limit`. source and entry are for the message; first: index of the first one in
