@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../zip_fix.h"
+
 static size_t held, limit; /* one thread */
 
 static void *allocate(size_t size, void *payload)
@@ -74,6 +76,19 @@ const char *fuzz_write(const char *name, const void *bytes, size_t size)
     FILE *file = fopen(path, "wb");
     if (!file || fwrite(bytes, 1, size, file) != size || fclose(file) != 0)
         abort();
+    return path;
+}
+
+const char *fuzz_write_zip(const char *name, const void *bytes, size_t size)
+{
+    unsigned char *copy = malloc(size + 1);
+    if (!copy)
+        abort();
+    if (size)
+        memcpy(copy, bytes, size);
+    zip_fix_checksums(copy, size);
+    const char *path = fuzz_write(name, copy, size);
+    free(copy);
     return path;
 }
 

@@ -14,6 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 sn_context *fuzz_context(size_t mebibytes);
 /* Writes a file into this process' own folder and returns its path, lent until the next call. */
 const char *fuzz_write(const char *name, const void *bytes, size_t size);
+/* The same of a zip archive, its checksums put right first: a fuzzer cannot guess them. */
+const char *fuzz_write_zip(const char *name, const void *bytes, size_t size);
 const char *fuzz_folder(void);
 /* Length of the bytes before the first NUL; *rest is what follows it, NULL when there is none. */
 size_t fuzz_split(const uint8_t **rest, size_t *n_rest, const uint8_t *data, size_t size);

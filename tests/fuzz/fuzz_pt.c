@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sn_context *context = fuzz_context(64);
     sn_model *model;
     fuzz_write("config.json", data, n_config);
-    fuzz_write("final_model.pt", rest, n_rest);
+    fuzz_write_zip("final_model.pt", rest, n_rest);
     fuzz_check(sn_model_load(&model, context, fuzz_folder()), context);
     if (model)
         fuzz_use_model(model, context);

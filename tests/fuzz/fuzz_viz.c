@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sn_task *task;
     if (sn_model_load(&model, context, "tests/data/released") != SN_OK)
         abort();
-    const char *path = fuzz_write("viz_data.pt", data, size);
+    const char *path = fuzz_write_zip("viz_data.pt", data, size);
     fuzz_check(sn_circuit_load_released(&circuit, NULL, context, model, path, NULL), context);
     if (circuit)
         use_circuit(circuit, context);
