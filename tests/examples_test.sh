@@ -15,7 +15,7 @@ fails() { # fails STATUS PATTERN COMMAND...: exactly that status, and a line tha
     return 1
 }
 
-for example in inspect evaluate convert; do
+for example in inspect evaluate convert generate; do
     "$bin/$example" --help | grep -q "^usage: $example "
     fails 2 "^usage: $example " "$bin/$example"
     [ "$(wc -l < "examples/$example.c")" -lt 150 ]
@@ -49,3 +49,19 @@ for form in native.safetensors dense; do
     run "$work/$form" --sites '' --out "$work/again.safetensors" > /dev/null
     cmp "$work/got.safetensors" "$work/again.safetensors"
 done
+
+# the mid-size model, which comes as .pt alone
+model=$SPARSENET_SHARED/goldens/p12_mid_csp_ratio
+go() { "$bin/generate" "$model" --tokenizer tests/data/tokenizer --prompt 'for i in' "$@"; }
+go --tokens 8 --temperature 0 > "$work/greedy"
+go --tokens 8 --temperature 0 --seed 5 | cmp - "$work/greedy"
+go --tokens 8 --top-k 1 --seed 5 | cmp - "$work/greedy"
+[ "$(head -c 8 "$work/greedy")" = 'for i in' ]
+[ "$(wc -c < "$work/greedy")" -gt 12 ]
+go --tokens 8 --seed 1 > "$work/one"
+go --tokens 8 --seed 1 | cmp - "$work/one"
+! go --tokens 8 --seed 2 | cmp -s - "$work/one"
+go --tokens 100000 > /dev/null # ends where the context is full
+fails 1 "encoder.json" "$bin/generate" "$model" --prompt x
+fails 2 "^usage: generate " go --temperature -1
+fails 2 "^usage: generate " go --tokens many
