@@ -208,9 +208,10 @@ SN_API int sn_corpus_sample(int32_t *tokens, int32_t *targets, size_t *lengths, 
  * `length` bytes. Errors: SN_ERROR_FORMAT naming the key and value. */
 SN_API int sn_model_create(sn_model **out, sn_context *context, const char *config_json, size_t length,
                            uint64_t seed);
-/* Loads a model from a folder (config.json or beeg_config.json with model.safetensors) or from one
- * native file written by sn_model_save. Tensors are made sparse as they arrive; files are read in
- * chunks, nothing in them is executed. Errors: SN_ERROR_IO, SN_ERROR_FORMAT, SN_ERROR_UNSUPPORTED,
+/* Loads a model from a folder (config.json or beeg_config.json with model.safetensors or
+ * final_model.pt), from a file of torch.save with its configuration beside it, or from one native file
+ * written by sn_model_save. Tensors are made sparse as they arrive; files are read in chunks, nothing in
+ * them is executed. Errors: SN_ERROR_IO, SN_ERROR_FORMAT, SN_ERROR_UNSUPPORTED,
  * with file, tensor and reason. */
 SN_API int sn_model_load(sn_model **out, sn_context *context, const char *path);
 /* Bytes that sn_model_load of this path makes the context hold afterwards (*held) and at most while it loads
