@@ -259,6 +259,14 @@ START_TEST(context_keeps_the_message)
 }
 END_TEST
 
+START_TEST(messages_are_one_line)
+{
+    ck_assert_int_eq(fail(context, SN_ERROR_FORMAT, "tensor %s of \xC3\xA9", "a\nb\tc\x1B[m\x7F"),
+                     SN_ERROR_FORMAT);
+    ck_assert_str_eq(sn_context_message(context), "tensor a?b?c?[m? of \xC3\xA9");
+}
+END_TEST
+
 START_TEST(context_cuts_long_messages)
 {
     char text[5000];
@@ -769,7 +777,7 @@ Suite *base_suite(void)
         memory_failure_leaves_the_old_block, memory_of_the_host, memory_lives_until_its_last_holder);
     ADD(suite, "context", context_creation_fails_cleanly, context_accepts_null,
         context_counts_its_memory, context_keeps_the_message, context_cuts_long_messages,
-        progress_cancels, copy_out_follows_the_rule);
+        messages_are_one_line, progress_cancels, copy_out_follows_the_rule);
     ADD(suite, "buffer", buffer_grows, buffer_failure_is_sticky, numbers_have_a_point,
         numbers_have_a_point_in_any_locale);
     ADD(suite, "random", random_numbers_are_fixed, random_bits_are_xoshiro, random_streams_differ,

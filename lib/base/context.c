@@ -83,6 +83,14 @@ int sn_context_set_parallel_for(sn_context *context, sn_parallel_for parallel_fo
     return SN_OK;
 }
 
+/* Names from files may hold anything, but a message is one line. */
+static void keep_to_one_line(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+            *text = '?';
+}
+
 /* The arguments may point into the old message: a caller may wrap what a lower floor said. */
 int fail(struct sn_context *context, int status, const char *format, ...)
 {
@@ -91,6 +99,7 @@ int fail(struct sn_context *context, int status, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    keep_to_one_line(message);
     memcpy(context->message, message, strlen(message) + 1);
     return status;
 }
