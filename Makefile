@@ -8,6 +8,7 @@
 #   make check           the tests: about a minute
 #   make check-full      check, the long tests, sanitizers, valgrind, clang
 #   make fuzz            every parser for FUZZ_SECONDS each (clang)
+#   make check-avx512    the AVX-512 kernels in an emulated machine (make deps-avx512)
 #   make bench           measure (make deps-bench for the peers)
 #   make install         into PREFIX (/usr/local), under DESTDIR
 #   make uninstall
@@ -235,6 +236,11 @@ check: tests all
 check-full: check
 	$(CHECK) tests/check_full.sh
 
+# The AVX-512 kernels on any CPU, in an emulated machine (make deps-avx512).
+.PHONY: check-avx512
+check-avx512: $(RUNNER) $(BUILD)/tests/golden_check
+	$(CHECK) tests/avx512/run.sh
+
 # The kernel table of the tests clocks what it checks; CK_FORK=no keeps each table's times in one process.
 bench: $(BENCH) $(RUNNER)
 	@set -e; for bench in $(BENCH); do echo "== $$bench"; $$bench; done
@@ -274,6 +280,7 @@ DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check
 	$(if $(filter 1,$(XSMM)),libxsmm-dev)
 DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex libsimde-dev
 DEPS_BENCH := python3-torch python3-numpy python3-scipy
+DEPS_AVX512 := bochs bochs-term busybox-static isolinux syslinux-common xorriso cpio python3
 
 # $(call install_packages,NAMES): says what is missing, installs that, does nothing when all is there.
 define install_packages
@@ -286,13 +293,15 @@ export DEBIAN_FRONTEND=noninteractive; \
 $$root apt-get -q update && $$root apt-get -q install -y --no-install-recommends $$missing
 endef
 
-.PHONY: deps deps-ci deps-bench
+.PHONY: deps deps-ci deps-bench deps-avx512
 deps:
 	$(call install_packages,$(DEPS))
 deps-ci:
 	$(call install_packages,$(DEPS) $(DEPS_CI))
 deps-bench:
 	$(call install_packages,$(DEPS_BENCH))
+deps-avx512:
+	$(call install_packages,$(DEPS) $(DEPS_AVX512))
 
 # `make -j2 deps check` must install before it compiles.
 ifneq ($(filter deps deps-ci,$(MAKECMDGOALS)),)
