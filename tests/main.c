@@ -1,6 +1,8 @@
 /* Runs the Check suites: all of them, or those named on the command line.
  * SN_TEST_LONG=1 adds the long cases (see tests/long.h); CK_FORK=no keeps all in one process.
- * Exit status: 0 all passed, 1 a failure, 2 an unknown suite, 77 SPARSENET_ISA not on this machine. */
+ * CK_RUN_CASE=NAME runs the cases of that name only ("threads": those that use several threads).
+ * Exit status: 0 all passed, 1 a failure or no test at all, 2 an unknown suite, 77 SPARSENET_ISA not on
+ * this machine. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,7 +73,9 @@ int main(int argc, char **argv)
             srunner_add_suite(runner, suites[i].create());
     fflush(stdout);
     srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
+    int failed = srunner_ntests_failed(runner), run = srunner_ntests_run(runner);
     srunner_free(runner);
-    return failed != 0;
+    if (run == 0)
+        fprintf(stderr, "check_all: no test was run\n");
+    return failed != 0 || run == 0;
 }

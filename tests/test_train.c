@@ -1001,12 +1001,10 @@ Suite *train_suite(void)
     tcase_add_test(tests, sparse_training_learns);
     tcase_add_test(tests, at_density_one_both_modes_agree);
     tcase_add_test(tests, one_support_step_equals_the_masked_dense_step);
-    tcase_add_test(tests, a_refresh_drops_by_weight_and_grows_by_gradient);
     tcase_add_test(tests, a_tied_embedding_keeps_its_budget);
     tcase_add_test(tests, zero_weights_start_at_random_places);
     tcase_add_test(tests, choosing_on_a_support_agrees_with_sorting);
     tcase_add_test(tests, keys_select_and_sort);
-    tcase_add_loop_test(tests, resuming_gives_the_same_bits, 0, n_resume);
     tcase_add_loop_test(tests, a_loaded_state_saves_to_the_same_bytes, 0, n_resume);
     tcase_add_test(tests, damaged_checkpoints_are_refused);
     tcase_add_test(tests, lying_checkpoints_do_no_harm);
@@ -1018,6 +1016,12 @@ Suite *train_suite(void)
     tcase_add_test(tests, batches_mix_sources_by_share);
     tcase_add_test(tests, statistics_count_what_they_say);
     tcase_add_test(tests, every_allocation_may_fail);
+    TCase *threads = tcase_create("threads"); /* what ThreadSanitizer looks at */
+    tcase_add_checked_fixture(threads, set_up, tear_down);
+    tcase_set_timeout(threads, 120);
+    tcase_add_test(threads, a_refresh_drops_by_weight_and_grows_by_gradient);
+    tcase_add_loop_test(threads, resuming_gives_the_same_bits, 0, n_resume);
     suite_add_tcase(suite, tests);
+    suite_add_tcase(suite, threads);
     return suite;
 }
