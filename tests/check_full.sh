@@ -26,6 +26,9 @@ suites_like() {
 
 step "long cases" env SN_TEST_LONG=1 CK_DEFAULT_TIMEOUT=600 "$BUILD/tests/check_all"
 
+step "memory of the largest released shape" "$BUILD/tests/large_memory" "$BUILD"
+sed 's/^/      /' "$BUILD/tests/step.log"
+
 step "build with AddressSanitizer and UBSan" build asan SAN=address,undefined CC=gcc
 step "all suites under AddressSanitizer and UBSan" \
     env CK_FORK=no UBSAN_OPTIONS=print_stacktrace=1 "$BUILD/asan/tests/check_all"

@@ -522,14 +522,15 @@ Suite *memory_suite(void);
 Suite *memory_suite(void)
 {
     Suite *suite = suite_create("memory");
-    TCase *tests = tcase_create("memory");
+    TCase *tests = tcase_create("memory"), *threads = tcase_create("threads");
     tcase_add_checked_fixture(tests, set_up, tear_down);
-    tcase_add_loop_test(tests, forward_only_gives_the_same_bits, 0, (int)N_CONFIGS);
+    tcase_add_checked_fixture(threads, set_up, tear_down);
+    tcase_add_loop_test(threads, forward_only_gives_the_same_bits, 0, (int)N_CONFIGS);
     tcase_add_test(tests, forward_only_ranges);
     tcase_add_test(tests, forward_only_refuses_a_backward);
     tcase_add_test(tests, running_forward_makes_no_transposed_order);
-    tcase_add_test(tests, first_backwards_at_once);
-    tcase_add_loop_test(tests, session_estimate_agrees, 0, 4 * (int)N_CONFIGS);
+    tcase_add_test(threads, first_backwards_at_once);
+    tcase_add_loop_test(threads, session_estimate_agrees, 0, 4 * (int)N_CONFIGS);
     tcase_add_test(tests, estimating_leaves_the_run_alone);
     tcase_add_test(tests, forward_only_needs_a_fraction);
     tcase_add_loop_test(tests, model_estimate_agrees, 0, 8);
@@ -537,5 +538,6 @@ Suite *memory_suite(void)
     tcase_add_test(tests, model_estimate_refuses);
     tcase_add_test(tests, every_allocation_may_fail);
     suite_add_tcase(suite, tests);
+    suite_add_tcase(suite, threads);
     return suite;
 }
