@@ -10,7 +10,6 @@ struct statement {
     const char *key;      /* of the list in importances */
     int keep_values;      /* as measurements */
     unsigned char *sites; /* which target sites have been read: a second matrix for one is passed over */
-    unsigned char *found; /* of the circuit's edges */
     size_t n_stated, n_found;
 };
 
@@ -63,9 +62,8 @@ static int state_edge(struct statement *statement, size_t from, size_t to, doubl
     const struct graph *graph = &statement->circuit->graph;
     const size_t edge = find_edge(graph, from, to);
     statement->n_stated++;
-    if (edge == graph->n_edges || statement->found[edge])
+    if (edge == graph->n_edges)
         return SN_OK;
-    statement->found[edge] = 1;
     statement->n_found++;
     if (!statement->keep_values)
         return SN_OK;
@@ -143,8 +141,8 @@ static int is_plain_list(const struct pickle_value *value)
     return value->kind == PICKLE_LIST || value->kind == PICKLE_TUPLE;
 }
 
-/* depth 1: some files hold a list of such lists, one per process that measured. */
-static int read_blocks(struct statement *statement, const struct pickle_value *list, int depth)
+/* Some files hold a list of such lists, one per process that measured. */
+static int read_blocks(struct statement *statement, const struct pickle_value *list)
 {
     char name[RELEASED_NAME_BYTES];
     int status = SN_OK;
@@ -152,8 +150,8 @@ static int read_blocks(struct statement *statement, const struct pickle_value *l
         const struct pickle_value *entry = list->as.items.list[i];
         snprintf(name, sizeof name, "importances[\"%s\"][%lu]", statement->key, (unsigned long)i);
         const int is_list = is_plain_list(entry);
-        if (is_list && (!entry->as.items.n || (is_plain_list(entry->as.items.list[0]) && !depth)))
-            status = read_blocks(statement, entry, 1);
+        if (is_list && (!entry->as.items.n || is_plain_list(entry->as.items.list[0])))
+            status = read_blocks(statement, entry);
         else if (is_list && entry->as.items.n >= 4)
             status = read_block(statement, entry, name);
         else
@@ -167,18 +165,14 @@ static int read_statement(struct statement *statement, const struct pickle_value
 {
     struct memory *memory = statement->released->context->memory;
     const size_t n_sites = site_count(&statement->released->model->config);
-    const size_t n_edges = statement->circuit->graph.n_edges;
     char name[RELEASED_NAME_BYTES];
     snprintf(name, sizeof name, "importances[\"%s\"]", statement->key);
     if (!is_plain_list(list))
         return released_fail(statement->released, name, "is %s; a list was expected",
                              pickle_kind_name(list));
     statement->sites = memory_allocate_zeroed(memory, n_sites);
-    statement->found = memory_allocate_zeroed(memory, n_edges);
-    int status = statement->sites && statement->found
-                     ? read_blocks(statement, list, 0)
-                     : fail_memory(statement->released->context, name, n_sites + n_edges);
-    memory_free(memory, statement->found, n_edges);
+    int status = statement->sites ? read_blocks(statement, list)
+                                  : fail_memory(statement->released->context, name, n_sites);
     memory_free(memory, statement->sites, n_sites);
     return status;
 }

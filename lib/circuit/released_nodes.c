@@ -32,24 +32,17 @@ int released_kept(struct channel_list *list, struct released *released, size_t s
     return released_channels(list, released, value, name, site);
 }
 
-/* Every list in circuit_data belongs to a site of the model, once; other values (prune_config) are notes. */
+/* Every list in circuit_data belongs to a site of the model; other values (prune_config) are notes. */
 static int check_locations(struct released *released)
 {
     const struct pickle_value *kept = released->kept;
-    const size_t n_sites = site_count(&released->model->config);
     size_t site, length;
-    unsigned char *seen = memory_allocate_zeroed(released->context->memory, n_sites);
-    int status = seen ? SN_OK : fail_memory(released->context, "the sites of a circuit", n_sites);
+    int status = SN_OK;
     for (uint32_t i = 0; i + 1 < kept->as.items.n && status == SN_OK; i += 2) {
         const struct pickle_value *value = kept->as.items.list[i + 1];
-        if (!released_is_list(&length, value) && !torch_tensor_of(value))
-            continue;
-        status = released_site(&site, released, kept->as.items.list[i], "circuit_data");
-        if (status == SN_OK && seen[site]++)
-            status = released_fail(released, "circuit_data", "\"%s\" stands twice",
-                                   released->model->site_names[site]);
+        if (released_is_list(&length, value) || torch_tensor_of(value))
+            status = released_site(&site, released, kept->as.items.list[i], "circuit_data");
     }
-    memory_free(released->context->memory, seen, n_sites);
     return status;
 }
 

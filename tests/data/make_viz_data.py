@@ -127,6 +127,7 @@ def make_circuit(state, random):
     losses = {site: [0.5 + 0.0625 * i for i in range(len(channels))] for site, channels in kept.items()}
     losses["0.attn.q"] = torch.tensor(losses["0.attn.q"])
     prompts = make_prompts(random)
+    deltas = make_blocks(state, kept, True)
     activations = {"0.mlp.post_act": {int(channel): torch.randn(PROMPTS, PADDED, generator=random).bfloat16()
                                       for channel in kept["0.mlp.post_act"][:2]}}
     importances = {
@@ -134,7 +135,7 @@ def make_circuit(state, random):
         "ch_interv_losses": losses,
         "layer_interv_losses": {f"{layer}.{part}": 0.25 + layer for layer in range(LAYERS) for part in ("mlp", "attn")},
         "loc_interv_losses": {"0.attn.q": torch.tensor(0.75), "final_resid": 1.5},
-        "pair_data": [[block] for block in make_blocks(state, kept, True)],  # a list for each process
+        "pair_data": [[block] for block in deltas + deltas[:1]],  # a list for each process; one says it again
         "pair_data_connections": make_blocks(state, kept, False),
         "task_samples": (prompts, activations), "task_samples_circuit": (prompts, activations),
         "beeg_model_config": CONFIG,
