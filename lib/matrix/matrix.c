@@ -229,7 +229,7 @@ size_t matrix_bytes(const struct sn_matrix *matrix)
     size_t bytes = estimate(matrix->rows, matrix->n_values, pattern != NULL);
     if (pattern)
         bytes += packing_bytes(matrix->packing);
-    return pattern && pattern->columns ? bytes + columns_bytes(pattern) : bytes;
+    return pattern && pattern_columns_made(pattern) ? bytes + columns_bytes(pattern) : bytes;
 }
 
 size_t matrix_estimate(size_t rows, size_t cols, size_t n_values, int sparse)
@@ -242,7 +242,8 @@ size_t matrix_transposed_bytes(const struct sn_matrix *matrix)
     const struct pattern *pattern = matrix->pattern;
     if (!pattern)
         return 0;
-    return packing_transposed_bytes(matrix->packing) + (pattern->columns ? 0 : columns_bytes(pattern));
+    return packing_transposed_bytes(matrix->packing) +
+           (pattern_columns_made(pattern) ? 0 : columns_bytes(pattern));
 }
 
 /* ------------------------------------------------------------------ public */

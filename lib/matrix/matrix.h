@@ -57,6 +57,11 @@ int pattern_from_mask(struct pattern **out, struct sn_context *context, size_t r
  * pattern may call at the same time. */
 int pattern_columns(const struct pattern_columns **out, struct sn_context *context,
                     struct pattern *pattern);
+/* The same if they are there, else NULL; another thread may be making them. */
+static inline const struct pattern_columns *pattern_columns_made(const struct pattern *pattern)
+{
+    return __atomic_load_n(&pattern->columns, __ATOMIC_ACQUIRE);
+}
 struct pattern *pattern_retain(struct pattern *pattern);
 void pattern_release(struct pattern *pattern);
 

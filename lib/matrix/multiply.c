@@ -34,8 +34,8 @@ void matrix_multiply_transposed_panel(const struct sn_matrix *matrix, const stru
                                       float *dx, const float *dy, int accumulate)
 {
     if (matrix->pattern)
-        multiply_order(matrix->packing->layout->transposed, matrix->packing->transposed, kernels, dx, dy,
-                       NULL, accumulate);
+        multiply_order(layout_transposed(matrix->packing->layout), packing_transposed(matrix->packing),
+                       kernels, dx, dy, NULL, accumulate);
     else
         dense_multiply_transposed(kernels, dx, matrix->values, matrix->rows, matrix->cols, dy,
                                   accumulate);

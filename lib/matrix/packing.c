@@ -217,16 +217,16 @@ int packing_refresh(struct packing *packing, struct sn_context *context, const s
 {
     const struct packed_layout *layout = packing->layout;
     struct refresh refresh = {.pattern = pattern,
-                              .columns = pattern->columns,
+                              .columns = pattern_columns_made(pattern),
                               .forward_order = &layout->forward,
-                              .transposed_order = layout->transposed,
+                              .transposed_order = layout_transposed(layout),
                               .forward = packing->forward,
-                              .transposed = packing->transposed,
+                              .transposed = packing_transposed(packing),
                               .values = values,
                               .forward_chunks = refresh_chunks(&layout->forward)};
     size_t chunks = refresh.forward_chunks;
-    if (packing->transposed)
-        chunks += refresh_chunks(layout->transposed);
+    if (refresh.transposed)
+        chunks += refresh_chunks(refresh.transposed_order);
     return parallel_for(context, chunks, refresh_chunk, &refresh);
 }
 
@@ -237,7 +237,7 @@ static int prepare_order(struct packed_layout *layout, struct sn_context *contex
 {
     struct memory *memory = layout->memory;
     struct packed_order *none = NULL;
-    if (__atomic_load_n(&layout->transposed, __ATOMIC_ACQUIRE))
+    if (layout_transposed(layout))
         return SN_OK;
     struct packed_order *order = memory_allocate_zeroed(memory, sizeof *order);
     if (!order || !create_order(order, memory, pattern->cols, pattern->rows, pattern->nnz,
@@ -259,18 +259,18 @@ int packing_prepare_transposed(struct packing *packing, struct sn_context *conte
     struct refresh refresh = {.pattern = pattern, .values = values};
     size_t bytes = pattern->nnz * sizeof(float);
     float *none = NULL;
-    if (__atomic_load_n(&packing->transposed, __ATOMIC_ACQUIRE))
+    if (packing_transposed(packing))
         return SN_OK;
     int status = pattern_columns(&refresh.columns, context, pattern);
     if (status == SN_OK)
         status = prepare_order(layout, context, pattern, refresh.columns);
     if (status != SN_OK)
         return status;
-    refresh.transposed_order = layout->transposed;
+    refresh.transposed_order = layout_transposed(layout);
     refresh.transposed = memory_allocate(memory, bytes);
     if (!refresh.transposed)
         return fail_memory(context, "a packed matrix", bytes);
-    status = parallel_for(context, refresh_chunks(layout->transposed), refresh_chunk, &refresh);
+    status = parallel_for(context, refresh_chunks(refresh.transposed_order), refresh_chunk, &refresh);
     if (status != SN_OK || !__atomic_compare_exchange_n(&packing->transposed, &none, refresh.transposed,
                                                         0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         memory_free(memory, refresh.transposed, bytes);
@@ -299,7 +299,8 @@ size_t packing_transposed_bytes(const struct packing *packing)
     choose_blocks(&order, forward->cols, forward->rows, forward->nnz);
     size_t values = memory_block_size(forward->nnz * sizeof(float));
     size_t layout = memory_block_size(sizeof order) + order_bytes(&order) - values;
-    return (packing->layout->transposed ? 0 : layout) + (packing->transposed ? 0 : values);
+    return (layout_transposed(packing->layout) ? 0 : layout) +
+           (packing_transposed(packing) ? 0 : values);
 }
 
 size_t packing_bytes(const struct packing *packing)

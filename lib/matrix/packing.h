@@ -30,6 +30,17 @@ struct packing {
     float *transposed; /* the same in the packed transposed order, NULL until needed */
 };
 
+/* Another thread may be making these: only an atomic load sees them whole. NULL before they are there. */
+static inline const struct packed_order *layout_transposed(const struct packed_layout *layout)
+{
+    return __atomic_load_n(&layout->transposed, __ATOMIC_ACQUIRE);
+}
+
+static inline float *packing_transposed(const struct packing *packing)
+{
+    return __atomic_load_n(&packing->transposed, __ATOMIC_ACQUIRE);
+}
+
 int packing_create(struct packing **out, struct sn_context *context, const struct pattern *pattern);
 /* The transposed order with its values, unless they are there. Threads that share the packing may call at
  * the same time. */

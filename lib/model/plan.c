@@ -122,9 +122,8 @@ static void plan_shared_layers(struct sn_session *session, struct arena *arena,
     shared.inverse[1] = shared.inverse[0];
     shared.act_in[1] = shared.act_in[0];
     shared.pre_act = shared.post_act = take_floats(arena, shape->slots, config->d_mlp);
-    uint64_t *mask = take(arena, shape->slots * widest(config), sizeof *mask);
-    for (int place = 0; place < TOPK_PLACES; place++)
-        shared.mask[place] = mask;
+    for (int place = 0; place < TOPK_PLACES; place++) /* of widths that differ: each with its own slots */
+        shared.mask[place] = take_mask(arena, config, (enum topk_place)place, shape->slots);
     for (size_t layer = 0; layer < config->n_layer; layer++) {
         struct layer_state *state = &session->layers[layer];
         *state = shared;

@@ -70,7 +70,8 @@ static int row_is_empty(const struct sn_matrix *matrix, size_t row)
 
 static int column_is_empty(const struct sn_matrix *matrix, size_t col)
 {
-    const struct pattern_columns *columns = matrix->pattern ? matrix->pattern->columns : NULL;
+    const struct pattern_columns *columns =
+        matrix->pattern ? pattern_columns_made(matrix->pattern) : NULL;
     size_t n = columns ? columns->start[col + 1] - columns->start[col] : matrix->rows;
     for (size_t i = 0; i < n; i++) {
         size_t entry = columns ? columns->entry[columns->start[col] + i] : i * matrix->cols + col;
