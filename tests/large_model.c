@@ -233,11 +233,11 @@ static void zip_bytes(struct zip_writer *zip, const void *bytes, size_t size)
     zip->at += size;
 }
 
-/* size bytes of value, little-endian. */
+/* size bytes of value, little-endian; more than eight are zeros. */
 static void put(struct buffer *to, uint64_t value, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
-        unsigned char byte = (unsigned char)(value >> (8 * i));
+        unsigned char byte = i < sizeof value ? (unsigned char)(value >> (8 * i)) : 0;
         buffer_append(to, &byte, 1);
     }
 }
