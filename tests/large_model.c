@@ -237,7 +237,7 @@ static void zip_bytes(struct zip_writer *zip, const void *bytes, size_t size)
 static void put(struct buffer *to, uint64_t value, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
-        unsigned char byte = i < sizeof value ? (unsigned char)(value >> (8 * i)) : 0;
+        unsigned char byte = (unsigned char)(i < sizeof value ? value >> (8 * i) : 0);
         buffer_append(to, &byte, 1);
     }
 }
