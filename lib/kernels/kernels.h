@@ -36,6 +36,14 @@ struct attention_shape {
     float sink;
 };
 
+/* A sparse matrix by rows, as its pattern has them: row r's entries are [start[r], start[r + 1]). */
+struct sparse_rows {
+    size_t rows;
+    const uint32_t *start; /* rows + 1 */
+    const uint32_t *index; /* column */
+    const float *value;
+};
+
 /* A sparse matrix by columns, for the product with one token: column c's entries are
  * [start[c], start[c + 1]), rows ascending. */
 struct sparse_columns {
@@ -160,9 +168,8 @@ struct kernel_table {
      * gather_nonzeros leaves them. */
     void (*token_columns)(float *y, const struct sparse_columns *columns, const uint32_t *active,
                           const float *x, size_t n_active);
-    /* y[r] = (accumulate ? y[r] : bias ? bias[r] : 0) + sum_i value_i x[first_column + index_i] */
-    void (*token_rows)(float *y, const struct sparse_block *block, const float *x, const float *bias,
-                       int accumulate);
+    /* y[r] = (bias ? bias[r] : 0) + sum_i value_i x[index_i] */
+    void (*token_rows)(float *y, const struct sparse_rows *matrix, const float *x, const float *bias);
     /* y[r] = (bias ? bias[r] : 0) + sum_c w[r cols + c] x[c] */
     void (*token_dense)(float *y, const float *w, size_t rows, size_t cols, const float *x,
                         const float *bias);

@@ -11,13 +11,12 @@ void reference_token_columns(float *y, const struct sparse_columns *columns, con
             y[columns->row[i]] += x[a] * columns->value[i];
 }
 
-void reference_token_rows(float *y, const struct sparse_block *block, const float *x, const float *bias,
-                          int accumulate)
+void reference_token_rows(float *y, const struct sparse_rows *matrix, const float *x, const float *bias)
 {
-    for (size_t r = 0; r < block->rows; r++) {
-        double sum = accumulate ? y[r] : bias ? bias[r] : 0;
-        for (size_t i = block->start[r]; i < block->start[r + 1]; i++)
-            sum += (double)block->value[i] * x[block->first_column + block->index[i]];
+    for (size_t r = 0; r < matrix->rows; r++) {
+        double sum = bias ? bias[r] : 0;
+        for (uint32_t i = matrix->start[r]; i < matrix->start[r + 1]; i++)
+            sum += (double)matrix->value[i] * x[matrix->index[i]];
         y[r] = (float)sum;
     }
 }

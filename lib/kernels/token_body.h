@@ -1,12 +1,10 @@
 /* One token at a time: products, norms and attention on plain vectors of any length. Included by the
  * file of one instruction set after the other bodies.
  *
- * The sparse products are bound by one load and one store (columns) or two loads (rows) per entry, not by
- * arithmetic: no gather or scatter instruction beats plain loads here, so they are written without. */
+ * The sparse products are bound by loads and stores, not by arithmetic: gather instructions take longer than
+ * the loads that they stand for, so entries are fetched one by one, but indices several at a time. */
 #ifndef SN_KERNELS_TOKEN_BODY_H
 #define SN_KERNELS_TOKEN_BODY_H
-
-#define TOKEN_UNROLL 8
 
 /* The first n <= LANES floats; the other lanes are 0. */
 static inline vec vec_load_part(const float *from, size_t n)
@@ -16,20 +14,33 @@ static inline vec vec_load_part(const float *from, size_t n)
     return x;
 }
 
-static inline void vec_store_part(float *to, vec x, size_t n)
-{
-    memcpy(to, &x, n * sizeof *to);
-}
-
 static inline void token_prefetch(const void *from, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 64)
         __builtin_prefetch((const char *)from + i);
 }
 
+/* y[row[i]] += add[i]. Rows of a column are distinct, so several can be loaded before any is stored. */
+static inline void token_scatter(float *y, const uint16_t *row, vec add)
+{
+    for (size_t i = 0; i < LANES; i += 4) {
+        uint64_t four;
+        memcpy(&four, row + i, sizeof four);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        four = four >> 48 | (four >> 16 & 0xFFFF0000u) | (four & 0xFFFF0000u) << 16 | four << 48;
+#endif
+        float *a = y + (four & 0xFFFF), *b = y + (four >> 16 & 0xFFFF);
+        float *c = y + (four >> 32 & 0xFFFF), *d = y + (four >> 48);
+        float sum[4] = {*a + add[i], *b + add[i + 1], *c + add[i + 2], *d + add[i + 3]};
+        *a = sum[0];
+        *b = sum[1];
+        *c = sum[2];
+        *d = sum[3];
+    }
+}
+
 /* Which columns come is known, but to no hardware: each is a short run at a new place, and without the
- * prefetch its first lines cost more than its arithmetic (2.2 times as long at 64 entries a column). Rows of
- * a column are distinct, so its entries can be loaded before any is stored. */
+ * prefetch its first lines cost more than its arithmetic (2.2 times as long at 64 entries a column). */
 #define TOKEN_COLUMNS_AHEAD 4
 
 static void token_columns(float *y, const struct sparse_columns *columns, const uint32_t *active,
@@ -44,33 +55,43 @@ static void token_columns(float *y, const struct sparse_columns *columns, const 
             token_prefetch(row + next[0], (next[1] - next[0]) * sizeof *row);
             token_prefetch(value + next[0], (next[1] - next[0]) * sizeof *value);
         }
-        float factor = x[a], sum[TOKEN_UNROLL];
-        for (; i + TOKEN_UNROLL <= end; i += TOKEN_UNROLL) {
-            for (size_t j = 0; j < TOKEN_UNROLL; j++)
-                sum[j] = y[row[i + j]] + factor * value[i + j];
-            for (size_t j = 0; j < TOKEN_UNROLL; j++)
-                y[row[i + j]] = sum[j];
-        }
+        float factor = x[a];
+        for (; i + LANES <= end; i += LANES)
+            token_scatter(y, row + i, vec_load(value + i) * factor);
         for (; i < end; i++)
             y[row[i]] += factor * value[i];
     }
 }
 
-static void token_rows(float *y, const struct sparse_block *block, const float *x, const float *bias,
-                       int accumulate)
+/* LANES entries of x. */
+static inline vec token_gather(const float *x, const uint32_t *index)
 {
-    x += block->first_column;
-    for (size_t r = 0; r < block->rows; r++) {
-        size_t i = block->start[r], end = block->start[r + 1];
-        const uint16_t *index = block->index;
-        const float *value = block->value;
-        float start = accumulate ? y[r] : bias ? bias[r] : 0, sum[4] = {0};
-        for (; i + 4 <= end; i += 4)
-            for (size_t j = 0; j < 4; j++)
-                sum[j] += value[i + j] * x[index[i + j]];
+    vec gathered;
+    for (size_t i = 0; i < LANES; i += 2) {
+        uint64_t two;
+        memcpy(&two, index + i, sizeof two);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        two = two >> 32 | two << 32;
+#endif
+        gathered[i] = x[two & UINT32_MAX];
+        gathered[i + 1] = x[two >> 32];
+    }
+    return gathered;
+}
+
+static void token_rows(float *y, const struct sparse_rows *matrix, const float *x, const float *bias)
+{
+    const uint32_t *index = matrix->index;
+    const float *value = matrix->value;
+    for (size_t r = 0; r < matrix->rows; r++) {
+        size_t i = matrix->start[r], end = matrix->start[r + 1];
+        float rest = bias ? bias[r] : 0;
+        vec sum = {0};
+        for (; i + LANES <= end; i += LANES)
+            sum += vec_load(value + i) * token_gather(x, index + i);
         for (; i < end; i++)
-            sum[0] += value[i] * x[index[i]];
-        y[r] = start + ((sum[0] + sum[1]) + (sum[2] + sum[3]));
+            rest += value[i] * x[index[i]];
+        y[r] = vec_sum(sum) + rest;
     }
 }
 

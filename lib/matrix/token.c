@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "matrix/packing.h"
-
 #define MOST_ROWS 65536 /* indices have 16 bits */
 
 /* Counted, summed, then filled row by row: rows ascend in each column. */
@@ -57,14 +55,9 @@ void token_matrix_release(struct token_matrix *token, struct memory *memory)
 static void multiply_rows(const struct sn_matrix *matrix, const struct kernel_table *kernels, float *y,
                           const float *x, const float *bias)
 {
-    const struct packed_order *order = &matrix->packing->layout->forward;
-    for (size_t tile = 0; tile < order->n_tiles; tile++) {
-        size_t first = tile * order->tile_rows;
-        for (size_t b = 0; b < order->n_blocks; b++) {
-            struct sparse_block block = packed_block(order, matrix->packing->forward, tile, b);
-            kernels->token_rows(y + first, &block, x, bias ? bias + first : NULL, b > 0);
-        }
-    }
+    const struct pattern *pattern = matrix->pattern;
+    struct sparse_rows rows = {matrix->rows, pattern->row_start, pattern->col_index, matrix->values};
+    kernels->token_rows(y, &rows, x, bias);
 }
 
 static int multiply_columns(const struct token_matrix *token, const struct kernel_table *kernels,
