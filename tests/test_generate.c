@@ -458,9 +458,11 @@ START_TEST(numeric_trouble)
             ok(sn_generator_append(clean, tokens + start, 3));
             float *got = logits_of(generator), *expected = logits_of(clean);
             ck_assert_int_eq(memcmp(got, expected, vocabulary() * sizeof *got), 0);
-            ok(sn_generator_next(&a, generator));
-            ok(sn_generator_next(&b, clean));
-            ck_assert_int_eq(a, b);
+            for (size_t more = 0; more < 6; more++) {
+                ok(sn_generator_next(&a, generator));
+                ok(sn_generator_next(&b, clean));
+                ck_assert_int_eq(a, b);
+            }
             free(got);
             free(expected);
             sn_generator_free(generator);
