@@ -1,7 +1,8 @@
 /* A matrix as one token at a time needs it. Where its input is expected to be mostly zeros (what AbsTopK
  * leaves) it is kept by columns, in addition to the matrix's own packing, so that a product touches the
  * columns of the nonzero inputs only; elsewhere the matrix's own pattern and values, by rows, serve and
- * nothing more is held. (Not its packing: cut into blocks for panels, its rows are too short.) docs/running.md has the figures. */
+ * nothing more is held. (Not its packing: cut into blocks for panels, its rows are too short.)
+ * docs/running.md has the figures. */
 #ifndef SN_MATRIX_TOKEN_H
 #define SN_MATRIX_TOKEN_H
 
