@@ -255,7 +255,10 @@ SN_API int sn_model_tensor(float *values, size_t capacity, size_t *needed, sn_co
  * Options: "gradients" (text: "none" default, "support", "dense"): what backward computes for weights;
  * "backward" 1 (0: the session runs forward only, in a fraction of the memory: activations pass through a
  * buffer that all layers share. The numbers are the same bits; sites are recorded and interventions act as
- * ever; a backward is refused with SN_ERROR_STATE; "gradients" must be "none").
+ * ever; a backward is refused with SN_ERROR_STATE; "gradients" must be "none");
+ * "selected_only" 0 (1: where logits are selected, a run that goes from the last layer's attention or from in
+ * front of it to the logits computes of that layer, behind its keys and values, the selected tokens alone.
+ * From there on sites, sn_session_residual and gradients at sites have one row for each selected token).
  * The session retains the model; it uses its context until freed. */
 SN_API int sn_session_create(sn_session **out, sn_context *context, sn_model *model,
                              const sn_options *options);
@@ -570,10 +573,12 @@ SN_API int sn_generator_activations(float *values, size_t capacity, size_t *need
 SN_API int sn_session_forward_range(sn_session *session, const float *residual, const int32_t *tokens,
                                     const size_t *offsets, size_t n_sequences, size_t first,
                                     size_t last);
-/* The residual stream after the last forward (n_tokens x d_model), before the final norm. */
+/* The residual stream after the last forward (n_tokens x d_model; with "selected_only" the selected tokens),
+ * before the final norm. */
 SN_API int sn_session_residual(float *values, size_t capacity, size_t *needed, sn_session *session);
 
-/* Adds a gradient (n_tokens x width) at a site in the next backward only. */
+/* Adds a gradient (n_tokens x width, or a row for each selected token: "selected_only") at a site in the next
+ * backward only. */
 SN_API int sn_session_add_site_gradient(sn_session *session, const char *site, const float *gradient,
                                         size_t n_values);
 /* Backward of the mean cross-entropy over rows with targets >= 0; accumulates into the gradients. */

@@ -18,7 +18,7 @@
 #include "kernel_tables.h"
 
 #define CASE_SHAPES 20
-#define CASE_BUFFERS 64
+#define CASE_BUFFERS 128
 #define CASE_GUARD 64 /* bytes after each buffer */
 #define CASE_GUARD_BYTE 0xA5
 

@@ -10,6 +10,8 @@ static int open_parts(struct judge *judge, const struct sn_means *means)
     int status = node_layout_create(&judge->layout, context, judge->model);
     if (status == SN_OK)
         status = session_create(&judge->session, context, judge->model, GRADIENT_NONE);
+    if (status == SN_OK)
+        session_run_selected_only(judge->session);
     if (status == SN_OK && means) {
         status = gates_create(&judge->gates, context, &judge->layout, means->values);
         judge->has_gates = status == SN_OK;

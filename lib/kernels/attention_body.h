@@ -170,7 +170,7 @@ static void attention(float *y, float *lse, const float *q, const float *k, cons
     attention_pack(work.q_tiles, q, stride, d_head, TILE);
     attention_pack(work.v_chunks, v, stride, d_head, CHUNK);
     transpose(work.k_rows, d_head, k, stride, d_head, stride);
-    for (size_t t = 0; t < stride; t += TILE) {
+    for (size_t t = shape->first_query / TILE * TILE; t < stride; t += TILE) {
         struct attention_queries queries = {t + TILE, work.q_tiles + t * d_head, NULL};
         attention_tile(y + t, lse + t, &work, &queries, shape, dense);
     }
@@ -299,7 +299,10 @@ static void attention_backward(float *dq, float *dk, float *dv, float *dsink, co
     (void)y, (void)lse; /* recomputed, more exactly than they were saved */
     struct attention_work work = attention_prepare(scratch, dy, q, k, v, shape);
     vec sink_sum = {0};
-    for (size_t t = 0; t < shape->stride; t += TILE)
+    size_t first = shape->first_query / TILE * TILE;
+    for (size_t d = 0; d < shape->d_head && first > 0; d++)
+        memset(dq + d * shape->stride, 0, first * sizeof *dq);
+    for (size_t t = first; t < shape->stride; t += TILE)
         attention_backward_tile(dq, &sink_sum, &work, t, shape, dense);
     transpose(dk, shape->stride, work.dk_rows, shape->d_head, shape->stride, shape->d_head);
     transpose(dv, shape->stride, work.dv_rows, shape->d_head, shape->stride, shape->d_head);

@@ -34,6 +34,8 @@ struct attention_shape {
     float scale;
     int has_sink;
     float sink;
+    /* Nobody looks at queries in front of this one: their y and lse need not be written, their dy is zero. */
+    size_t first_query;
 };
 
 /* A sparse matrix by rows, as its pattern has them: row r's entries are [start[r], start[r + 1]). */

@@ -40,6 +40,43 @@ static void scatter_sequence(const struct sn_session *session, size_t sequence, 
         }
 }
 
+/* The same for what has the selected rows alone. */
+static void gather_rows(const struct sn_session *session, size_t sequence, float *to, size_t stride,
+                        const float *panels, size_t width, size_t first, size_t n)
+{
+    size_t begin = session->offsets[sequence], end = session->offsets[sequence + 1];
+    memset(to, 0, n * stride * sizeof *to);
+    for (size_t row = batch_first_row(session, begin);
+         row < session->n_rows && session->selected[row] < end; row++) {
+        const float *from = panels + (row / PANEL * width + first) * PANEL + row % PANEL;
+        for (size_t c = 0; c < n; c++)
+            to[c * stride + session->selected[row] - begin] = from[c * PANEL];
+    }
+}
+
+static void scatter_rows(const struct sn_session *session, size_t sequence, const float *from,
+                         size_t stride, float *panels, size_t width, size_t first, size_t n)
+{
+    size_t begin = session->offsets[sequence], end = session->offsets[sequence + 1];
+    for (size_t row = batch_first_row(session, begin);
+         row < session->n_rows && session->selected[row] < end; row++) {
+        float *to = panels + (row / PANEL * width + first) * PANEL + row % PANEL;
+        for (size_t c = 0; c < n; c++)
+            to[c * PANEL] = from[c * stride + session->selected[row] - begin];
+    }
+}
+
+/* Position in a sequence of the first query whose y is wanted. */
+static size_t first_query(const struct sn_session *session, size_t layer, size_t sequence)
+{
+    size_t begin = session->offsets[sequence], end = session->offsets[sequence + 1];
+    if (!session_layer_by_rows(session, layer))
+        return 0;
+    size_t row = batch_first_row(session, begin);
+    return (row < session->n_rows && session->selected[row] < end ? session->selected[row] : end) -
+           begin;
+}
+
 static struct attention_shape shape_of(const struct sn_session *session, size_t layer, size_t sequence,
                                        size_t head)
 {
@@ -52,6 +89,7 @@ static struct attention_shape shape_of(const struct sn_session *session, size_t 
         .scale = (float)(1.0 / sqrt((double)config->d_head)),
         .has_sink = sink != NULL,
         .sink = sink ? sink[head] : 0,
+        .first_query = first_query(session, layer, sequence),
     };
     return shape;
 }
@@ -80,17 +118,20 @@ static int attend(void *payload, size_t chunk, size_t worker)
                     d_head);
     session_kernels(session)->attention(y, lse_of(session, work->layer, sequence, head), q, k, v, &shape,
                                         dense_kernels_for(session_kernels(session)), y + block);
-    scatter_sequence(session, sequence, y, shape.stride, state->y, d_attn, first, d_head);
+    if (session_layer_by_rows(session, work->layer))
+        scatter_rows(session, sequence, y, shape.stride, state->y, d_attn, first, d_head);
+    else
+        scatter_sequence(session, sequence, y, shape.stride, state->y, d_attn, first, d_head);
     return SN_OK;
 }
 
 /* The tokens of the last panel behind the batch: nothing writes them, everything reads them. */
-static void clear_padding(const struct sn_session *session, float *panels, size_t width)
+static void clear_padding(const struct places *places, float *panels, size_t width)
 {
-    size_t used = session->n_tokens % PANEL;
+    size_t used = places->n % PANEL;
     if (used == 0)
         return;
-    float *panel = panels + (session->n_panels - 1) * width * PANEL;
+    float *panel = panels + (places->n_panels - 1) * width * PANEL;
     for (size_t c = 0; c < width; c++)
         memset(panel + c * PANEL + used, 0, (PANEL - used) * sizeof *panel);
 }
@@ -98,7 +139,8 @@ static void clear_padding(const struct sn_session *session, float *panels, size_
 int attention_forward_all(struct sn_session *session, size_t layer)
 {
     struct attention_work work = {session, layer};
-    clear_padding(session, session->layers[layer].y, config_d_attn(session_config(session)));
+    clear_padding(session_site_places(session, site_index(layer, SITE_ATTN_Y)), session->layers[layer].y,
+                  config_d_attn(session_config(session)));
     return parallel_for(session->context, session->n_sequences * session_config(session)->n_head, attend,
                         &work);
 }
@@ -118,8 +160,10 @@ static int attend_backward(void *payload, size_t chunk, size_t worker)
     gather_sequence(session, sequence, q, stride, state->qkv, 3 * d_attn, first, d_head);
     gather_sequence(session, sequence, k, stride, state->qkv, 3 * d_attn, d_attn + first, d_head);
     gather_sequence(session, sequence, v, stride, state->qkv, 3 * d_attn, 2 * d_attn + first, d_head);
-    gather_sequence(session, sequence, y, stride, state->y_before, d_attn, first, d_head);
-    gather_sequence(session, sequence, dy, stride, session->d_y, d_attn, first, d_head);
+    void (*gather)(const struct sn_session *, size_t, float *, size_t, const float *, size_t, size_t,
+                   size_t) = session_layer_by_rows(session, work->layer) ? gather_rows : gather_sequence;
+    gather(session, sequence, y, stride, state->y_before, d_attn, first, d_head);
+    gather(session, sequence, dy, stride, session->d_y, d_attn, first, d_head);
     session_kernels(session)->attention_backward(dq, dk, dv, &session->sink_partial[chunk], dy, y, q, k,
                                                  v, lse_of(session, work->layer, sequence, head), &shape,
                                                  dense_kernels_for(session_kernels(session)),
@@ -135,7 +179,7 @@ int attention_backward_all(struct sn_session *session, size_t layer)
 {
     struct attention_work work = {session, layer};
     const struct config *config = session_config(session);
-    clear_padding(session, session->d_wide, 3 * config_d_attn(config));
+    clear_padding(&session->places, session->d_wide, 3 * config_d_attn(config));
     int status =
         parallel_for(session->context, session->n_sequences * config->n_head, attend_backward, &work);
     int sink = session->model->layers[layer].sink;

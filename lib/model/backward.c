@@ -52,6 +52,11 @@ static void write_backward(struct sn_session *session, size_t layer, int which, 
                                      session_kernels(session), dx, d_out, 0);
 }
 
+static const struct places *places_of_read(const struct sn_session *session, size_t layer, int which)
+{
+    return session_site_places(session, site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN));
+}
+
 static void position_norm_backward(struct sn_session *session, size_t layer, int which, size_t panel,
                                    const float *dy, float *scratch)
 {
@@ -60,10 +65,16 @@ static void position_norm_backward(struct sn_session *session, size_t layer, int
     int weight = which ? p->ln_p2 : p->ln_p1;
     float *rows = scratch, *y = rows + width * PANEL, *mean = y + width * PANEL, *inverse = mean + PANEL;
     float *partial = session->position_partial + panel * 2 * width;
-    position_rows(session, panel, rows);
+    position_rows(session, places_of_read(session, layer, which), panel, rows);
     norm_forward(session, y, mean, inverse, rows, weight, which ? p->ln_p2_bias : p->ln_p1_bias, width);
-    norm_backward(session, panel_of(session->d_position, panel, width), partial, partial + width, dy,
-                  rows, mean, inverse, weight, width);
+    if (which == 0 || !session_layer_by_rows(session, layer)) {
+        norm_backward(session, panel_of(session->d_position, panel, width), partial, partial + width, dy,
+                      rows, mean, inverse, weight, width);
+        return;
+    }
+    memset(y, 0, width * PANEL * sizeof *y);
+    norm_backward(session, y, partial, partial + width, dy, rows, mean, inverse, weight, width);
+    batch_add_to_tokens(session, panel, session->d_position, y, width);
 }
 
 /* Through act_in, the norm and the sites of the stream; d_act [E][PANEL] is consumed. */
@@ -160,11 +171,11 @@ static int attention_read_panel(void *payload, size_t panel, size_t worker)
 }
 
 /* Gains and biases of the norms that a sublayer read through. */
-static void add_norm_gradients(struct sn_session *session, int gain, int bias, int position_gain,
-                               int position_bias)
+static void add_norm_gradients(struct sn_session *session, size_t panels, int gain, int bias,
+                               int position_gain, int position_bias)
 {
     const struct config *config = session_config(session);
-    size_t width = config->d_model, positions = config->d_pos_emb, panels = session->n_panels;
+    size_t width = config->d_model, positions = config->d_pos_emb;
     add_partials(session, gain, session->norm_partial, 2 * width, width, panels);
     add_partials(session, bias, session->norm_partial + width, 2 * width, width, panels);
     if (!positions)
@@ -175,13 +186,12 @@ static void add_norm_gradients(struct sn_session *session, int gain, int bias, i
 }
 
 /* dW and bias gradient of one linear map over all panels. */
-static int add_linear(struct sn_session *session, int weight, int bias, const float *dy, size_t dy_width,
-                      const float *x, size_t x_width)
+static int add_linear(struct sn_session *session, size_t panels, int weight, int bias, const float *dy,
+                      size_t dy_width, const float *x, size_t x_width)
 {
-    int status = gradients_add_product(session, weight, dy, dy_width * PANEL, x, x_width * PANEL,
-                                       session->n_panels);
-    return status == SN_OK ? gradients_add_rows(session, bias, dy, dy_width * PANEL, session->n_panels)
-                           : status;
+    int status =
+        gradients_add_product(session, weight, dy, dy_width * PANEL, x, x_width * PANEL, panels);
+    return status == SN_OK ? gradients_add_rows(session, bias, dy, dy_width * PANEL, panels) : status;
 }
 
 static int mlp_backward(struct sn_session *session, size_t layer)
@@ -190,16 +200,28 @@ static int mlp_backward(struct sn_session *session, size_t layer)
     const struct layer_parameters *p = &session->model->layers[layer];
     struct layer_state *state = &session->layers[layer];
     struct backward_work work = {session, layer};
-    int status = parallel_for(session->context, session->n_panels, mlp_panel, &work);
+    size_t panels = session_layer_panels(session, layer);
+    int status = parallel_for(session->context, panels, mlp_panel, &work);
     if (status != SN_OK)
         return status;
-    add_norm_gradients(session, p->ln_2, p->ln_2_bias, p->ln_p2, p->ln_p2_bias);
-    status = add_linear(session, p->mlp_proj, p->mlp_proj_bias, session->d_out, config->d_model,
+    add_norm_gradients(session, panels, p->ln_2, p->ln_2_bias, p->ln_p2, p->ln_p2_bias);
+    status = add_linear(session, panels, p->mlp_proj, p->mlp_proj_bias, session->d_out, config->d_model,
                         state->post_act, config->d_mlp);
     if (status == SN_OK)
-        status = add_linear(session, p->c_fc, p->c_fc_bias, session->d_wide, config->d_mlp,
+        status = add_linear(session, panels, p->c_fc, p->c_fc_bias, session->d_wide, config->d_mlp,
                             state->act_in[1], config_d_in(config));
     return status;
+}
+
+/* From here on the gradient by the stream is that of all tokens. */
+static void leave_rows(struct sn_session *session)
+{
+    size_t width = session_config(session)->d_model;
+    memset(session->d_tokens, 0, session->n_panels * width * PANEL * sizeof *session->d_tokens);
+    for (size_t panel = 0; panel < session->n_row_panels; panel++)
+        batch_add_to_tokens(session, panel, session->d_tokens, panel_of(session->d_rows, panel, width),
+                            width);
+    session->d_stream = session->d_tokens;
 }
 
 static int attention_sublayer_backward(struct sn_session *session, size_t layer)
@@ -209,19 +231,22 @@ static int attention_sublayer_backward(struct sn_session *session, size_t layer)
     struct layer_state *state = &session->layers[layer];
     struct backward_work work = {session, layer};
     size_t d_attn = config_d_attn(config);
-    int status = parallel_for(session->context, session->n_panels, attention_write_panel, &work);
+    size_t panels = session_layer_panels(session, layer);
+    int status = parallel_for(session->context, panels, attention_write_panel, &work);
     if (status == SN_OK)
-        status = add_linear(session, p->attn_proj, p->attn_proj_bias, session->d_out, config->d_model,
-                            state->y, d_attn);
+        status = add_linear(session, panels, p->attn_proj, p->attn_proj_bias, session->d_out,
+                            config->d_model, state->y, d_attn);
+    if (status == SN_OK && session_layer_by_rows(session, layer))
+        leave_rows(session);
     if (status == SN_OK)
         status = attention_backward_all(session, layer);
     if (status == SN_OK)
         status = parallel_for(session->context, session->n_panels, attention_read_panel, &work);
     if (status != SN_OK)
         return status;
-    add_norm_gradients(session, p->ln_1, p->ln_1_bias, p->ln_p1, p->ln_p1_bias);
-    return add_linear(session, p->c_attn, p->c_attn_bias, session->d_wide, 3 * d_attn, state->act_in[0],
-                      config_d_in(config));
+    add_norm_gradients(session, session->n_panels, p->ln_1, p->ln_1_bias, p->ln_p1, p->ln_p1_bias);
+    return add_linear(session, session->n_panels, p->c_attn, p->c_attn_bias, session->d_wide, 3 * d_attn,
+                      state->act_in[0], config_d_in(config));
 }
 
 int backward_sublayers(struct sn_session *session)

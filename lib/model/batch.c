@@ -37,26 +37,41 @@ static int check_tokens(struct sn_session *session, const int32_t *tokens, size_
     return SN_OK;
 }
 
+static void free_places(struct memory *memory, struct places *places)
+{
+    size_t bytes = places->capacity * sizeof *places->token;
+    memory_free(memory, places->token, bytes);
+    memory_free(memory, places->sequence, bytes);
+    memory_free(memory, places->position, bytes);
+}
+
+static int grow_places(struct sn_session *session, struct places *places, size_t capacity)
+{
+    struct memory *memory = session->context->memory;
+    if (capacity <= places->capacity)
+        return SN_OK;
+    struct places bigger = {.token = memory_allocate_array(memory, capacity, sizeof *places->token),
+                            .sequence = memory_allocate_array(memory, capacity, sizeof *places->token),
+                            .position = memory_allocate_array(memory, capacity, sizeof *places->token),
+                            .capacity = capacity};
+    int failed = !bigger.token || !bigger.sequence || !bigger.position;
+    free_places(memory, failed ? &bigger : places);
+    if (failed)
+        return fail_memory(session->context, "tokens of a batch", 3 * capacity * sizeof *places->token);
+    *places = bigger;
+    return SN_OK;
+}
+
 static int grow_tokens(struct sn_session *session, size_t capacity)
 {
     struct memory *memory = session->context->memory;
     if (capacity <= session->token_capacity)
         return SN_OK;
     int32_t *tokens = memory_allocate_array(memory, capacity, sizeof *tokens);
-    uint32_t *sequence = memory_allocate_array(memory, capacity, sizeof *sequence);
-    uint32_t *position = memory_allocate_array(memory, capacity, sizeof *position);
-    if (!tokens || !sequence || !position) {
-        memory_free(memory, tokens, capacity * sizeof *tokens);
-        memory_free(memory, sequence, capacity * sizeof *sequence);
-        memory_free(memory, position, capacity * sizeof *position);
-        return fail_memory(session->context, "tokens of a batch", capacity * 12);
-    }
+    if (!tokens)
+        return fail_memory(session->context, "tokens of a batch", capacity * sizeof *tokens);
     memory_free(memory, session->tokens, session->token_capacity * sizeof *tokens);
-    memory_free(memory, session->sequence, session->token_capacity * sizeof *sequence);
-    memory_free(memory, session->position, session->token_capacity * sizeof *position);
     session->tokens = tokens;
-    session->sequence = sequence;
-    session->position = position;
     session->token_capacity = capacity;
     return SN_OK;
 }
@@ -83,7 +98,10 @@ static int grow_sequences(struct sn_session *session, size_t capacity)
 
 static void fill_places(struct sn_session *session, const size_t *offsets, size_t n_sequences)
 {
+    struct places *places = &session->places;
     size_t n_tokens = offsets[n_sequences], padded = session->n_panels * PANEL;
+    places->n = n_tokens;
+    places->n_panels = session->n_panels;
     session->lse_offset[0] = 0;
     session->longest = 0;
     for (size_t s = 0; s < n_sequences; s++) {
@@ -93,15 +111,33 @@ static void fill_places(struct sn_session *session, const size_t *offsets, size_
         if (length > session->longest)
             session->longest = length;
         for (size_t i = 0; i < length; i++) {
-            session->sequence[offsets[s] + i] = (uint32_t)s;
-            session->position[offsets[s] + i] = (uint32_t)i;
+            places->token[offsets[s] + i] = (uint32_t)(offsets[s] + i);
+            places->sequence[offsets[s] + i] = (uint32_t)s;
+            places->position[offsets[s] + i] = (uint32_t)i;
         }
     }
     for (size_t t = n_tokens; t < padded; t++) {
-        session->sequence[t] = (uint32_t)(n_sequences - 1);
-        session->position[t] = 0;
+        places->token[t] = (uint32_t)t;
+        places->sequence[t] = (uint32_t)(n_sequences - 1);
+        places->position[t] = 0;
     }
     memcpy(session->offsets, offsets, (n_sequences + 1) * sizeof *offsets);
+}
+
+static int set_row_places(struct sn_session *session)
+{
+    const struct places *from = &session->places;
+    struct places *rows = &session->row_places;
+    int status = grow_places(session, rows, session->n_row_panels * PANEL);
+    rows->n = session->n_rows;
+    rows->n_panels = session->n_row_panels;
+    for (size_t row = 0; status == SN_OK && row < rows->n_panels * PANEL; row++) {
+        size_t token = session->selected[row < rows->n ? row : rows->n - 1];
+        rows->token[row] = (uint32_t)token;
+        rows->sequence[row] = from->sequence[token];
+        rows->position[row] = from->position[token];
+    }
+    return status;
 }
 
 static int set_rows(struct sn_session *session)
@@ -113,7 +149,48 @@ static int set_rows(struct sn_session *session)
         return fail(session->context, SN_ERROR_ARGUMENT,
                     "selected position %zu is outside the batch of %zu tokens",
                     session->selected[session->n_selected - 1], session->n_tokens);
-    return SN_OK;
+    return session->selected_only && !session->select_all ? set_row_places(session) : SN_OK;
+}
+
+static size_t rows_in_panel(const struct sn_session *session, size_t panel)
+{
+    size_t left = session->n_rows - panel * PANEL;
+    return left < PANEL ? left : PANEL;
+}
+
+size_t batch_first_row(const struct sn_session *session, size_t token)
+{
+    size_t low = 0, high = session->n_rows;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (session->selected[middle] < token)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void batch_add_rows(const struct sn_session *session, size_t row_panel, float *rows, const float *panels,
+                    size_t width)
+{
+    for (size_t t = 0; t < rows_in_panel(session, row_panel); t++) {
+        size_t token = session->selected[row_panel * PANEL + t];
+        const float *from = panels + (token / PANEL) * width * PANEL + token % PANEL;
+        for (size_t c = 0; c < width; c++)
+            rows[c * PANEL + t] += from[c * PANEL];
+    }
+}
+
+void batch_add_to_tokens(const struct sn_session *session, size_t row_panel, float *panels,
+                         const float *rows, size_t width)
+{
+    for (size_t t = 0; t < rows_in_panel(session, row_panel); t++) {
+        size_t token = session->selected[row_panel * PANEL + t];
+        float *to = panels + (token / PANEL) * width * PANEL + token % PANEL;
+        for (size_t c = 0; c < width; c++)
+            to[c * PANEL] += rows[c * PANEL + t];
+    }
 }
 
 int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *offsets,
@@ -127,6 +204,8 @@ int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *o
     size_t n_panels = (n_tokens + PANEL - 1) / PANEL;
     if (status == SN_OK)
         status = grow_tokens(session, n_panels * PANEL);
+    if (status == SN_OK)
+        status = grow_places(session, &session->places, n_panels * PANEL);
     if (status == SN_OK)
         status = grow_sequences(session, n_sequences + 1);
     if (status != SN_OK)
@@ -168,8 +247,8 @@ void batch_free(struct sn_session *session)
 {
     struct memory *memory = session->context->memory;
     memory_free(memory, session->tokens, session->token_capacity * sizeof *session->tokens);
-    memory_free(memory, session->sequence, session->token_capacity * sizeof *session->sequence);
-    memory_free(memory, session->position, session->token_capacity * sizeof *session->position);
+    free_places(memory, &session->places);
+    free_places(memory, &session->row_places);
     memory_free(memory, session->offsets, session->sequence_capacity * sizeof *session->offsets);
     memory_free(memory, session->lse_offset, session->sequence_capacity * sizeof *session->lse_offset);
     memory_free(memory, session->selected, session->n_selected * sizeof *session->selected);

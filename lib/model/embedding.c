@@ -35,15 +35,16 @@ void embedding_forward(struct sn_session *session, size_t panel)
     for (size_t t = 0; t < tokens_in_panel(session->n_tokens, panel); t++) {
         add_row(wte, (size_t)session->tokens[panel * PANEL + t], x, t);
         if (!config->has_d_pos_emb)
-            add_row(wpe, session->position[panel * PANEL + t], x, t);
+            add_row(wpe, session->places.position[panel * PANEL + t], x, t);
     }
 }
 
-void position_rows(const struct sn_session *session, size_t panel, float *rows)
+void position_rows(const struct sn_session *session, const struct places *places, size_t panel,
+                   float *rows)
 {
     memset(rows, 0, session_config(session)->d_pos_emb * PANEL * sizeof *rows);
-    for (size_t t = 0; t < tokens_in_panel(session->n_tokens, panel); t++)
-        add_row(session_matrix(session, session->model->wpe), session->position[panel * PANEL + t], rows,
+    for (size_t t = 0; t < tokens_in_panel(places->n, panel); t++)
+        add_row(session_matrix(session, session->model->wpe), places->position[panel * PANEL + t], rows,
                 t);
 }
 
@@ -194,7 +195,7 @@ int embedding_backward(struct sn_session *session)
     if (status != SN_OK || session_config(session)->has_d_pos_emb)
         return status;
     work.parameter = session->model->wpe;
-    work.id = (const int32_t *)session->position;
+    work.id = (const int32_t *)session->places.position;
     return table_backward(&work);
 }
 
@@ -203,7 +204,7 @@ int position_backward(struct sn_session *session)
     struct table_work work = {.session = session,
                               .parameter = session->model->wpe,
                               .d = session->d_position,
-                              .id = (const int32_t *)session->position,
+                              .id = (const int32_t *)session->places.position,
                               .n = session->n_tokens,
                               .skip = SIZE_MAX};
     return session_config(session)->d_pos_emb ? table_backward(&work) : SN_OK;

@@ -87,7 +87,10 @@ static const float *read_residual(const struct panel_run *run, size_t layer, int
                  which ? p->ln_2_bias : p->ln_1_bias, width);
     if (positions) {
         float *rows = (float *)run->scratch, *mean = rows + positions * PANEL, *inverse = mean + PANEL;
-        position_rows(session, run->panel, rows);
+        position_rows(
+            session,
+            session_site_places(session, site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN)),
+            run->panel, rows);
         norm_forward(session, act_in + width * PANEL, mean, inverse, rows, which ? p->ln_p2 : p->ln_p1,
                      which ? p->ln_p2_bias : p->ln_p1_bias, positions);
     }
@@ -115,6 +118,18 @@ static void attention_read(const struct panel_run *run, size_t layer)
     site_forward(session, site_index(layer, SITE_ATTN_V), panel, v, 0);
 }
 
+/* A sublayer's output += the stream that it read from, or the rows of it that go on from here. */
+static void add_stream(const struct panel_run *run, size_t layer, int which, float *delta)
+{
+    struct sn_session *session = run->session;
+    size_t width = session_config(session)->d_model;
+    float *stream = session->stream[2 * layer + (size_t)which];
+    if (which == 0 && session_layer_by_rows(session, layer))
+        batch_add_rows(session, run->panel, delta, stream, width);
+    else
+        session_kernels(session)->add(delta, panel_of(stream, run->panel, width), width * PANEL);
+}
+
 /* Projection of a sublayer's output, AbsTopK, site; then into the residual stream. */
 static void write_residual(const struct panel_run *run, size_t layer, int which, const float *x)
 {
@@ -129,8 +144,7 @@ static void write_residual(const struct panel_run *run, size_t layer, int which,
     sparsify(run, state, which ? TOPK_MLP_OUT : TOPK_ATTN_OUT, delta);
     site_forward(session, site_index(layer, which ? SITE_MLP_DELTA : SITE_ATTN_DELTA), run->panel, delta,
                  0);
-    session_kernels(session)->add(delta, panel_of(session->stream[sublayer], run->panel, width),
-                                  width * PANEL);
+    add_stream(run, layer, which, delta);
     finish_residual(run, state, which ? TOPK_RESID_POST_MLP : TOPK_RESID_POST_ATTN, delta);
 }
 
@@ -195,7 +209,9 @@ static int run_panel(void *payload, size_t panel, size_t worker)
 static int flush_panels(struct sn_session *session, struct panel_work *work)
 {
     int idle = !work->embed && work->write_layer < 0 && work->mlp_layer < 0 && work->read_layer < 0;
-    int status = idle ? SN_OK : parallel_for(session->context, session->n_panels, run_panel, work);
+    size_t n_panels = work->write_layer >= 0 ? session_layer_panels(session, (size_t)work->write_layer)
+                                             : session->n_panels;
+    int status = idle ? SN_OK : parallel_for(session->context, n_panels, run_panel, work);
     *work = (struct panel_work){session, 0, -1, -1, -1};
     return status;
 }

@@ -21,7 +21,7 @@ static void intervene(struct sn_generator *generator, const struct attachment *a
     struct site_view view = {.site = attachment->site,
                              .panel = position / PANEL,
                              .width = site_width(generator_config(generator), attachment->site),
-                             .first_token = position,
+                             .token = &place,
                              .n_tokens = 1,
                              .sequence = &sequence,
                              .position = &place};

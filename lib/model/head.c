@@ -9,23 +9,11 @@ size_t head_row_token(const struct sn_session *session, size_t row)
     return session->select_all ? row : session->selected[row];
 }
 
-static size_t rows_in_panel(const struct sn_session *session, size_t panel)
-{
-    size_t left = session->n_rows - panel * PANEL;
-    return left < PANEL ? left : PANEL;
-}
-
 static void gather_rows(const struct sn_session *session, size_t panel, float *x)
 {
     size_t width = session_config(session)->d_model;
-    const float *stream = session->stream[2 * session_config(session)->n_layer];
     memset(x, 0, width * PANEL * sizeof *x);
-    for (size_t t = 0; t < rows_in_panel(session, panel); t++) {
-        size_t token = head_row_token(session, panel * PANEL + t);
-        const float *from = stream + (token / PANEL) * width * PANEL + token % PANEL;
-        for (size_t c = 0; c < width; c++)
-            x[c * PANEL + t] = from[c * PANEL];
-    }
+    batch_add_rows(session, panel, x, session->stream[2 * session_config(session)->n_layer], width);
 }
 
 static int final_site(void *payload, size_t panel, size_t worker)
@@ -44,9 +32,9 @@ static int head_panel(void *payload, size_t panel, size_t worker)
     const struct config *config = session_config(session);
     const struct sn_model *model = session->model;
     size_t width = config->d_model, slot = session_slot(session, panel, worker);
-    size_t in = session->select_all ? panel : slot; /* all rows: the stream itself */
+    size_t in = session_stream_is_rows(session) ? panel : slot;
     float *normed = panel_of(session->head_normed, slot, width);
-    if (!session->select_all)
+    if (!session_stream_is_rows(session))
         gather_rows(session, panel, panel_of(session->head_in, in, width));
     norm_forward(session, normed, panel_of(session->head_mean, slot, 1),
                  panel_of(session->head_inverse, slot, 1), panel_of(session->head_in, in, width),
@@ -59,9 +47,15 @@ static int head_panel(void *payload, size_t panel, size_t worker)
     return SN_OK;
 }
 
+/* Of the last stream. */
+static size_t final_panels(const struct sn_session *session)
+{
+    return session->by_rows ? session->n_row_panels : session->n_panels;
+}
+
 int head_forward(struct sn_session *session)
 {
-    int status = parallel_for(session->context, session->n_panels, final_site, session);
+    int status = parallel_for(session->context, final_panels(session), final_site, session);
     return status == SN_OK ? parallel_for(session->context, session->n_row_panels, head_panel, session)
                            : status;
 }
@@ -161,21 +155,15 @@ static int head_backward_panel(void *payload, size_t panel, size_t worker)
     matrix_multiply_transposed_panel(session_matrix(session, session->model->lm_head),
                                      session_kernels(session), d_normed,
                                      panel_of(session->logits_gradient, panel, config->vocab_size), 0);
-    if (session->select_all)
+    if (session_stream_is_rows(session))
         dx = panel_of(session->d_stream, panel, width);
     else
         memset(dx, 0, width * PANEL * sizeof *dx);
     norm_backward(session, dx, partial, partial + width, d_normed,
                   panel_of(session->head_in, panel, width), panel_of(session->head_mean, panel, 1),
                   panel_of(session->head_inverse, panel, 1), session->model->ln_f, width);
-    if (session->select_all)
-        return SN_OK;
-    for (size_t t = 0; t < rows_in_panel(session, panel); t++) {
-        size_t token = head_row_token(session, panel * PANEL + t);
-        float *to = session->d_stream + (token / PANEL) * width * PANEL + token % PANEL;
-        for (size_t c = 0; c < width; c++)
-            to[c * PANEL] += dx[c * PANEL + t];
-    }
+    if (!session_stream_is_rows(session))
+        batch_add_to_tokens(session, panel, session->d_stream, dx, width);
     return SN_OK;
 }
 
@@ -192,7 +180,8 @@ static int final_site_backward(void *payload, size_t panel, size_t worker)
 static void set_residual_gradient(struct sn_session *session, const float *gradient)
 {
     size_t width = session_config(session)->d_model;
-    memset(session->d_stream, 0, session->n_panels * width * PANEL * sizeof(float));
+    session->d_stream = session->by_rows ? session->d_rows : session->d_tokens;
+    memset(session->d_stream, 0, final_panels(session) * width * PANEL * sizeof(float));
     for (size_t t = 0; gradient && t < session->n_tokens; t++)
         for (size_t c = 0; c < width; c++)
             panel_of(session->d_stream, t / PANEL, width)[c * PANEL + t % PANEL] =
@@ -208,7 +197,7 @@ int head_backward(struct sn_session *session, const float *residual_gradient)
         return SN_OK;
     int status = parallel_for(session->context, session->n_row_panels, head_backward_panel, session);
     if (status == SN_OK)
-        status = parallel_for(session->context, session->n_panels, final_site_backward, session);
+        status = parallel_for(session->context, final_panels(session), final_site_backward, session);
     if (status != SN_OK)
         return status;
     add_partials(session, session->model->ln_f, session->norm_partial, 2 * width, width,

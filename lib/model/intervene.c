@@ -31,7 +31,7 @@ static void edit_forward(struct intervention *self, const struct site_view *view
     const struct edit *edit = (const struct edit *)self;
     (void)saved;
     for (size_t t = 0; t < view->n_tokens; t++) {
-        size_t token = view->first_token + t;
+        size_t token = view->token[t];
         if (!edits_token(edit, token))
             continue;
         for (size_t i = 0; i < edit->n_channels; i++) {
@@ -51,7 +51,7 @@ static void edit_backward(struct intervention *self, const struct site_view *vie
     (void)saved;
     (void)partial;
     for (size_t t = 0; t < view->n_tokens; t++) {
-        size_t token = view->first_token + t;
+        size_t token = view->token[t];
         if (!edits_token(edit, token))
             continue;
         for (size_t i = 0; i < edit->n_channels; i++) {

@@ -13,8 +13,8 @@ struct site_view {
     size_t site;
     size_t panel;
     size_t width;
-    size_t first_token; /* packed index of the panel's first token */
     size_t n_tokens;
+    const uint32_t *token;    /* packed index of each token */
     const uint32_t *sequence; /* of each token */
     const uint32_t *position; /* of each token in its sequence */
 };

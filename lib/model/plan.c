@@ -40,6 +40,7 @@ static uint64_t *take_mask(struct arena *arena, const struct config *config, enu
 
 struct plan_shape {
     size_t panels, row_panels, n_sequences, lse_total;
+    size_t last_panels;      /* of the last layer behind its keys and values */
     size_t slots, row_slots; /* panels of what no other panel looks at */
 };
 
@@ -47,7 +48,9 @@ static struct plan_shape plan_shape(const struct sn_session *session, size_t pan
                                     size_t n_sequences, size_t lse_total)
 {
     size_t workers = parallel_workers(session->context);
-    struct plan_shape shape = {panels, row_panels, n_sequences, lse_total, panels, row_panels};
+    struct plan_shape shape = {
+        panels, row_panels, n_sequences, lse_total, session->by_rows ? row_panels : panels,
+        panels, row_panels};
     if (!session->keeps && workers < panels)
         shape.slots = shape.row_slots = workers;
     return shape;
@@ -63,14 +66,14 @@ static float *plan_read(const struct sn_session *session, struct arena *arena, s
                : session->stream[2 * layer + (size_t)which];
 }
 
-/* What attention gathers across panels, and what it leaves. */
+/* What attention gathers across panels, and what it leaves, y for y_panels of them. */
 static void plan_attention(const struct sn_session *session, struct arena *arena,
-                           const struct plan_shape *shape, struct layer_state *state)
+                           const struct plan_shape *shape, size_t y_panels, struct layer_state *state)
 {
     const struct config *config = session_config(session);
     state->qkv = take_floats(arena, shape->panels, 3 * config_d_attn(config));
     state->lse = take(arena, shape->lse_total * config->n_head, sizeof(float));
-    state->y = state->y_before = take_floats(arena, shape->panels, config_d_attn(config));
+    state->y = state->y_before = take_floats(arena, y_panels, config_d_attn(config));
 }
 
 static void plan_norm(const struct sn_session *session, struct arena *arena, size_t slots,
@@ -86,15 +89,16 @@ static void plan_layer(struct sn_session *session, struct arena *arena, const st
 {
     const struct config *config = session_config(session);
     struct layer_state *state = &session->layers[layer];
+    size_t behind = layer + 1 == config->n_layer ? shape->last_panels : shape->panels;
     for (int which = 0; which < 2; which++) {
-        plan_norm(session, arena, shape->panels, state, which);
-        state->read[which] = plan_read(session, arena, shape->panels, layer, which);
+        plan_norm(session, arena, which ? behind : shape->panels, state, which);
+        state->read[which] = plan_read(session, arena, which ? behind : shape->panels, layer, which);
     }
-    plan_attention(session, arena, shape, state);
+    plan_attention(session, arena, shape, behind, state);
     if (site_has_attachment(session, site_index(layer, SITE_ATTN_Y), 0))
-        state->y_before = take_floats(arena, shape->panels, config_d_attn(config));
-    state->pre_act = take_floats(arena, shape->panels, config->d_mlp);
-    state->post_act = take_floats(arena, shape->panels, config->d_mlp);
+        state->y_before = take_floats(arena, behind, config_d_attn(config));
+    state->pre_act = take_floats(arena, behind, config->d_mlp);
+    state->post_act = take_floats(arena, behind, config->d_mlp);
     for (int place = 0; place < TOPK_PLACES; place++)
         state->mask[place] = take_mask(arena, config, (enum topk_place)place, shape->panels);
 }
@@ -116,13 +120,14 @@ static void plan_shared_layers(struct sn_session *session, struct arena *arena,
     const struct config *config = session_config(session);
     struct layer_state shared = {0};
     float *read = NULL;
-    plan_attention(session, arena, shape, &shared);
+    plan_attention(session, arena, shape, shape->panels, &shared);
     plan_norm(session, arena, shape->slots, &shared, 0);
     shared.mean[1] = shared.mean[0];
     shared.inverse[1] = shared.inverse[0];
     shared.act_in[1] = shared.act_in[0];
     shared.pre_act = shared.post_act = take_floats(arena, shape->slots, config->d_mlp);
-    for (int place = 0; place < TOPK_PLACES; place++) /* of widths that differ: each with its own slots */
+    for (int place = 0; place < TOPK_PLACES;
+         place++) /* of widths that differ: each with its own slots */
         shared.mask[place] = take_mask(arena, config, (enum topk_place)place, shape->slots);
     for (size_t layer = 0; layer < config->n_layer; layer++) {
         struct layer_state *state = &session->layers[layer];
@@ -141,8 +146,8 @@ static void plan_head(struct sn_session *session, struct arena *arena, const str
 {
     const struct config *config = session_config(session);
     size_t rows = shape->row_panels, slots = shape->row_slots, d_model = config->d_model;
-    session->head_in =
-        session->select_all ? session->stream[2 * config->n_layer] : take_floats(arena, slots, d_model);
+    session->head_in = session_stream_is_rows(session) ? session->stream[2 * config->n_layer]
+                                                       : take_floats(arena, slots, d_model);
     session->head_mean = take_floats(arena, slots, 1);
     session->head_inverse = take_floats(arena, slots, 1);
     session->head_normed = take_floats(arena, slots, d_model);
@@ -159,7 +164,9 @@ static void plan_backward(struct sn_session *session, struct arena *arena,
     const struct config *config = session_config(session);
     size_t panels = shape->panels, norm_width = config->d_model + config->d_pos_emb;
     size_t most = panels > shape->row_panels ? panels : shape->row_panels;
-    session->d_stream = take_floats(arena, panels, config->d_model);
+    session->d_tokens = take_floats(arena, panels, config->d_model);
+    session->d_rows =
+        session->by_rows ? take_floats(arena, shape->row_panels, config->d_model) : session->d_tokens;
     session->d_out = take_floats(arena, panels, config->d_model);
     session->d_wide = take_floats(arena, panels, widest(config));
     session->d_y = take_floats(arena, panels, config_d_attn(config));
@@ -173,9 +180,12 @@ static void plan_backward(struct sn_session *session, struct arena *arena,
 static void plan_streams(struct sn_session *session, struct arena *arena, const struct plan_shape *shape)
 {
     const struct config *config = session_config(session);
-    for (size_t s = 0; s <= 2 * config->n_layer; s++)
-        session->stream[s] = session->keeps || s < 2 ? take_floats(arena, shape->panels, config->d_model)
+    for (size_t s = 0; s <= 2 * config->n_layer; s++) {
+        size_t panels =
+            session->keeps && s >= 2 * config->n_layer - 1 ? shape->last_panels : shape->panels;
+        session->stream[s] = session->keeps || s < 2 ? take_floats(arena, panels, config->d_model)
                                                      : session->stream[s - 2];
+    }
 }
 
 static void plan_all(struct sn_session *session, struct arena *arena, const struct plan_shape *shape)
@@ -308,7 +318,8 @@ void plan_free(struct sn_session *session)
 /* ---- estimating */
 
 /* What is allocated when the session is created, and the batch. */
-static size_t fixed_bytes(const struct sn_session *session, size_t panels, size_t n_sequences)
+static size_t fixed_bytes(const struct sn_session *session, size_t panels, size_t row_panels,
+                          size_t n_sequences)
 {
     const struct config *config = session_config(session);
     size_t n = session->model->n_parameters, tokens = panels * PANEL;
@@ -319,7 +330,9 @@ static size_t fixed_bytes(const struct sn_session *session, size_t panels, size_
                    memory_block_size(n * sizeof *session->gradients) +
                    memory_block_size(n * sizeof *session->gradient_size) +
                    2 * memory_block_size((n_sequences + 1) * sizeof *session->offsets) +
-                   3 * memory_block_size(tokens * sizeof *session->tokens);
+                   4 * memory_block_size(tokens * sizeof *session->tokens);
+    if (session->by_rows)
+        bytes += 3 * memory_block_size(row_panels * PANEL * sizeof *session->row_places.token);
     for (size_t i = 0; i < n; i++)
         bytes +=
             session->gradients[i] ? memory_block_size(session->gradient_size[i] * sizeof(float)) : 0;
@@ -342,6 +355,8 @@ size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequence
 {
     const struct config *config = session_config(session);
     size_t panels = (n_tokens + PANEL - 1) / PANEL;
+    int by_rows = session->by_rows;
+    session->by_rows = session->selected_only && !session->select_all;
     size_t row_panels = session->select_all ? panels : (session->n_selected + PANEL - 1) / PANEL;
     struct plan_shape shape = plan_shape(session, panels, row_panels, n_sequences,
                                          n_tokens + n_sequences * (ATTENTION_TILE - 1));
@@ -350,11 +365,13 @@ size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequence
     if (longest > config->block_size)
         longest = config->block_size;
     plan_all(session, &count, &shape);
+    size_t fixed = fixed_bytes(session, panels, row_panels, n_sequences);
+    session->by_rows = by_rows;
     if (session->forward_done) { /* the walk has unset the pointers */
         shape = current_shape(session);
         hand_out(session, &shape);
     }
     size_t scratch = parallel_workers(session->context) * scratch_bytes(config, longest, session->keeps);
     return memory_block_size(count.used) + memory_block_size(scratch) + sites_bytes(session, panels) +
-           fixed_bytes(session, panels, n_sequences) + transposed_bytes(session);
+           fixed + transposed_bytes(session);
 }

@@ -57,7 +57,7 @@ int session_create_forward(struct sn_session **out, struct sn_context *context, 
 
 struct session_settings {
     int mode;
-    size_t backward;
+    size_t backward, selected_only;
 };
 
 int sn_session_create(sn_session **out, sn_context *context, sn_model *model, const sn_options *options)
@@ -66,6 +66,8 @@ int sn_session_create(sn_session **out, sn_context *context, sn_model *model, co
         {"gradients", OPTION_CHOICE, offsetof(struct session_settings, mode), GRADIENT_NONE, 0, 0,
          "none|support|dense"},
         {"backward", OPTION_INTEGER, offsetof(struct session_settings, backward), 1, 0, 1, NULL},
+        {"selected_only", OPTION_INTEGER, offsetof(struct session_settings, selected_only), 0, 0, 1,
+         NULL},
     };
     struct session_settings settings;
     if (!out || !context)
@@ -73,13 +75,21 @@ int sn_session_create(sn_session **out, sn_context *context, sn_model *model, co
     *out = NULL;
     if (!model)
         return fail(context, SN_ERROR_ARGUMENT, "sn_session_create: model is NULL");
-    int status = options_read(&settings, context, "sn_session_create", specs, 2, options);
+    int status = options_read(&settings, context, "sn_session_create", specs,
+                              sizeof specs / sizeof *specs, options);
     if (status == SN_OK && !settings.backward && settings.mode != GRADIENT_NONE)
         status = fail(context, SN_ERROR_ARGUMENT,
                       "sn_session_create: \"backward\" is 0, which leaves no \"gradients\" but none");
-    return status == SN_OK
-               ? create(out, context, model, (enum gradient_mode)settings.mode, settings.backward != 0)
-               : status;
+    if (status == SN_OK)
+        status = create(out, context, model, (enum gradient_mode)settings.mode, settings.backward != 0);
+    if (status == SN_OK)
+        (*out)->selected_only = settings.selected_only != 0;
+    return status;
+}
+
+void session_run_selected_only(struct sn_session *session)
+{
+    session->selected_only = 1;
 }
 
 void sn_session_free(sn_session *session)
@@ -98,13 +108,26 @@ void sn_session_free(sn_session *session)
     memory_free(memory, session, sizeof *session);
 }
 
-static int run(struct sn_session *session, size_t first, size_t last, int from_embedding)
+/* Sublayers [first, last) are about to run on the batch. */
+static int prepare(struct sn_session *session, const int32_t *tokens, const size_t *offsets,
+                   size_t n_sequences, size_t first, size_t last)
 {
+    size_t n_sublayers = 2 * session_config(session)->n_layer;
+    int status = batch_set(session, tokens, offsets, n_sequences);
     session->first = first;
     session->last = last;
+    session->by_rows =
+        session->selected_only && !session->select_all && first + 2 <= n_sublayers && last > n_sublayers;
+    if (status == SN_OK)
+        status = plan_prepare(session);
+    return status == SN_OK ? interventions_check(session) : status;
+}
+
+static int run(struct sn_session *session, int from_embedding)
+{
     session->from_embedding = from_embedding;
     int status = forward_sublayers(session);
-    if (status == SN_OK && last > 2 * session_config(session)->n_layer)
+    if (status == SN_OK && session->last > 2 * session_config(session)->n_layer)
         status = head_forward(session);
     session->forward_done = status == SN_OK;
     return status;
@@ -118,12 +141,9 @@ int sn_session_forward(sn_session *session, const int32_t *tokens, const size_t 
     if (!tokens || !offsets)
         return fail(session->context, SN_ERROR_ARGUMENT, "sn_session_forward: %s is NULL",
                     tokens ? "offsets" : "tokens");
-    int status = batch_set(session, tokens, offsets, n_sequences);
-    if (status == SN_OK)
-        status = plan_prepare(session);
-    if (status == SN_OK)
-        status = interventions_check(session);
-    return status == SN_OK ? run(session, 0, 2 * session_config(session)->n_layer + 1, 1) : status;
+    int status =
+        prepare(session, tokens, offsets, n_sequences, 0, 2 * session_config(session)->n_layer + 1);
+    return status == SN_OK ? run(session, 1) : status;
 }
 
 static void set_stream(struct sn_session *session, size_t sublayer, const float *residual)
@@ -153,15 +173,11 @@ int sn_session_forward_range(sn_session *session, const float *residual, const i
     if (last > n && session->model->bigram >= 0 && !tokens)
         return fail(context, SN_ERROR_ARGUMENT,
                     "sn_session_forward_range: logits of a model with a bigram table need tokens");
-    int status = batch_set(session, tokens, offsets, n_sequences);
-    if (status == SN_OK)
-        status = plan_prepare(session);
-    if (status == SN_OK)
-        status = interventions_check(session);
+    int status = prepare(session, tokens, offsets, n_sequences, first, last);
     if (status != SN_OK)
         return status;
     set_stream(session, first, residual);
-    return run(session, first, last, 0);
+    return run(session, 0);
 }
 
 int sn_session_select_logits(sn_session *session, const size_t *positions, size_t n_positions)

@@ -12,6 +12,8 @@ int session_create(struct sn_session **out, struct sn_context *context, struct s
                    enum gradient_mode mode);
 /* A session that runs forward only: it keeps no activations and refuses a backward. */
 int session_create_forward(struct sn_session **out, struct sn_context *context, struct sn_model *model);
+/* As the option "selected_only" of sn_session_create. */
+void session_run_selected_only(struct sn_session *session);
 /* Accumulated gradient of parameter `index`: order of parameter_values; rows x cols row-major for
  * matrices in GRADIENT_DENSE. NULL for parameters that are not trainable or in GRADIENT_NONE. */
 float *session_gradient(struct sn_session *session, size_t index);

@@ -26,6 +26,15 @@ struct layer_state {
     uint64_t *mask[TOPK_PLACES]; /* [P][width] kept entries; NULL where the place is off */
 };
 
+/* Where the tokens of an array stand, by panel and place in it: of the whole batch, or of the selected rows. */
+struct places {
+    uint32_t *token;    /* packed index in the batch */
+    uint32_t *sequence; /* its sequence */
+    uint32_t *position; /* and position in that */
+    size_t n, n_panels; /* the last panel is filled up */
+    size_t capacity;    /* of each array */
+};
+
 struct attachment {
     struct intervention *intervention;
     size_t site;
@@ -46,14 +55,14 @@ struct sn_session {
     struct sn_context *context;
     struct sn_model *model; /* retained */
     enum gradient_mode mode;
-    int keeps; /* activations, for a backward */
+    int keeps;         /* activations, for a backward */
+    int selected_only; /* option: of the last layer only what the selected rows need */
 
     /* batch (batch.c) */
-    int32_t *tokens;    /* n_panels x PANEL, padding 0; valid when has_tokens */
-    uint32_t *sequence; /* n_panels x PANEL */
-    uint32_t *position; /* n_panels x PANEL */
-    size_t *offsets;    /* n_sequences + 1 */
-    size_t *lse_offset; /* n_sequences + 1, in tokens rounded up per sequence */
+    int32_t *tokens;      /* n_panels x PANEL, padding 0; valid when has_tokens */
+    struct places places; /* of the batch */
+    size_t *offsets;      /* n_sequences + 1 */
+    size_t *lse_offset;   /* n_sequences + 1, in tokens rounded up per sequence */
     size_t n_tokens, n_sequences, n_panels, longest;
     size_t token_capacity, sequence_capacity;
     int has_tokens;
@@ -61,10 +70,12 @@ struct sn_session {
     size_t n_selected;
     int select_all;
     size_t n_rows, n_row_panels;
+    struct places row_places; /* of the selected rows, with selected_only */
 
     /* range of sublayers of the last forward */
     size_t first, last;
     int from_embedding;
+    int by_rows; /* the last layer behind its keys and values has the selected rows alone */
     int forward_done, backward_done;
 
     /* arena */
@@ -75,7 +86,7 @@ struct sn_session {
     int slots_by_worker; /* session_slot */
     struct layer_state *layers;
     float **stream; /* 2 n_layer + 1 inputs of the sublayers and of the head */
-    float *head_in; /* [row panels][D][PANEL]; the last stream when all rows are selected */
+    float *head_in; /* [row panels][D][PANEL]; the last stream when that has the selected rows */
     float *head_mean, *head_inverse;
     float *head_normed; /* [row panels][D][PANEL] */
     float *logits;      /* [row panels][V][PANEL] */
@@ -83,7 +94,9 @@ struct sn_session {
     float *row_loss, *row_lse; /* [row panels][PANEL] */
     int32_t *row_target;
     /* backward */
-    float *d_stream;         /* [P][D] */
+    float *d_stream;         /* d_tokens, or d_rows in the part that has rows alone */
+    float *d_tokens;         /* [P][D] */
+    float *d_rows;           /* [row panels][D], where rows go by themselves */
     float *d_out;            /* [P][D] gradient of a sublayer's output before the residual sum */
     float *d_wide;           /* [P][max(M, 3A)] */
     float *d_y;              /* [P][A] */
@@ -131,6 +144,31 @@ static inline void *worker_scratch(const struct sn_session *session, size_t work
 {
     return session->scratch + worker * session->scratch_size;
 }
+/* The site from which on the last layer may have the selected rows alone: what attention gives. */
+static inline size_t session_row_site(const struct sn_session *session)
+{
+    return site_index(session_config(session)->n_layer - 1, SITE_ATTN_Y);
+}
+/* What the arrays of a site hold. */
+static inline const struct places *session_site_places(const struct sn_session *session, size_t site)
+{
+    return session->by_rows && site >= session_row_site(session) ? &session->row_places
+                                                                 : &session->places;
+}
+/* Whether the part of a layer behind attention goes by rows. */
+static inline int session_layer_by_rows(const struct sn_session *session, size_t layer)
+{
+    return session->by_rows && layer + 1 == session_config(session)->n_layer;
+}
+static inline size_t session_layer_panels(const struct sn_session *session, size_t layer)
+{
+    return session_layer_by_rows(session, layer) ? session->n_row_panels : session->n_panels;
+}
+/* Whether the last stream holds the rows whose logits are wanted, and in their order. */
+static inline int session_stream_is_rows(const struct sn_session *session)
+{
+    return session->select_all || session->by_rows;
+}
 /* Where a panel stands in an array of which a session that keeps nothing has one panel for each worker. */
 static inline size_t session_slot(const struct sn_session *session, size_t panel, size_t worker)
 {
@@ -150,6 +188,13 @@ static inline uint64_t *mask_of(uint64_t *mask, size_t panel, size_t width)
 int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *offsets,
               size_t n_sequences);
 int batch_select(struct sn_session *session, const size_t *positions, size_t n_positions);
+/* The first selected row at or behind a token, n_rows where there is none. */
+size_t batch_first_row(const struct sn_session *session, size_t token);
+/* Columns of a panel of rows += those of their tokens; and columns of tokens += those of their rows. */
+void batch_add_rows(const struct sn_session *session, size_t row_panel, float *rows, const float *panels,
+                    size_t width);
+void batch_add_to_tokens(const struct sn_session *session, size_t row_panel, float *panels,
+                         const float *rows, size_t width);
 void batch_free(struct sn_session *session);
 
 /* plan.c: sizes the arena, the scratch and the attachments for the batch and the range. plan_bytes: what a
@@ -176,7 +221,8 @@ int interventions_check(const struct sn_session *session);
 /* embedding.c */
 void embedding_forward(struct sn_session *session, size_t panel);
 int embedding_backward(struct sn_session *session);
-void position_rows(const struct sn_session *session, size_t panel, float *rows);
+void position_rows(const struct sn_session *session, const struct places *places, size_t panel,
+                   float *rows);
 int position_backward(struct sn_session *session);
 /* logits of a panel of rows += bigram rows of their tokens */
 void bigram_forward(struct sn_session *session, size_t row_panel);

@@ -61,15 +61,16 @@ int site_has_attachment(const struct sn_session *session, size_t site, int reade
 
 static struct site_view view_of(const struct sn_session *session, size_t site, size_t panel)
 {
-    size_t first = panel * PANEL, left = session->n_tokens - first;
+    const struct places *places = session_site_places(session, site);
+    size_t first = panel * PANEL, left = places->n - first;
     struct site_view view = {
         .site = site,
         .panel = panel,
         .width = site_width(session_config(session), site),
-        .first_token = first,
         .n_tokens = left < PANEL ? left : PANEL,
-        .sequence = session->sequence + first,
-        .position = session->position + first,
+        .token = places->token + first,
+        .sequence = places->sequence + first,
+        .position = places->position + first,
     };
     return view;
 }
@@ -283,15 +284,15 @@ int sn_session_record(sn_session *session, const char *site)
 
 /* Panels to token-major rows. */
 static int unpack(float *out, size_t capacity, size_t *needed, struct sn_session *session,
-                  const char *what, const float *panels, size_t width)
+                  const char *what, const float *panels, size_t width, size_t n_tokens)
 {
-    size_t count = session->n_tokens * width;
+    size_t count = n_tokens * width;
     if (needed)
         *needed = count;
     if (!out || capacity < count)
         return copy_out(session->context, what, out, capacity, needed, NULL, count, sizeof *out);
-    for (size_t first = 0; first < session->n_tokens; first += PANEL) {
-        size_t left = session->n_tokens - first, n = left < PANEL ? left : PANEL;
+    for (size_t first = 0; first < n_tokens; first += PANEL) {
+        size_t left = n_tokens - first, n = left < PANEL ? left : PANEL;
         session_kernels(session)->transpose(out + first * width, width, panels + first * width, PANEL,
                                             width, n);
     }
@@ -311,7 +312,8 @@ int sn_session_activations(float *values, size_t capacity, size_t *needed, sn_se
         return fail(session->context, SN_ERROR_STATE, "site %s was not recorded in the last forward",
                     site);
     return unpack(values, capacity, needed, session, "sn_session_activations",
-                  session->records[index].values, site_width(session_config(session), index));
+                  session->records[index].values, site_width(session_config(session), index),
+                  session_site_places(session, index)->n);
 }
 
 int sn_session_site_gradient(float *values, size_t capacity, size_t *needed, sn_session *session,
@@ -327,7 +329,8 @@ int sn_session_site_gradient(float *values, size_t capacity, size_t *needed, sn_
         return fail(session->context, SN_ERROR_STATE, "site %s was not recorded in the last backward",
                     site);
     return unpack(values, capacity, needed, session, "sn_session_site_gradient",
-                  session->records[index].gradient, site_width(session_config(session), index));
+                  session->records[index].gradient, site_width(session_config(session), index),
+                  session_site_places(session, index)->n);
 }
 
 int sn_session_residual(float *values, size_t capacity, size_t *needed, sn_session *session)
@@ -338,7 +341,8 @@ int sn_session_residual(float *values, size_t capacity, size_t *needed, sn_sessi
         return fail(session->context, SN_ERROR_STATE, "sn_session_residual: no forward has been run");
     size_t last = session->last, n = 2 * session_config(session)->n_layer;
     return unpack(values, capacity, needed, session, "sn_session_residual",
-                  session->stream[last < n ? last : n], session_config(session)->d_model);
+                  session->stream[last < n ? last : n], session_config(session)->d_model,
+                  session->by_rows ? session->n_rows : session->n_tokens);
 }
 
 int sn_session_input_gradient(float *values, size_t capacity, size_t *needed, sn_session *session)
@@ -348,8 +352,8 @@ int sn_session_input_gradient(float *values, size_t capacity, size_t *needed, sn
     if (!session->backward_done)
         return fail(session->context, SN_ERROR_STATE,
                     "sn_session_input_gradient: no backward has been run");
-    return unpack(values, capacity, needed, session, "sn_session_input_gradient", session->d_stream,
-                  session_config(session)->d_model);
+    return unpack(values, capacity, needed, session, "sn_session_input_gradient", session->d_tokens,
+                  session_config(session)->d_model, session->n_tokens);
 }
 
 int sn_session_add_site_gradient(sn_session *session, const char *site, const float *gradient,
@@ -361,7 +365,8 @@ int sn_session_add_site_gradient(sn_session *session, const char *site, const fl
     int status = find_site(&index, session, "sn_session_add_site_gradient", site);
     if (status != SN_OK)
         return status;
-    size_t width = site_width(session_config(session), index), count = session->n_tokens * width;
+    size_t width = site_width(session_config(session), index);
+    size_t n_tokens = session_site_places(session, index)->n, count = n_tokens * width;
     if (!session->keeps)
         return fail(session->context, SN_ERROR_STATE,
                     "sn_session_add_site_gradient: the session was created with \"backward\" 0");
@@ -379,7 +384,7 @@ int sn_session_add_site_gradient(sn_session *session, const char *site, const fl
     if (!record->added)
         return fail_memory(session->context, "a gradient at a site", bytes);
     record->added_size = bytes;
-    for (size_t t = 0; t < session->n_tokens; t++)
+    for (size_t t = 0; t < n_tokens; t++)
         for (size_t c = 0; c < width; c++)
             panel_of(record->added, t / PANEL, width)[c * PANEL + t % PANEL] = gradient[t * width + c];
     return SN_OK;

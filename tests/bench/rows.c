@@ -130,7 +130,8 @@ static void run_attention_backward(struct arena *a)
 static void set_shape(struct arena *a)
 {
     size_t stride = (a->width + ATTENTION_TILE - 1) / ATTENTION_TILE * ATTENTION_TILE;
-    a->shape = (struct attention_shape){a->width, stride, 16, 0.25f, 1, 0.0f};
+    a->shape = (struct attention_shape){
+        .n_tokens = a->width, .stride = stride, .d_head = 16, .scale = 0.25f, .has_sink = 1};
 }
 
 /* A tenth of the entries nonzero, and the last 8 tokens padding. */
