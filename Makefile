@@ -9,7 +9,7 @@
 #   make check-full      check, the long tests, sanitizers, valgrind, clang
 #   make fuzz            every parser for FUZZ_SECONDS each (clang)
 #   make check-avx512    the AVX-512 kernels in an emulated machine (make deps-avx512)
-#   make bench           measure (make deps-bench for the peers)
+#   make bench           measure beside the peers (make deps-bench); bench-quick: within 4 minutes
 #   make install         into PREFIX (/usr/local), under DESTDIR
 #   make uninstall
 #   make format          clang-format over the tree
@@ -155,7 +155,8 @@ demo: $(BUILD)/examples/demo
 
 SUITES := $(sort $(wildcard tests/test_*.c))
 TOOLS  := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/tools/*.c)))
-BENCH  := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/*.c)))
+BENCH_PARTS := tests/bench/jobs.c tests/bench/support.c $(sort $(wildcard tests/bench/*_jobs.c))
+BENCH  := $(patsubst %.c,$(BUILD)/%,$(filter-out $(BENCH_PARTS),$(sort $(wildcard tests/bench/*.c))))
 RUNNER := $(BUILD)/tests/check_all
 
 # The other tests/*.c are what suites, tools and benches share; each links what it needs of them.
@@ -163,7 +164,7 @@ SHARED_TESTS := $(filter-out $(SUITES) tests/main.c tests/header_test.c,$(sort $
 HELPERS      := $(BUILD)/tests/libhelpers.a
 
 SUITE_OBJECTS  := $(SUITES:%.c=$(BUILD)/%.o) $(BUILD)/tests/main.o
-HELPER_OBJECTS := $(SHARED_TESTS:%.c=$(BUILD)/%.o)
+HELPER_OBJECTS := $(SHARED_TESTS:%.c=$(BUILD)/%.o) $(BENCH_PARTS:%.c=$(BUILD)/%.o)
 TEST_OBJECTS   := $(SUITE_OBJECTS) $(HELPER_OBJECTS)
 $(TEST_OBJECTS): private LANGUAGE += -Itests -I$(BUILD)/tests
 # 64-byte vectors without AVX-512: gcc notes that passing them between functions would have another ABI.
@@ -229,7 +230,7 @@ $(BENCH): $(BUILD)/tests/bench/%: tests/bench/%.c $(HELPERS) $(INTERNAL) $(FLAGS
 CHECK = BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' \
 	SPARSENET_SHARED='$(SPARSENET_SHARED)' MAKE='$(MAKE)' bash
 
-.PHONY: check check-full bench symbols-update
+.PHONY: check check-full bench bench-quick symbols-update
 check: tests all
 	$(CHECK) tests/check.sh
 
@@ -241,10 +242,9 @@ check-full: check
 check-avx512: $(RUNNER) $(BUILD)/tests/golden_check
 	$(CHECK) tests/avx512/run.sh
 
-# The kernel table of the tests clocks what it checks; CK_FORK=no keeps each table's times in one process.
-bench: $(BENCH) $(RUNNER)
-	@set -e; for bench in $(BENCH); do echo "== $$bench"; $$bench; done
-	@echo "== kernel table"; SN_TEST_TIMES=10 CK_FORK=no $(RUNNER) kernels kernels_rows
+# Ours beside the peers (make deps-bench), into $(BUILD)/bench.json; BENCH_FLAGS="--only token" for a part.
+bench bench-quick: $(BENCH)
+	@python3 tests/bench/bench.py --build $(BUILD) $(if $(filter bench-quick,$@),--quick) $(BENCH_FLAGS)
 
 # The public names, as exported by the shared library; a change of this list is a change of the ABI.
 symbols-update: $(SHARED)
@@ -279,7 +279,7 @@ uninstall:
 DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check graphviz python3 g++ \
 	$(if $(filter 1,$(XSMM)),libxsmm-dev)
 DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex libsimde-dev
-DEPS_BENCH := python3-torch python3-numpy python3-scipy
+DEPS_BENCH := python3 python3-torch python3-numpy python3-scipy libopenblas0-pthread
 DEPS_AVX512 := bochs bochs-term busybox-static isolinux syslinux-common xorriso cpio python3
 
 # $(call install_packages,NAMES): says what is missing, installs that, does nothing when all is there.
