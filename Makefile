@@ -10,6 +10,7 @@
 #   make fuzz            every parser for FUZZ_SECONDS each (clang)
 #   make check-avx512    the AVX-512 kernels in an emulated machine (make deps-avx512)
 #   make bench           measure beside the peers (make deps-bench); bench-quick: within 4 minutes
+#   make study           gradients on the support against dense ones, in pairs: an hour (goes on where it stopped)
 #   make install         into PREFIX (/usr/local), under DESTDIR
 #   make uninstall
 #   make format          clang-format over the tree
@@ -230,7 +231,7 @@ $(BENCH): $(BUILD)/tests/bench/%: tests/bench/%.c $(HELPERS) $(INTERNAL) $(FLAGS
 CHECK = BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' \
 	SPARSENET_SHARED='$(SPARSENET_SHARED)' MAKE='$(MAKE)' bash
 
-.PHONY: check check-full bench bench-quick symbols-update
+.PHONY: check check-full bench bench-quick study symbols-update
 check: tests all
 	$(CHECK) tests/check.sh
 
@@ -245,6 +246,13 @@ check-avx512: $(RUNNER) $(BUILD)/tests/golden_check
 # Ours beside the peers (make deps-bench), into $(BUILD)/bench.json; BENCH_FLAGS="--only token" for a part.
 bench bench-quick: $(BENCH)
 	@python3 tests/bench/bench.py --build $(BUILD) $(if $(filter bench-quick,$@),--quick) $(BENCH_FLAGS)
+
+# Finished runs stay in $(BUILD)/support_study.csv: another call goes on from there.
+study: $(BUILD)/tests/bench/support_study $(BUILD)/tests/bench/support_report
+	$< time steps=200 gradient=support,refresh_interval=20
+	$< loss $(BUILD)/support_study.csv
+	$< circuits $(BUILD)/support_study.csv
+	$(BUILD)/tests/bench/support_report $(BUILD)/support_study.csv
 
 # The public names, as exported by the shared library; a change of this list is a change of the ABI.
 symbols-update: $(SHARED)
