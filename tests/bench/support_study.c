@@ -305,9 +305,9 @@ static void clock_arms(const struct study *study)
 static struct study studies[] = {
     {"loss",
      CONFIG("64", "512", "32"),
-     "batch=8 learning_rate=0.01 learning_rate_scale=none density=0.015625 density_bias=1 "
+     "batch=8 learning_rate=0.02 learning_rate_scale=none density=0.015625 density_bias=1 "
      "schedule_start_density=0.25 schedule_end=0.5",
-     1500,
+     1000,
      5,
      5,
      {"gradient=dense", "gradient=support,refresh_interval=10", "gradient=support,refresh_interval=20",
