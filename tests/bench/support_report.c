@@ -1,8 +1,9 @@
 /* What the runs of support_study amount to: support_report CSV.
  *
- * Every arm is paired by seed with the reference (gradient=dense) of the same number of steps. Loss: mean
- * difference with its 95 % interval by Student's t, and the geometric mean of the ratios of processor
- * time. Circuits: over the tasks that both models of a pair do, geometric means of edges, at least 1. */
+ * Every arm is paired by seed with the reference (gradient=dense) of the same number of steps. Loss:
+ * mean difference with its 95 % interval by Student's t, and the geometric mean of the ratios of
+ * processor time. Circuits: over the tasks that both models of a pair do, geometric means of edges, at
+ * least 1, and their ratio with its interval. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
-/* Does the support mode earn its place? Models trained in pairs, dense gradients against gradients on the
- * support: same start, same batches, same steps. Uses the public header alone.
+/* Does the support mode earn its place? Models trained in pairs, dense gradients against gradients on
+ * the support: same start, same batches, same steps. Uses the public header alone.
  *
- *   support_study loss CSV [steps=N] [seeds=N] [ARM...]       final validation loss and processor time
+ *   support_study loss CSV [steps=N] [seeds=N] [ARM...]       final validation loss, processor time
  *   support_study circuits CSV [steps=N] [seeds=N] [ARM...]   edges of circuits in small models
- *   support_study time [steps=N] [ARM...]                     clock a short run of every arm, interleaved
+ *   support_study time [steps=N] [ARM...]                     clock a short run, arms interleaved
  *
  * An ARM is trainer options in one word: gradient=support,refresh_interval=20; arms given replace the
  * default ones, but for the reference, gradient=dense. A finished run is appended to CSV, a run found
