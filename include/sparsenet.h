@@ -381,8 +381,8 @@ SN_API const char *sn_python_task_name(size_t index);
  * sn_tokenizer_train takes; static storage. */
 SN_API const char *sn_python_required_tokens(void);
 /* Makes `n_pairs` pairs of the named task. Options: "seed" 0, "split" (text: "prune", "develop",
- * "fresh"; their templates, identifiers and strings are disjoint from one another where the split
- * says fresh), "min_tokens" 20, "max_tokens" 120, "distractor" 0.33 (share of pairs behind unrelated
+ * "fresh"; no template of one is in another, and of the last two none is in the generator's lists, nor are
+ * their identifiers and strings those of training or of one another), "min_tokens" 20, "max_tokens" 120, "distractor" 0.33 (share of pairs behind unrelated
  * code). Errors: SN_ERROR_ARGUMENT naming a target that is no single token. */
 SN_API int sn_python_task(sn_task **out, sn_context *context, const sn_tokenizer *tokenizer,
                           const char *name, size_t n_pairs, const sn_options *options);
@@ -447,7 +447,7 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
  * "init_bias" 0.1, "init_noise" 0.01, "temperature" 1, "weight_decay" 1e-3, "beta2" 0.95, "warmup" 0,
  * "tie_query_key" 0, "loss" ("pair"; "vocabulary"), "greedy" 2 (passes), "grow" 1,
  * "necessity" 0.15 (grow until the recalibrated loss of the complement >= ln 2 - this), "seed" 0.
- * `develop` (may be NULL: `task`) is where settings are chosen and the target is judged.
+ * `develop` (may be NULL: `task`) is where settings are chosen; the target must hold on it and on `task`.
  * Errors: SN_ERROR_TARGET when the model cannot do the task or the target stays out of reach; the
  * message says what was achieved. Progress stages "prune", "greedy", "eliminate", "grow". */
 SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model,

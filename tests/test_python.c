@@ -165,37 +165,61 @@ START_TEST(all_templates_expand_alike_on_both_sides)
     for (size_t i = 0; i < N_CONSTRUCTS; i++) {
         for (const char *const *p = CONSTRUCTS[i].patterns; *p; p++)
             expand_both(*p, WORDS_TRAINING);
-        for (const char *const *p = TASK_ROWS[i].patterns; *p; p++)
+        for (const char *const *p = TASK_ROWS[i].prune; *p; p++)
             expand_both(*p, WORDS_TRAINING);
+        for (const char *const *p = TASK_ROWS[i].develop; *p; p++)
+            expand_both(*p, WORDS_DEVELOP);
         for (const char *const *p = TASK_ROWS[i].fresh; *p; p++)
             expand_both(*p, WORDS_FRESH);
     }
     for (size_t i = 0; i < N_STATEMENTS; i++)
         expand_both(STATEMENTS[i], WORDS_TRAINING);
+    for (size_t i = 0; i < N_DEVELOP_CONTEXT; i++)
+        expand_both(DEVELOP_CONTEXT[i], WORDS_DEVELOP);
     for (size_t i = 0; i < N_FRESH_CONTEXT; i++)
         expand_both(FRESH_CONTEXT[i], WORDS_FRESH);
 }
 END_TEST
 
-static void check_absent(const char *pattern)
+static int list_holds(const char *const *list, const char *pattern)
+{
+    while (*list && strcmp(*list, pattern) != 0)
+        list++;
+    return *list != NULL;
+}
+
+/* A template of a held-out split stands in no list of what comes before it: training, pruning and, for fresh
+ * ones, development. */
+static void check_absent(const char *pattern, int fresh)
 {
     for (size_t i = 0; i < N_CONSTRUCTS; i++) {
         for (const char *const *p = CONSTRUCTS[i].patterns; *p; p++)
-            ck_assert_msg(!strstr(*p, pattern), "fresh \"%s\" is in the generator", pattern);
-        for (const char *const *p = TASK_ROWS[i].patterns; *p; p++)
-            ck_assert_msg(strcmp(*p, pattern) != 0, "fresh \"%s\" is a pruning template", pattern);
+            ck_assert_msg(!strstr(*p, pattern), "\"%s\" is in the generator", pattern);
+        ck_assert_msg(!list_holds(TASK_ROWS[i].prune, pattern), "\"%s\" is a pruning template", pattern);
+        ck_assert_msg(!fresh || !list_holds(TASK_ROWS[i].develop, pattern),
+                      "fresh \"%s\" is a development template", pattern);
     }
     for (size_t i = 0; i < N_STATEMENTS; i++)
-        ck_assert_msg(strcmp(STATEMENTS[i], pattern) != 0, "fresh \"%s\" is a statement", pattern);
+        ck_assert_msg(strcmp(STATEMENTS[i], pattern) != 0, "\"%s\" is a statement", pattern);
+    for (size_t i = 0; fresh && i < N_DEVELOP_CONTEXT; i++)
+        ck_assert_msg(strcmp(DEVELOP_CONTEXT[i], pattern) != 0,
+                      "fresh \"%s\" is in front of development "
+                      "prompts",
+                      pattern);
 }
 
-START_TEST(fresh_templates_are_in_no_other_list)
+START_TEST(held_out_templates_are_in_no_other_list)
 {
-    for (size_t i = 0; i < N_CONSTRUCTS; i++)
+    for (size_t i = 0; i < N_CONSTRUCTS; i++) {
+        for (const char *const *p = TASK_ROWS[i].develop; *p; p++)
+            check_absent(*p, 0);
         for (const char *const *p = TASK_ROWS[i].fresh; *p; p++)
-            check_absent(*p);
+            check_absent(*p, 1);
+    }
+    for (size_t i = 0; i < N_DEVELOP_CONTEXT; i++)
+        check_absent(DEVELOP_CONTEXT[i], 0);
     for (size_t i = 0; i < N_FRESH_CONTEXT; i++)
-        check_absent(FRESH_CONTEXT[i]);
+        check_absent(FRESH_CONTEXT[i], 1);
 }
 END_TEST
 
@@ -219,12 +243,11 @@ START_TEST(words_keep_to_their_partition)
     char word[NAME_CAPACITY];
     random_seed(&random, 5, 0);
     for (int i = 0; i < 20000; i++) {
-        word_draw(word, &random, WORDS_TRAINING);
-        ck_assert_int_eq(word_is_fresh(word, strlen(word)), 0);
-        word_draw(word, &random, WORDS_FRESH);
-        ck_assert_int_eq(word_is_fresh(word, strlen(word)), 1);
-        ck_assert_uint_ge(strlen(word), 5);
-        ck_assert_uint_le(strlen(word), 12);
+        for (enum word_partition partition = WORDS_TRAINING; partition <= WORDS_FRESH; partition++) {
+            word_draw(word, &random, partition);
+            ck_assert_int_eq(word_partition_of(word, strlen(word)), partition);
+            ck_assert(partition == WORDS_TRAINING || (strlen(word) >= 5 && strlen(word) <= 12));
+        }
     }
 }
 END_TEST
@@ -640,7 +663,7 @@ Suite *python_suite(void)
     Suite *suite = suite_create("python");
     TCase *data = tcase_create("templates");
     tcase_add_test(data, all_templates_expand_alike_on_both_sides);
-    tcase_add_test(data, fresh_templates_are_in_no_other_list);
+    tcase_add_test(data, held_out_templates_are_in_no_other_list);
     tcase_add_test(data, every_construct_has_its_task);
     tcase_add_test(data, words_keep_to_their_partition);
     suite_add_tcase(suite, data);

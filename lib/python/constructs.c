@@ -36,17 +36,17 @@ const char *const STATEMENTS[N_STATEMENTS] = {
     "$a = $b.get($u)\n",
 };
 
+/* The same code on a set and on a string: what stands before the name is made, and before it grows. */
+#define SET_OR_STRING(name, before, after, tail)                                                        \
+    before name " = set()\n" after name ".add(" tail ")\n",                                             \
+        before name " = \"\"\n" after name " += " tail "\n"
 #define SET_UNITS(name)                                                                                 \
-    name " = set()\nfor $b in $c:\n    " name ".add($b)\n",                                             \
-        name " = \"\"\nfor $b in $c:\n    " name " += $b\n",                                            \
-        name " = set()\n$b = $c\n" name ".add($b)\n", name " = \"\"\n$b = $c\n" name " += $b\n",        \
-        name " = set()\nif $b:\n    " name ".add($c)\n", name " = \"\"\nif $b:\n    " name " += $c\n",  \
-        name " = set()\nwhile $b:\n    $c = $b($d)\n    " name ".add($c)\n",                            \
-        name " = \"\"\nwhile $b:\n    $c = $b($d)\n    " name " += $c\n",                               \
-        "def $d($c):\n    " name " = set()\n    for $b in $c:\n        " name                           \
-        ".add($b)\n    return " name "\n",                                                              \
-        "def $d($c):\n    " name " = \"\"\n    for $b in $c:\n        " name " += $b\n    return " name \
-        "\n"
+    SET_OR_STRING(name, "", "for $b in $c:\n    ", "$b"), SET_OR_STRING(name, "", "$b = $c\n", "$b"),   \
+        SET_OR_STRING(name, "", "if $b:\n    ", "$c"),                                                  \
+        SET_OR_STRING(name, "", "while $b:\n    $c = $b($d)\n    ", "$c"),                              \
+        SET_OR_STRING(name, "def $d($c):\n    ", "    for $b in $c:\n        ", "$b"),                  \
+        SET_OR_STRING(name, "", "$x", "$b"), SET_OR_STRING(name, "", "if $b == $n:\n    ", "$b"),       \
+        SET_OR_STRING(name, "if $d:\n    ", "    ", "$b")
 
 const struct construct CONSTRUCTS[N_CONSTRUCTS] = {
     {"single_double_quote",
@@ -54,7 +54,9 @@ const struct construct CONSTRUCTS[N_CONSTRUCTS] = {
           "$a.$b($t)\n$a.$c($t)\n", "raise ValueError($t)\n", "print($t)\nprint($t)\n",
           "$a = $b.$c($t)\n", "$a($b, $t)\n", "if $a == $t:\n    print($t)\n",
           "if $a:\n    print($t)\nelse:\n    print($t)\n", "$a = $t\nprint($a)\n", "$a = $u\n$b = $u\n",
-          "for $a in $b:\n    print($t)\n", "def $a($b):\n    $b.$c($t)\n")},
+          "for $a in $b:\n    print($t)\n", "def $a($b):\n    $b.$c($t)\n", "$a.$b($c, $t)\n",
+          "return $a($t)\n", "$a($n, $t)\n", "while $a:\n    print($t)\n", "if $a:\n    $b.$c($t)\n",
+          "$a = $b($c, $d, $t)\n", "$a.$b = $c($t)\n")},
     {"final_kwarg",
      LIST("def $a($b=None, $c=None):\n    return $b\n", "def $a($b, $c):\n    return $b\n",
           "def $a($b=None, $c=None, $d=None):\n    $x", "def $a($b, $c, $d):\n    $x",
@@ -92,7 +94,20 @@ const struct construct CONSTRUCTS[N_CONSTRUCTS] = {
           "$a = $b\nwhile $a:\n    $x", "$a = $b\nfor $c in $a:\n    $x",
           "def $a($b):\n    for $c in $b:\n        $x", "def $a($b):\n    while $b:\n        $x",
           "if $a:\n    for $b in $c:\n        $x", "if $a:\n    while $b:\n        $x",
-          "for $a, $b in $c:\n    $x", "while not $a:\n    $x")},
+          "for $a, $b in $c:\n    $x", "while not $a:\n    $x", "for $a in $b.$c:\n    $x",
+          "while $a.$b:\n    $x", "for $a in $b($c):\n    $x", "while $a($b):\n    $x",
+          "$x"
+          "for $a in $b:\n    $x",
+          "$x"
+          "while $a:\n    $x",
+          "def $a($b, $c):\n    $x"
+          "    for $d in $b:\n        $x",
+          "def $a($b, $c):\n    $x"
+          "    while $b:\n        $x",
+          "if $a == $b:\n    $x"
+          "    for $c in $a:\n        $x",
+          "if $a == $b:\n    $x"
+          "    while $c:\n        $x")},
     {"else_elif", LIST("if $a:\n    $x"
                        "else:\n    $x",
                        "if $a:\n    $x"

@@ -24,16 +24,20 @@ size_t construct_find(const char *name, size_t length);
 struct task_row {
     const char *name;
     const char *target_a, *target_b; /* patterns of bound names or plain text */
-    const char *const *patterns;     /* prompts of the splits prune and develop; end in NULL */
-    const char *const *fresh;        /* prompts of the split fresh, in no other list */
+    const char *const *prune;        /* prompts of the split prune; each list ends in NULL */
+    const char *const *develop;      /* prompts of the split develop, */
+    const char *const *fresh;        /* and of the split fresh: each in no other list */
     const char *excluded;            /* constructs never met in the code before, separated by commas */
     int copies_name;                 /* the target is the first token of a name */
 };
 
 extern const struct task_row TASK_ROWS[N_CONSTRUCTS];
+/* Units of code in front of the prompts of a split; those without strings and lists come first. */
+#define N_DEVELOP_CONTEXT 17
+#define N_PLAIN_DEVELOP_CONTEXT 7
+extern const char *const DEVELOP_CONTEXT[N_DEVELOP_CONTEXT];
 #define N_FRESH_CONTEXT 21
 #define N_PLAIN_FRESH_CONTEXT 8
-/* Units of code in front of fresh prompts; those without strings and lists come first. */
 extern const char *const FRESH_CONTEXT[N_FRESH_CONTEXT];
 
 #endif

@@ -105,7 +105,8 @@ static size_t count_patterns(const char *const *patterns)
 
 static enum word_partition partition_of(const struct maker *maker)
 {
-    return maker->settings.split == SPLIT_FRESH ? WORDS_FRESH : WORDS_TRAINING;
+    static const enum word_partition PARTITIONS[] = {WORDS_TRAINING, WORDS_DEVELOP, WORDS_FRESH};
+    return PARTITIONS[maker->settings.split];
 }
 
 /* Splits draw from different seeds; the top bits keep them apart from the seeds of the idioms. */
@@ -244,6 +245,28 @@ static int add_pair(sn_task *task, const struct maker *maker, size_t index)
     return status;
 }
 
+/* Where prompts and the code in front of them come from; the split prune has the code of training. */
+static void choose_patterns(struct maker *maker)
+{
+    const struct task_row *row = maker->row;
+    const struct {
+        const char *const *prompts, *const *context;
+        size_t n_plain, n_context;
+    } splits[] = {{row->prune, STATEMENTS, N_PLAIN_STATEMENTS, 0},
+                  {row->develop, DEVELOP_CONTEXT, N_PLAIN_DEVELOP_CONTEXT, N_DEVELOP_CONTEXT},
+                  {row->fresh, FRESH_CONTEXT, N_PLAIN_FRESH_CONTEXT, N_FRESH_CONTEXT}},
+      *split = &splits[maker->settings.split];
+    maker->patterns = split->prompts;
+    maker->n_patterns = count_patterns(split->prompts);
+    maker->plain.patterns = split->context;
+    maker->plain.n_patterns = split->n_plain;
+    unit_choice_excluding(&maker->unrelated, row->excluded);
+    if (split->n_context) {
+        maker->unrelated.patterns = split->context;
+        maker->unrelated.n_patterns = split->n_context;
+    }
+}
+
 static int maker_init(struct maker *maker, sn_context *context, const sn_tokenizer *tokenizer,
                       const char *name, const sn_options *options)
 {
@@ -261,16 +284,7 @@ static int maker_init(struct maker *maker, sn_context *context, const sn_tokeniz
     if (maker->settings.min_tokens > maker->settings.max_tokens)
         return fail(context, SN_ERROR_ARGUMENT, "sn_python_task: min_tokens %zu is above max_tokens %zu",
                     maker->settings.min_tokens, maker->settings.max_tokens);
-    int fresh = maker->settings.split == SPLIT_FRESH;
-    maker->patterns = fresh ? maker->row->fresh : maker->row->patterns;
-    maker->n_patterns = count_patterns(maker->patterns);
-    unit_choice_excluding(&maker->unrelated, maker->row->excluded);
-    maker->plain.patterns = fresh ? FRESH_CONTEXT : STATEMENTS;
-    maker->plain.n_patterns = fresh ? N_PLAIN_FRESH_CONTEXT : N_PLAIN_STATEMENTS;
-    if (fresh) {
-        maker->unrelated.patterns = FRESH_CONTEXT;
-        maker->unrelated.n_patterns = N_FRESH_CONTEXT;
-    }
+    choose_patterns(maker);
     return SN_OK;
 }
 

@@ -57,13 +57,14 @@ static const char *const VOWELS[] = {"a", "e", "i", "o", "u", "a", "e", "i", "o"
 static const char *const CODAS[] = {"n", "r", "l", "s", "m", "k", "p", "x", "nd", "rt", "sk", "lm"};
 static const char LETTERS[] = "abcdefghijklmnpqrstuvwxyz";
 
-int word_is_fresh(const char *word, size_t length)
+enum word_partition word_partition_of(const char *word, size_t length)
 {
+    static const enum word_partition PARTITIONS[8] = {[0] = WORDS_FRESH, [4] = WORDS_DEVELOP};
     uint32_t hash = 2166136261u; /* FNV-1a */
     for (size_t i = 0; i < length; i++)
         hash = (hash ^ (unsigned char)word[i]) * 16777619u;
     hash ^= hash >> 15;
-    return hash % 4 == 0;
+    return PARTITIONS[hash % 8];
 }
 
 static void add(char *word, const char *part)
@@ -98,19 +99,19 @@ void word_draw_made_up(char word[NAME_CAPACITY], struct random_state *random,
 {
     do
         make_up(word, random);
-    while (word_is_fresh(word, strlen(word)) != (partition == WORDS_FRESH));
+    while (word_partition_of(word, strlen(word)) != partition);
 }
 
 void word_draw(char word[NAME_CAPACITY], struct random_state *random, enum word_partition partition)
 {
-    if (partition == WORDS_FRESH || chance(random, 0.45)) {
+    if (partition != WORDS_TRAINING || chance(random, 0.45)) {
         word_draw_made_up(word, random, partition);
         return;
     }
     do {
         word[0] = '\0';
         add(word, COMMON[random_below(random, COUNT(COMMON))]);
-    } while (word_is_fresh(word, strlen(word)));
+    } while (word_partition_of(word, strlen(word)) != WORDS_TRAINING);
 }
 
 void name_draw(char name[NAME_CAPACITY], struct random_state *random, enum word_partition partition)

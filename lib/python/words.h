@@ -1,5 +1,6 @@
-/* Names, phrases and numbers for generated Python. Every word belongs to one of two partitions by its
- * hash, so that what is made for fresh prompts cannot have been met in generated training text. */
+/* Names, phrases and numbers for generated Python. Every word belongs to one of three partitions by its
+ * hash, so that what is made for development and fresh prompts cannot have been met in generated
+ * training text, nor the words of one in the other. */
 #ifndef SN_PYTHON_WORDS_H
 #define SN_PYTHON_WORDS_H
 
@@ -10,13 +11,13 @@
 
 enum word_partition {
     WORDS_TRAINING, /* common words and made-up ones */
-    WORDS_FRESH     /* made-up words of the same syllables, of the other partition */
+    WORDS_DEVELOP,  /* made-up words of the same syllables */
+    WORDS_FRESH     /* and others */
 };
 
 #define NAME_CAPACITY 40
 
-/* 1 if the word belongs to the fresh partition. */
-int word_is_fresh(const char *word, size_t length);
+enum word_partition word_partition_of(const char *word, size_t length);
 /* One lower-case word of the partition, at most 16 letters. */
 void word_draw(char word[NAME_CAPACITY], struct random_state *random, enum word_partition partition);
 /* A made-up word of the partition. */
