@@ -1,10 +1,12 @@
-/* Sessions that run of the last layer only what the selected tokens need, against sessions that run all. */
+/* Sessions that run of the last layer only what the selected tokens need, and batches whose sequences begin
+ * alike, against sessions that run all. */
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/session.h"
 #include "sparsenet.h"
 
 #define N_TOKENS 230
@@ -15,7 +17,8 @@ static const char *const configs[] = {
     "{\"block_size\": 90, \"vocab_size\": 23, \"n_layer\": 2, \"n_head\": 3, \"d_head\": 4,"
     " \"d_model\": 18, \"d_mlp\": 30, \"rms_norm\": true, \"tied_unembed\": false, \"afrac\": 0.5,"
     " \"afrac_loctypes\": \"attn_in,attn_out,mlp_in,mlp_out,mlp_neuron,attn_v,attn_k,attn_q\","
-    " \"d_pos_emb\": 6, \"enable_bigram_table\": true, \"learnable_bigram_table\": true, \"sink\": true}",
+    " \"d_pos_emb\": 6, \"enable_bigram_table\": true, \"learnable_bigram_table\": true, \"sink\": "
+    "true}",
     "{\"block_size\": 90, \"vocab_size\": 23, \"n_layer\": 1, \"n_head\": 2, \"d_head\": 5,"
     " \"d_model\": 10, \"d_mlp\": 14, \"rms_norm\": false, \"tied_unembed\": true, \"sink\": false,"
     " \"residual_activation_type\": \"relu\", \"afrac\": 0.5, \"afrac_loctypes\": \"resid_post_attn\"}",
@@ -155,7 +158,8 @@ static void compare_site(sn_session *all, sn_session *rows, const char *site)
     int (*const get[])(float *, size_t, size_t *, sn_session *,
                        const char *) = {sn_session_activations, sn_session_site_gradient};
     for (size_t i = 0; i < 2; i++) {
-        float *a = named_values(get[i], all, site, &n_all), *b = named_values(get[i], rows, site, &n_rows);
+        float *a = named_values(get[i], all, site, &n_all),
+              *b = named_values(get[i], rows, site, &n_rows);
         if (is_by_rows(site))
             n_all = take_selected(a, width);
         ck_assert_uint_eq(n_all, n_rows);
@@ -273,9 +277,8 @@ START_TEST(a_gradient_is_added_for_the_selected_tokens)
     run(session);
     ok(sn_session_backward(session, targets));
     float *before = named_values(sn_session_site_gradient, session, "1.mlp.resid_delta", &n);
-    ck_assert_int_eq(
-        sn_session_add_site_gradient(session, "1.mlp.resid_delta", ones, N_TOKENS * width),
-        SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_session_add_site_gradient(session, "1.mlp.resid_delta", ones, N_TOKENS * width),
+                     SN_ERROR_ARGUMENT);
     ok(sn_session_add_site_gradient(session, "1.mlp.resid_delta", ones, N_SELECTED * width));
     ok(sn_session_backward(session, targets));
     float *after = named_values(sn_session_site_gradient, session, "1.mlp.resid_delta", &n);
@@ -283,6 +286,116 @@ START_TEST(a_gradient_is_added_for_the_selected_tokens)
         before[i] += 1;
     assert_close("gradient", before, after, n);
     free(ones);
+    sn_session_free(session);
+}
+END_TEST
+
+/* ---- sequences that begin alike. Sequence 2 shares with sequence 0 through 1, sequence 4 all of 3. */
+
+#define N_LIKE 5
+static const size_t like_own[N_LIKE] = {70, 5, 50, 20, 1}, like_shared[N_LIKE] = {0, 65, 30, 0, 20};
+
+/* The sequences as the session takes them and in full; origin: of each token in full, its place in `own`. */
+struct like {
+    int32_t own[N_TOKENS], full[2 * N_TOKENS];
+    size_t own_offsets[N_LIKE + 1], full_offsets[N_LIKE + 1], origin[2 * N_TOKENS];
+    int repeated[2 * N_TOKENS];
+};
+
+static void make_like(struct like *like)
+{
+    memset(like, 0, sizeof *like);
+    for (size_t s = 0; s < N_LIKE; s++) {
+        size_t to = like->full_offsets[s], before = s ? like->full_offsets[s - 1] : 0;
+        for (size_t i = 0; i < like_shared[s] + like_own[s]; i++, to++) {
+            size_t own = like->own_offsets[s] + i - like_shared[s];
+            like->repeated[to] = i < like_shared[s];
+            like->origin[to] = i < like_shared[s] ? like->origin[before + i] : own;
+            if (i >= like_shared[s])
+                like->own[own] = tokens[own];
+            like->full[to] = like->own[like->origin[to]];
+        }
+        like->own_offsets[s + 1] = like->own_offsets[s] + like_own[s];
+        like->full_offsets[s + 1] = to;
+    }
+}
+
+/* Runs both and their backward; every own token counts in the loss, or the last of each sequence. */
+static void run_like(sn_session *shared, sn_session *full, const struct like *like, int last_only)
+{
+    size_t n = 0, n_full = like->full_offsets[N_LIKE], own_last[N_LIKE], full_last[N_LIKE];
+    int32_t full_targets[2 * N_TOKENS];
+    for (size_t s = 0; s < N_LIKE; s++) {
+        own_last[s] = like->own_offsets[s + 1] - 1;
+        full_last[s] = like->full_offsets[s + 1] - 1;
+    }
+    for (size_t i = 0; i < n_full; i++)
+        full_targets[i] = like->repeated[i] ? -1 : like->own[like->origin[i]];
+    ok(sn_session_select_logits(shared, own_last, last_only ? N_LIKE : 0));
+    ok(sn_session_select_logits(full, full_last, last_only ? N_LIKE : 0));
+    ok(session_forward_shared(shared, like->own, like->own_offsets, like_shared, N_LIKE));
+    ok(sn_session_forward(full, like->full, like->full_offsets, N_LIKE));
+    ok(sn_session_backward(shared, last_only ? targets : like->own));
+    ok(sn_session_backward(full, last_only ? targets : full_targets));
+    float *a = values_of(sn_session_logits, shared, &n), *b = values_of(sn_session_logits, full, &n);
+    for (size_t i = 0; !last_only && i < n_full; i++)
+        memmove(b + like->origin[i] * 23, b + i * 23, 23 * sizeof *b);
+    assert_close("logits", a, b, (last_only ? N_LIKE : like->own_offsets[N_LIKE]) * 23);
+}
+
+/* The gradient of what is shared is the sum over those that share it. */
+static void compare_like_gradients(sn_session *shared, sn_session *full, const struct like *like)
+{
+    size_t n, width = (size_t)sn_model_config_number(model, "d_model");
+    float *a = values_of(sn_session_input_gradient, shared, &n);
+    float *b = values_of(sn_session_input_gradient, full, &n), *sum = calloc(n, sizeof *sum);
+    for (size_t i = 0; i < n; i++)
+        sum[like->origin[i / width] * width + i % width] += b[i];
+    assert_close("input gradient", a, sum, like->own_offsets[N_LIKE] * width);
+    free(b);
+    for (size_t i = 0; i < sn_model_tensor_count(model); i++) {
+        const char *name = sn_model_tensor_name(model, i);
+        if (sn_session_gradient(NULL, 0, &n, shared, name) != SN_OK)
+            continue;
+        a = named_values(sn_session_gradient, shared, name, &n);
+        assert_close(name, a, named_values(sn_session_gradient, full, name, &n), n);
+    }
+}
+
+START_TEST(what_sequences_share_is_run_once)
+{
+    struct like like;
+    make_like(&like);
+    for (size_t i = 0; i < 4 * N_CONFIGS; i++) {
+        use_config(i / 4);
+        int selected_only = i & 1, last_only = (i & 2) != 0;
+        sn_session *shared = open_session("dense", 1, selected_only);
+        sn_session *full = open_session("dense", 1, 0);
+        run_like(shared, full, &like, last_only);
+        compare_like_gradients(shared, full, &like);
+        sn_session_free(shared);
+        sn_session_free(full);
+    }
+}
+END_TEST
+
+START_TEST(bad_sharing_is_refused_by_name)
+{
+    struct like like;
+    make_like(&like);
+    use_config(0);
+    sn_session *session = open_session("none", 1, 0);
+    size_t first[N_LIKE] = {1}, beyond[N_LIKE] = {0, 71}, long_one[N_LIKE] = {0, 65, 41};
+    const size_t *const bad[] = {first, beyond, long_one};
+    const char *const words[] = {"sequence 0 shares 1", "sequence 1 shares 71 tokens with one of 70",
+                                 "sequence 2 has 91 tokens"};
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(session_forward_shared(session, like.own, like.own_offsets, bad[i], N_LIKE),
+                         SN_ERROR_ARGUMENT);
+        ck_assert_msg(strstr(sn_context_message(context), words[i]) != NULL, "%s",
+                      sn_context_message(context));
+    }
+    ok(session_forward_shared(session, like.own, like.own_offsets, NULL, N_LIKE));
     sn_session_free(session);
 }
 END_TEST
@@ -309,19 +422,25 @@ END_TEST
 
 START_TEST(threads_do_not_change_bits)
 {
-    size_t n;
+    size_t n, last[N_LIKE];
     float *reference[2] = {NULL, NULL};
+    struct like like;
+    make_like(&like);
+    for (size_t s = 0; s < N_LIKE; s++)
+        last[s] = like.own_offsets[s + 1] - 1;
     use_config(0);
     for (size_t threads = 1; threads <= 3; threads++) {
         ok(sn_context_set_threads(context, threads));
         sn_session *session = open_session("dense", 1, 1);
-        run(session);
+        ok(sn_session_select_logits(session, last, N_LIKE));
+        ok(session_forward_shared(session, like.own, like.own_offsets, like_shared, N_LIKE));
         ok(sn_session_backward(session, targets));
         for (size_t i = 0; i < 2; i++) {
             float *values = i == 0 ? values_of(sn_session_logits, session, &n)
                                    : values_of(sn_session_input_gradient, session, &n);
             if (!reference[i])
-                reference[i] = malloc(n * sizeof(float)), memcpy(reference[i], values, n * sizeof(float));
+                reference[i] = malloc(n * sizeof(float)),
+                memcpy(reference[i], values, n * sizeof(float));
             ck_assert_int_eq(memcmp(reference[i], values, n * sizeof(float)), 0);
             free(values);
         }
@@ -342,6 +461,8 @@ Suite *session_rows_suite(void)
     tcase_add_test(tests, runs_that_read_all_run_all);
     tcase_add_test(tests, forward_only_gives_the_same_bits);
     tcase_add_test(tests, a_gradient_is_added_for_the_selected_tokens);
+    tcase_add_test(tests, what_sequences_share_is_run_once);
+    tcase_add_test(tests, bad_sharing_is_refused_by_name);
     tcase_add_test(tests, estimate_covers_what_is_held);
     TCase *threads = tcase_create("threads");
     tcase_add_checked_fixture(threads, set_up, tear_down);

@@ -1,12 +1,28 @@
-/* Ragged batches: sequences packed end to end, no padding between them. */
+/* Ragged batches: sequences packed end to end, no padding between them; what a sequence shares with the one
+ * in front of it is not repeated. */
 #include "model/session_state.h"
 
 #include <string.h>
 
-static int check_offsets(struct sn_session *session, const size_t *offsets, size_t n_sequences)
+static int check_length(struct sn_session *session, size_t sequence, size_t shared, size_t own,
+                        size_t before)
+{
+    size_t block_size = session_config(session)->block_size;
+    if (shared > before)
+        return fail(session->context, SN_ERROR_ARGUMENT,
+                    "sequence %zu shares %zu tokens with one of %zu tokens", sequence, shared, before);
+    if (own > block_size || shared > block_size - own)
+        return fail(session->context, SN_ERROR_ARGUMENT,
+                    "sequence %zu has %zu tokens; block_size is %zu", sequence, shared + own,
+                    block_size);
+    return SN_OK;
+}
+
+static int check_offsets(struct sn_session *session, const size_t *offsets, const size_t *shared,
+                         size_t n_sequences)
 {
     struct sn_context *context = session->context;
-    size_t block_size = session_config(session)->block_size;
+    size_t before = 0;
     if (n_sequences == 0)
         return fail(context, SN_ERROR_ARGUMENT, "n_sequences is 0");
     if (offsets[0] != 0)
@@ -16,9 +32,11 @@ static int check_offsets(struct sn_session *session, const size_t *offsets, size
             return fail(context, SN_ERROR_ARGUMENT,
                         "sequence %zu is empty: offsets[%zu] is %zu, offsets[%zu] is %zu", s, s,
                         offsets[s], s + 1, offsets[s + 1]);
-        if (offsets[s + 1] - offsets[s] > block_size)
-            return fail(context, SN_ERROR_ARGUMENT, "sequence %zu has %zu tokens; block_size is %zu", s,
-                        offsets[s + 1] - offsets[s], block_size);
+        size_t from_before = shared ? shared[s] : 0, own = offsets[s + 1] - offsets[s];
+        int status = check_length(session, s, from_before, own, before);
+        if (status != SN_OK)
+            return status;
+        before = from_before + own;
     }
     if (offsets[n_sequences] > UINT32_MAX / 2)
         return fail(context, SN_ERROR_ARGUMENT, "%zu tokens are too many for one batch",
@@ -83,15 +101,19 @@ static int grow_sequences(struct sn_session *session, size_t capacity)
         return SN_OK;
     size_t *offsets = memory_allocate_array(memory, capacity, sizeof *offsets);
     size_t *lse_offset = memory_allocate_array(memory, capacity, sizeof *lse_offset);
-    if (!offsets || !lse_offset) {
+    size_t *shared = memory_allocate_array(memory, capacity, sizeof *shared);
+    if (!offsets || !lse_offset || !shared) {
         memory_free(memory, offsets, capacity * sizeof *offsets);
         memory_free(memory, lse_offset, capacity * sizeof *lse_offset);
-        return fail_memory(session->context, "offsets of a batch", 2 * capacity * sizeof *offsets);
+        memory_free(memory, shared, capacity * sizeof *shared);
+        return fail_memory(session->context, "offsets of a batch", 3 * capacity * sizeof *offsets);
     }
     memory_free(memory, session->offsets, session->sequence_capacity * sizeof *offsets);
     memory_free(memory, session->lse_offset, session->sequence_capacity * sizeof *lse_offset);
+    memory_free(memory, session->shared, session->sequence_capacity * sizeof *shared);
     session->offsets = offsets;
     session->lse_offset = lse_offset;
+    session->shared = shared;
     session->sequence_capacity = capacity;
     return SN_OK;
 }
@@ -105,15 +127,15 @@ static void fill_places(struct sn_session *session, const size_t *offsets, size_
     session->lse_offset[0] = 0;
     session->longest = 0;
     for (size_t s = 0; s < n_sequences; s++) {
-        size_t length = offsets[s + 1] - offsets[s];
+        size_t own = offsets[s + 1] - offsets[s], length = session->shared[s] + own;
         session->lse_offset[s + 1] =
             session->lse_offset[s] + (length + ATTENTION_TILE - 1) / ATTENTION_TILE * ATTENTION_TILE;
         if (length > session->longest)
             session->longest = length;
-        for (size_t i = 0; i < length; i++) {
+        for (size_t i = 0; i < own; i++) {
             places->token[offsets[s] + i] = (uint32_t)(offsets[s] + i);
             places->sequence[offsets[s] + i] = (uint32_t)s;
-            places->position[offsets[s] + i] = (uint32_t)i;
+            places->position[offsets[s] + i] = (uint32_t)(session->shared[s] + i);
         }
     }
     for (size_t t = n_tokens; t < padded; t++) {
@@ -194,10 +216,10 @@ void batch_add_to_tokens(const struct sn_session *session, size_t row_panel, flo
 }
 
 int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *offsets,
-              size_t n_sequences)
+              const size_t *shared, size_t n_sequences)
 {
     session->forward_done = session->backward_done = 0;
-    int status = check_offsets(session, offsets, n_sequences);
+    int status = check_offsets(session, offsets, shared, n_sequences);
     size_t n_tokens = status == SN_OK ? offsets[n_sequences] : 0;
     if (status == SN_OK && tokens)
         status = check_tokens(session, tokens, n_tokens);
@@ -217,6 +239,8 @@ int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *o
     memset(session->tokens, 0, n_panels * PANEL * sizeof *session->tokens);
     if (tokens)
         memcpy(session->tokens, tokens, n_tokens * sizeof *tokens);
+    for (size_t s = 0; s < n_sequences; s++)
+        session->shared[s] = shared ? shared[s] : 0;
     fill_places(session, offsets, n_sequences);
     return set_rows(session);
 }
@@ -251,5 +275,6 @@ void batch_free(struct sn_session *session)
     free_places(memory, &session->row_places);
     memory_free(memory, session->offsets, session->sequence_capacity * sizeof *session->offsets);
     memory_free(memory, session->lse_offset, session->sequence_capacity * sizeof *session->lse_offset);
+    memory_free(memory, session->shared, session->sequence_capacity * sizeof *session->shared);
     memory_free(memory, session->selected, session->n_selected * sizeof *session->selected);
 }

@@ -329,7 +329,7 @@ static size_t fixed_bytes(const struct sn_session *session, size_t panels, size_
                    memory_block_size(site_count(config) * sizeof *session->records) +
                    memory_block_size(n * sizeof *session->gradients) +
                    memory_block_size(n * sizeof *session->gradient_size) +
-                   2 * memory_block_size((n_sequences + 1) * sizeof *session->offsets) +
+                   3 * memory_block_size((n_sequences + 1) * sizeof *session->offsets) +
                    4 * memory_block_size(tokens * sizeof *session->tokens);
     if (session->by_rows)
         bytes += 3 * memory_block_size(row_panels * PANEL * sizeof *session->row_places.token);

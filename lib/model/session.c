@@ -110,10 +110,10 @@ void sn_session_free(sn_session *session)
 
 /* Sublayers [first, last) are about to run on the batch. */
 static int prepare(struct sn_session *session, const int32_t *tokens, const size_t *offsets,
-                   size_t n_sequences, size_t first, size_t last)
+                   const size_t *shared, size_t n_sequences, size_t first, size_t last)
 {
     size_t n_sublayers = 2 * session_config(session)->n_layer;
-    int status = batch_set(session, tokens, offsets, n_sequences);
+    int status = batch_set(session, tokens, offsets, shared, n_sequences);
     session->first = first;
     session->last = last;
     session->by_rows =
@@ -136,13 +136,19 @@ static int run(struct sn_session *session, int from_embedding)
 int sn_session_forward(sn_session *session, const int32_t *tokens, const size_t *offsets,
                        size_t n_sequences)
 {
+    return session_forward_shared(session, tokens, offsets, NULL, n_sequences);
+}
+
+int session_forward_shared(struct sn_session *session, const int32_t *tokens, const size_t *offsets,
+                           const size_t *shared, size_t n_sequences)
+{
     if (!session)
         return SN_ERROR_ARGUMENT;
     if (!tokens || !offsets)
         return fail(session->context, SN_ERROR_ARGUMENT, "sn_session_forward: %s is NULL",
                     tokens ? "offsets" : "tokens");
-    int status =
-        prepare(session, tokens, offsets, n_sequences, 0, 2 * session_config(session)->n_layer + 1);
+    int status = prepare(session, tokens, offsets, shared, n_sequences, 0,
+                         2 * session_config(session)->n_layer + 1);
     return status == SN_OK ? run(session, 1) : status;
 }
 
@@ -173,7 +179,7 @@ int sn_session_forward_range(sn_session *session, const float *residual, const i
     if (last > n && session->model->bigram >= 0 && !tokens)
         return fail(context, SN_ERROR_ARGUMENT,
                     "sn_session_forward_range: logits of a model with a bigram table need tokens");
-    int status = prepare(session, tokens, offsets, n_sequences, first, last);
+    int status = prepare(session, tokens, offsets, NULL, n_sequences, first, last);
     if (status != SN_OK)
         return status;
     set_stream(session, first, residual);

@@ -61,7 +61,8 @@ struct sn_session {
     /* batch (batch.c) */
     int32_t *tokens;      /* n_panels x PANEL, padding 0; valid when has_tokens */
     struct places places; /* of the batch */
-    size_t *offsets;      /* n_sequences + 1 */
+    size_t *offsets;      /* n_sequences + 1, of what is in the batch */
+    size_t *shared;       /* n_sequences: tokens that a sequence takes from the one before (session.h) */
     size_t *lse_offset;   /* n_sequences + 1, in tokens rounded up per sequence */
     size_t n_tokens, n_sequences, n_panels, longest;
     size_t token_capacity, sequence_capacity;
@@ -169,6 +170,11 @@ static inline int session_stream_is_rows(const struct sn_session *session)
 {
     return session->select_all || session->by_rows;
 }
+/* Tokens of a sequence, with those that it shares. */
+static inline size_t session_length(const struct sn_session *session, size_t sequence)
+{
+    return session->shared[sequence] + session->offsets[sequence + 1] - session->offsets[sequence];
+}
 /* Where a panel stands in an array of which a session that keeps nothing has one panel for each worker. */
 static inline size_t session_slot(const struct sn_session *session, size_t panel, size_t worker)
 {
@@ -186,7 +192,7 @@ static inline uint64_t *mask_of(uint64_t *mask, size_t panel, size_t width)
 
 /* batch.c */
 int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *offsets,
-              size_t n_sequences);
+              const size_t *shared, size_t n_sequences);
 int batch_select(struct sn_session *session, const size_t *positions, size_t n_positions);
 /* The first selected row at or behind a token, n_rows where there is none. */
 size_t batch_first_row(const struct sn_session *session, size_t token);
