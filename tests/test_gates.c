@@ -63,6 +63,60 @@ START_TEST(gate_gradients_match_finite_differences)
 }
 END_TEST
 
+/* Pairs that differ in one token, near their ends. */
+static sn_task *similar_prompts(size_t n_pairs, size_t length, int32_t vocabulary)
+{
+    sn_task *task;
+    unsigned seed = 5;
+    ok(sn_task_create(&task, context, "similar"));
+    for (size_t i = 0; i < n_pairs; i++) {
+        int32_t a[64], b[64];
+        size_t n = length - i % 5;
+        for (size_t t = 0; t < n; t++)
+            a[t] = b[t] = (int32_t)next_random(&seed) % vocabulary;
+        b[n - 1 - i % 7] = (b[n - 1 - i % 7] + 1) % vocabulary;
+        ok(sn_task_add_pair(task, context, a, n, b, n, 1, 2));
+    }
+    return task;
+}
+
+/* What a pair has in common is run once, and of the last layer only the last tokens: the loss and every
+ * gradient are those of whole prompts side by side. */
+START_TEST(shared_prompts_give_the_gradients_of_whole_ones)
+{
+    sn_model *model = strong_model(SPARSE_CONFIG, 12);
+    sn_means *means = random_means(model, 6);
+    sn_task *task = similar_prompts(9, 40, 23);
+    struct judge judge;
+    unsigned seed = 78;
+    ok(judge_open(&judge, context, model, means, task, task));
+    size_t n = judge.layout.n_nodes;
+    float *mask = malloc(n * sizeof *mask), *plain = malloc(n * sizeof *plain);
+    for (size_t i = 0; i < n; i++)
+        mask[i] = next_random(&seed) % 3 ? 1.0f : 0.0f;
+    double loss = masked_loss(&judge, mask, 1);
+    ck_assert_uint_gt(judge.batch.shared[1], 30);
+    memcpy(plain, judge.gates.gradient, n * sizeof *plain);
+    sn_session *short_cut = judge.session;
+    ok(session_create(&judge.session, context, model, GRADIENT_NONE));
+    judge.batch.share = 0;
+    ck_assert_double_eq_tol(masked_loss(&judge, mask, 1), loss, 1e-6);
+    double largest = 0, worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        largest = fmax(largest, fabs((double)plain[i]));
+        worst = fmax(worst, fabs((double)plain[i] - (double)judge.gates.gradient[i]));
+    }
+    ck_assert_msg(worst <= 1e-5 * largest, "%g of %g", worst, largest);
+    sn_session_free(short_cut);
+    free(mask);
+    free(plain);
+    judge_close(&judge);
+    sn_task_free(task);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
 static float *all_logits(sn_session *session, size_t *n)
 {
     int32_t tokens[130];
@@ -283,9 +337,9 @@ END_TEST
 Suite *gates_suite(void);
 Suite *gates_suite(void)
 {
-    const TTest *masks[] = {gate_gradients_match_finite_differences,
-                            all_ones_is_the_full_model_all_zeros_ablates_everything,
-                            complement_masks_are_the_opposite};
+    const TTest *masks[] = {
+        gate_gradients_match_finite_differences, shared_prompts_give_the_gradients_of_whole_ones,
+        all_ones_is_the_full_model_all_zeros_ablates_everything, complement_masks_are_the_opposite};
     const TTest *averages[] = {means_equal_recorded_averages};
     const TTest *threads[] = {
         means_take_enough_tokens_on_any_threads}; /* what ThreadSanitizer looks at */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#define CHUNK_TOKENS 4096 /* of one forward; bounds the session's memory */
+#define CHUNK_TOKENS 1024 /* of one forward; bounds the session's memory */
 
 static int open_parts(struct judge *judge, const struct sn_means *means)
 {
@@ -11,7 +11,11 @@ static int open_parts(struct judge *judge, const struct sn_means *means)
     if (status == SN_OK)
         status = session_create(&judge->session, context, judge->model, GRADIENT_NONE);
     if (status == SN_OK)
+        status = session_create_forward(&judge->measuring, context, judge->model);
+    if (status == SN_OK) {
         session_run_selected_only(judge->session);
+        session_run_selected_only(judge->measuring);
+    }
     if (status == SN_OK && means) {
         status = gates_create(&judge->gates, context, &judge->layout, means->values);
         judge->has_gates = status == SN_OK;
@@ -35,6 +39,7 @@ int judge_open(struct judge *judge, struct sn_context *context, struct sn_model 
     judge->tasks[JUDGE_FIT] = fit;
     judge->tasks[JUDGE_TASK] = task;
     pair_batch_init(&judge->batch, context->memory);
+    judge->batch.share = 1;
     int status = open_parts(judge, means);
     if (status != SN_OK)
         judge_close(judge);
@@ -46,6 +51,7 @@ void judge_close(struct judge *judge)
     struct memory *memory = judge->context->memory;
     gates_free(&judge->gates);
     sn_session_free(judge->session);
+    sn_session_free(judge->measuring);
     pair_batch_free(&judge->batch);
     for (int set = 0; set < JUDGE_SETS; set++)
         memory_free(memory, judge->differences[set], 2 * judge->n_pairs[set] * sizeof(double));
@@ -63,7 +69,7 @@ static int set_masks(struct judge *judge, const unsigned char *kept, int ablate,
     else
         for (size_t i = 0; i < n; i++)
             judge->gates.mask[i] = ablate == SN_ABLATE_NOTHING ? 1.0f : 0.0f;
-    return gates_attach(&judge->gates, judge->session, learning);
+    return gates_attach(&judge->gates, learning ? judge->session : judge->measuring, learning);
 }
 
 /* Pairs [first, result) have at most CHUNK_TOKENS tokens, but there is at least one. */
@@ -81,12 +87,13 @@ static size_t chunk_end(const struct sn_task *task, size_t first, size_t n_pairs
     return last;
 }
 
-static int run_chunk(struct judge *judge, enum judge_set set, size_t first, size_t last)
+static int run_chunk(struct judge *judge, struct sn_session *session, enum judge_set set, size_t first,
+                     size_t last)
 {
     int status = pair_batch_fill(&judge->batch, judge->context, judge->tasks[set], NULL, first,
                                  last - first, judge->model->config.vocab_size);
     if (status == SN_OK)
-        status = pair_batch_forward(&judge->batch, judge->session);
+        status = pair_batch_forward(&judge->batch, session);
     return status;
 }
 
@@ -105,10 +112,10 @@ static int run_set(struct judge *judge, enum judge_set set)
     int status = SN_OK;
     for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
         last = chunk_end(judge->tasks[set], first, n);
-        status = run_chunk(judge, set, first, last);
+        status = run_chunk(judge, judge->measuring, set, first, last);
         if (status == SN_OK)
             status = pair_batch_differences(judge->differences[set] + 2 * first, &judge->batch,
-                                            judge->session);
+                                            judge->measuring);
     }
     return status;
 }
@@ -147,7 +154,7 @@ int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, e
     for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
         double loss;
         last = chunk_end(judge->tasks[set], first, n);
-        status = run_chunk(judge, set, first, last);
+        status = run_chunk(judge, judge->session, set, first, last);
         if (status == SN_OK)
             status = pair_batch_backward(&loss, &judge->batch, judge->session, calibration);
     }

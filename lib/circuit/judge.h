@@ -1,5 +1,5 @@
 /* Measures a model under node masks on two sets of pairs: the fitting pairs, on which calibration is
- * fitted, and the judging pairs. One session serves all measurements. */
+ * fitted, and the judging pairs. */
 #ifndef SN_CIRCUIT_JUDGE_H
 #define SN_CIRCUIT_JUDGE_H
 
@@ -16,7 +16,8 @@ struct judge {
     struct sn_model *model; /* lent */
     struct node_layout layout;
     const struct sn_task *tasks[JUDGE_SETS]; /* lent; the same one twice is run once */
-    struct sn_session *session;
+    struct sn_session *session;              /* with a backward, for gradients */
+    struct sn_session *measuring; /* forward only: a small part of the memory, so of the caches */
     struct gates gates;
     int has_gates; /* 0 without means: only the full model can be measured */
     struct pair_batch batch;

@@ -16,6 +16,7 @@ void pair_batch_free(struct pair_batch *batch)
     size_t n = 2 * batch->pair_capacity;
     memory_free(batch->memory, batch->tokens, batch->token_capacity * sizeof *batch->tokens);
     memory_free(batch->memory, batch->offsets, (n + 1) * sizeof *batch->offsets);
+    memory_free(batch->memory, batch->shared, n * sizeof *batch->shared);
     memory_free(batch->memory, batch->last, n * sizeof *batch->last);
     memory_free(batch->memory, batch->targets, n * sizeof *batch->targets);
     memory_free(batch->memory, batch->gradient, batch->gradient_size * sizeof *batch->gradient);
@@ -30,18 +31,22 @@ static int reserve_pairs(struct pair_batch *batch, struct sn_context *context, s
     struct memory *memory = batch->memory;
     size_t old = 2 * batch->pair_capacity, n = 2 * n_pairs;
     size_t *offsets = memory_allocate_array(memory, n + 1, sizeof *offsets);
+    size_t *shared = memory_allocate_array(memory, n, sizeof *shared);
     size_t *last = memory_allocate_array(memory, n, sizeof *last);
     int32_t *targets = memory_allocate_array(memory, n, sizeof *targets);
-    if (!offsets || !last || !targets) {
+    if (!offsets || !shared || !last || !targets) {
         memory_free(memory, offsets, (n + 1) * sizeof *offsets);
+        memory_free(memory, shared, n * sizeof *shared);
         memory_free(memory, last, n * sizeof *last);
         memory_free(memory, targets, n * sizeof *targets);
         return fail_memory(context, "a batch of pairs", n * sizeof *offsets);
     }
     memory_free(memory, batch->offsets, (old + 1) * sizeof *offsets);
+    memory_free(memory, batch->shared, old * sizeof *shared);
     memory_free(memory, batch->last, old * sizeof *last);
     memory_free(memory, batch->targets, old * sizeof *targets);
     batch->offsets = offsets;
+    batch->shared = shared;
     batch->last = last;
     batch->targets = targets;
     batch->pair_capacity = n_pairs;
@@ -60,6 +65,15 @@ static int reserve_tokens(struct pair_batch *batch, struct sn_context *context, 
     batch->tokens = tokens;
     batch->token_capacity = capacity;
     return SN_OK;
+}
+
+/* Tokens that two prompts begin with, but for the last one of each, whose logits are wanted. */
+static size_t common_prefix(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
+{
+    size_t n = 0, most = (n_a < n_b ? n_a : n_b) - 1;
+    while (n < most && a[n] == b[n])
+        n++;
+    return n;
 }
 
 static int append_prompt(struct pair_batch *batch, struct sn_context *context, size_t sequence,
@@ -96,8 +110,11 @@ int pair_batch_fill(struct pair_batch *batch, struct sn_context *context, const 
                             "pair %zu of task %s has target %d; the vocabulary has %zu tokens", index,
                             sn_task_name(task), (int)targets[j], vocab_size);
         status = append_prompt(batch, context, 2 * i, prompt_a, n_a);
+        size_t shared = batch->share ? common_prefix(prompt_a, n_a, prompt_b, n_b) : 0;
+        batch->shared[2 * i] = 0;
+        batch->shared[2 * i + 1] = shared;
         if (status == SN_OK)
-            status = append_prompt(batch, context, 2 * i + 1, prompt_b, n_b);
+            status = append_prompt(batch, context, 2 * i + 1, prompt_b + shared, n_b - shared);
     }
     if (status == SN_OK)
         batch->n_pairs = n_pairs;
@@ -108,7 +125,8 @@ int pair_batch_forward(struct pair_batch *batch, struct sn_session *session)
 {
     int status = sn_session_select_logits(session, batch->last, 2 * batch->n_pairs);
     if (status == SN_OK)
-        status = sn_session_forward(session, batch->tokens, batch->offsets, 2 * batch->n_pairs);
+        status = session_forward_shared(session, batch->tokens, batch->offsets, batch->shared,
+                                        2 * batch->n_pairs);
     return status;
 }
 

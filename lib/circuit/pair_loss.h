@@ -11,6 +11,8 @@ struct pair_batch {
     struct memory *memory; /* retained */
     int32_t *tokens;
     size_t *offsets;  /* 2 n_pairs + 1 */
+    size_t *shared;   /* 2 n_pairs: tokens of prompt B that are in the batch as prompt A's; 0 at A */
+    int share;        /* whether there are any: set before filling */
     size_t *last;     /* 2 n_pairs: packed index of each prompt's last token */
     int32_t *targets; /* 2 n_pairs: target_a, target_b of each pair = the right one of each prompt */
     float *gradient;  /* 2 n_pairs x vocab_size, made when first needed */
