@@ -741,6 +741,31 @@ START_TEST(checksum_of_every_length)
 }
 END_TEST
 
+/* Zeros are passed over: every single bit of two blocks and a rest, then any share of words, scattered. */
+START_TEST(checksum_of_mostly_zeros)
+{
+    static unsigned char bytes[1200];
+    struct random_state random;
+    size_t wrong = 0;
+    for (size_t bit = 0; bit < 8 * sizeof bytes; bit++) {
+        bytes[bit / 8] = (unsigned char)(1u << bit % 8);
+        wrong += checksum_update((uint32_t)bit, bytes, sizeof bytes) !=
+                 checksum_update_portable((uint32_t)bit, bytes, sizeof bytes);
+        bytes[bit / 8] = 0;
+    }
+    random_seed(&random, 1, 0);
+    for (size_t attempt = 0; attempt < 500; attempt++) {
+        for (size_t i = 0; i < sizeof bytes; i++)
+            bytes[i] = (unsigned char)(random_uniform(&random) < (double)attempt / 500
+                                           ? 255 * random_uniform(&random)
+                                           : 0);
+        wrong += checksum_update(0x1234, bytes + attempt % 16, sizeof bytes - attempt % 70) !=
+                 checksum_update_portable(0x1234, bytes + attempt % 16, sizeof bytes - attempt % 70);
+    }
+    ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
 START_TEST(status_and_version_have_names)
 {
     char version[32];
@@ -785,6 +810,7 @@ Suite *base_suite(void)
         shuffle_permutes);
     ADD(suite, "options", options_default, options_take_values, options_refuse, options_refuse_null,
         options_survive_lack_of_memory);
-    ADD(suite, "rest", checksum_is_crc32, checksum_of_every_length, status_and_version_have_names);
+    ADD(suite, "rest", checksum_is_crc32, checksum_of_every_length, checksum_of_mostly_zeros,
+        status_and_version_have_names);
     return suite;
 }
