@@ -7,6 +7,7 @@
 #define SN_KERNELS_ATTENTION_BODY_H
 
 #include "kernels/attention_chunk.h"
+#include "kernels/attention_few_body.h"
 #include "kernels/dense.h"
 #include "kernels/elementwise_body.h"
 #include "kernels/math_body.h"
@@ -14,7 +15,6 @@
 #define TILE ATTENTION_TILE
 #define TILE_VECTORS (TILE / LANES)
 #define CHUNK ATTENTION_CHUNK
-#define ATTENTION_MASKED (-1e30f) /* a score that no finite score goes below; its exponential is 0 */
 
 /* One tile of queries (or their gradients): [d_head][B], and as rows [B][d_head]. It sees keys
  * 0..n_keys-1, of which the last B are its own. */
@@ -157,9 +157,14 @@ static inline void attention_tile(float *y, float *lse, const struct attention_f
     }
 }
 
-static void attention(float *y, float *lse, const float *q, const float *k, const float *v,
-                      const struct attention_shape *shape, const struct dense_kernels *dense,
-                      void *scratch)
+static inline int attention_has_few(const struct attention_shape *shape)
+{
+    return shape->n_tokens - shape->first_query <= FEW_QUERIES;
+}
+
+static void attention_tiles(float *y, float *lse, const float *q, const float *k, const float *v,
+                            const struct attention_shape *shape, const struct dense_kernels *dense,
+                            void *scratch)
 {
     size_t d_head = shape->d_head, stride = shape->stride;
     struct attention_forward work = {.q_tiles = scratch};
@@ -174,10 +179,20 @@ static void attention(float *y, float *lse, const float *q, const float *k, cons
         struct attention_queries queries = {t + TILE, work.q_tiles + t * d_head, NULL};
         attention_tile(y + t, lse + t, &work, &queries, shape, dense);
     }
-    for (size_t t = shape->n_tokens; t < stride; t++) {
+}
+
+static void attention(float *y, float *lse, const float *q, const float *k, const float *v,
+                      const struct attention_shape *shape, const struct dense_kernels *dense,
+                      void *scratch)
+{
+    if (attention_has_few(shape))
+        attention_few(y, lse, q, k, v, shape, scratch);
+    else
+        attention_tiles(y, lse, q, k, v, shape, dense, scratch);
+    for (size_t t = shape->n_tokens; t < shape->stride; t++) {
         lse[t] = 0;
-        for (size_t d = 0; d < d_head; d++)
-            y[d * stride + t] = 0;
+        for (size_t d = 0; d < shape->d_head; d++)
+            y[d * shape->stride + t] = 0;
     }
 }
 
@@ -297,6 +312,10 @@ static void attention_backward(float *dq, float *dk, float *dv, float *dsink, co
                                const struct dense_kernels *dense, void *scratch)
 {
     (void)y, (void)lse; /* recomputed, more exactly than they were saved */
+    if (attention_has_few(shape)) {
+        attention_few_backward(dq, dk, dv, dsink, dy, q, k, v, shape, scratch);
+        return;
+    }
     struct attention_work work = attention_prepare(scratch, dy, q, k, v, shape);
     vec sink_sum = {0};
     size_t first = shape->first_query / TILE * TILE;
