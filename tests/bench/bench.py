@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """The bench: our side and its peers take turns, in one run, on the same number of threads.
 
-    bench.py [--build build] [--quick] [--only REGEX] [--seconds S] [--list]
-    bench.py --document docs [--build build]     writes the last run into docs/performance.md and its plots
+    bench.py [--build build] [--quick] [--only REGEX [--merge]] [--seconds S] [--list]
+    bench.py --document docs [--build build]     writes the last run into docs/performance.md, with plots
 
-Prints a line for each comparison and writes BUILD/bench.json. docs/performance.md explains how to read both.
-Times on one thread are processor time, on several by the clock; each is the least of all rounds."""
+Prints a line for each comparison and writes BUILD/bench.json; docs/performance.md explains both. Times on one thread are processor time, on several by the clock; each is the least of all rounds."""
 import argparse
 import glob
 import json
@@ -15,8 +14,9 @@ import subprocess
 import sys
 import time
 
-import contests
-import report
+sys.dont_write_bytecode = True  # the tree stays clean
+import contests  # noqa: E402
+import report  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -39,8 +39,8 @@ class Child:
     def __init__(self, command, **variables):
         environment = {key: value for key, value in os.environ.items()
                        if key not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "SPARSENET_ISA")}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env={**environment, **variables})
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, env={**environment, **variables}, **pipes)
 
     def ask(self, line):
         self.process.stdin.write(line + "\n")
@@ -106,7 +106,8 @@ class Side:
             if fresh:
                 before = int(self.child.ask("memory").split()[0])
                 self.child.ask("forget")
-            self.number, units, operations, amount, self.isa = self.child.open(f"{job} threads={threads}")
+            answer = self.child.open(f"{job} threads={threads}")
+            self.number, units, operations, amount, self.isa = answer
         except Absent:
             if fresh:
                 self.child.end()
@@ -142,7 +143,8 @@ def read_sizes():
     """Bytes of the caches of the first core, by level."""
     sizes, folder = {}, "/sys/devices/system/cpu/cpu0/cache"
     for index in sorted(glob.glob(f"{folder}/index*")):
-        kind, level, size = (open(f"{index}/{name}").read().strip() for name in ("type", "level", "size"))
+        read = lambda name: open(f"{index}/{name}").read().strip()
+        kind, level, size = read("type"), read("level"), read("size")
         if kind != "Instruction":
             sizes[f"L{level}"] = int(size[:-1]) * {"K": 1 << 10, "M": 1 << 20}[size[-1]]
     return sizes
@@ -159,7 +161,7 @@ class Bench:
     def __init__(self, build, seconds, quick):
         self.children = Children(build)
         self.seconds = seconds if seconds is not None else 0.03 if quick else 0.2
-        self.rounds, self.patience = (3, 1) if quick else (5, 15)
+        self.rounds, self.patience = (3, 1) if quick else (5, 8)
         self.caches, self.peaks, self.limits = read_sizes(), {}, {}
         self.rows = []
 
@@ -197,7 +199,8 @@ class Bench:
             return side.operations / side.best / self.peaks[side.isa] / side.threads, "FMA peak"
         if not side.bytes:
             return None, None
-        level = next((name for name in ("L1", "L2", "L3") if side.bytes < self.caches.get(name, 0)), "memory")
+        fits = [name for name in ("L1", "L2", "L3") if side.bytes < self.caches.get(name, 0)]
+        level = fits[0] if fits else "memory"
         return 1e-9 * side.bytes / side.best / self.limits[f"read {level}, GB/s"], level
 
     def open_sides(self, contest):
@@ -236,8 +239,8 @@ class Bench:
         row = {"group": contest.group, "name": contest.name, "side": line.side, "threads": side.threads,
                "measures": "bytes" if line.memory else "seconds",
                "ours": side.memory if line.memory else side.best, "peer_name": line.peer, "peer": None,
-               "ratio": None, "asked": line.asked, "share": None if line.memory else share, "limit": limit,
-               "asked_share": line.asked_share, "absent": absent.get(line.peer)}
+               "ratio": None, "asked": line.asked, "share": None if line.memory else share,
+               "limit": limit, "asked_share": line.asked_share, "absent": absent.get(line.peer)}
         if peer:
             row["peer"] = peer.memory if line.memory else peer.best
             row["ratio"] = row["peer"] / row["ours"] if row["ours"] > 0 else float("inf")
@@ -245,19 +248,42 @@ class Bench:
                              (line.asked_share and share is not None and share < line.asked_share))
         return row
 
+    def result(self, quick, started):
+        peaks = {f"FMA peak {isa}, GF/s": 1e-9 * peak for isa, peak in self.peaks.items()}
+        return {"machine": self.machine(), "quick": quick, "limits": {**peaks, **self.limits}, "rows": list(self.rows),
+                "minutes": (time.monotonic() - started) / 60}
+
     def machine(self):
         with open("/proc/cpuinfo") as file:
-            name = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "?")
+            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
         with open("/proc/meminfo") as file:
             memory = int(file.readline().split()[1]) >> 20
         try:
             peers = self.children.get("torch", 1).ask("versions")
         except Absent as why:
             peers = str(why)
-        return {"processor": name, "processors": os.cpu_count(), "memory GB": memory,
+        return {"processor": names[0] if names else "?", "processors": os.cpu_count(), "memory GB": memory,
                 "caches": {name: f"{size >> 10} KB" for name, size in self.caches.items()},
-                "instruction sets measured": list(self.peaks), "ours": self.children.get("ours", 1).ask("versions"),
-                "peers": peers, "date": time.strftime("%Y-%m-%d")}
+                "instruction sets measured": list(self.peaks),
+                "ours": self.children.get("ours", 1).ask("versions"), "peers": peers, "date": time.strftime("%Y-%m-%d")}
+
+
+def read_result(path):
+    if not os.path.exists(path):
+        return None
+    with open(path) as file:
+        return json.load(file)
+
+
+def keep_others(result, old, order):
+    """Adds the rows of an earlier run of other contests: each row's sides met in one run all the same."""
+    key = lambda row: (row["group"], row["name"])
+    done = {key(row) for row in result["rows"]}
+    result["rows"] += [row for row in old["rows"] if key(row) not in done and key(row) in order]
+    result["rows"].sort(key=lambda row: order.index(key(row)))
+    result["minutes"] += old["minutes"]
+    for name, value in old["limits"].items():
+        result["limits"][name] = max(value, result["limits"].get(name, 0))
 
 
 def main():
@@ -266,29 +292,33 @@ def main():
     parser.add_argument("--quick", action="store_true", help="every row, fewer rounds, fewer tokens")
     parser.add_argument("--only", default="", help="contests whose group and name match this expression")
     parser.add_argument("--seconds", type=float, help="of a side in a round (it runs once at least)")
+    parser.add_argument("--merge", action="store_true", help="keeps the last run's other contests")
     parser.add_argument("--list", action="store_true", help="names the contests")
     parser.add_argument("--document", metavar="DIR", help="writes the last run into DIR/performance.md")
     arguments = parser.parse_args()
     path = f"{arguments.build}/bench.json"
     if arguments.document:
-        with open(path) as file:
-            return report.document(arguments.document, json.load(file))
+        return report.document(arguments.document, read_result(path))
     wanted = [c for c in contests.contests(arguments.quick)
               if re.search(arguments.only, f"{c.group}: {c.name}")]
     if arguments.list:
         return print("\n".join(f"{c.group}: {c.name}" for c in wanted))
+    if not wanted:
+        parser.error(f"no contest matches {arguments.only}; --list names them")
     bench = Bench(arguments.build, arguments.seconds, arguments.quick)
+    order = [(c.group, c.name) for c in contests.contests(arguments.quick)]
+    old = read_result(path) if arguments.merge else None
     started = time.monotonic()
     bench.measure_limits()
     report.print_head()
     for contest in wanted:
         report.print_rows(bench.run(contest))
-    limits = {**{f"FMA peak {isa}, GF/s": 1e-9 * peak for isa, peak in bench.peaks.items()}, **bench.limits}
-    result = {"machine": bench.machine(), "quick": arguments.quick, "limits": limits, "rows": bench.rows,
-              "minutes": (time.monotonic() - started) / 60}
+        result = bench.result(arguments.quick, started)  # written each time: a run may be broken off
+        if old:
+            keep_others(result, old, order)
+        with open(path, "w") as file:
+            json.dump(result, file, indent=1)
     bench.children.end()
-    with open(path, "w") as file:
-        json.dump(result, file, indent=1)
     report.print_tail(result)
 
 

@@ -1,8 +1,8 @@
-"""What the bench compares. A contest opens several sides, which then take turns; each line of it sets the
-time of one side beside another's and names what is asked of the ratio and of the share of the limit.
+"""What the bench compares. A contest opens several sides, which then take turns; each line sets the time of one side beside another's and names what is asked of the ratio and of the share of the limit.
 
-A side is a job of measure.c or peers.py, written PROGRAM[@SETTING]:JOB, where the program is `ours`, `avx2` (ours
-with SPARSENET_ISA=avx2), `torch` or `scipy` (both peers.py), or a number of seconds."""
+A side is a number of seconds, or PROGRAM:JOB with a job of measure.c or peers.py. The program is `ours`, `first`
+(ours: what its first run takes longer than the best), `avx2` (ours with SPARSENET_ISA=avx2), `torch` or
+`scipy` (both peers.py)."""
 from dataclasses import dataclass, field
 
 
@@ -21,7 +21,7 @@ class Contest:
     name: str
     sides: dict
     lines: list
-    fresh: bool = False  # processes of its own: peaks of memory are measured, and the first run is a first one
+    fresh: bool = False  # processes of its own: memory is measured, and the first run is a first one
     threads: dict = field(default_factory=dict)  # of a side; 1 where absent
 
 
@@ -51,7 +51,8 @@ def products(kernel, tokens):
                      "input and output": floor, "input and output, streaming": floor + " streaming=1"}
             lines = []
             if kernel == "forward":
-                sides["torch CSR"], sides["libxsmm spmdm"] = f"torch:csr {sparse}", f"ours:spmdm {sparse}"
+                sides["torch CSR"] = f"torch:csr {sparse}"
+                sides["libxsmm spmdm"] = f"ours:spmdm {sparse}"
                 lines += [Line("ours", "torch CSR", 6), Line("ours", "libxsmm spmdm", 1.3)]
             elif kernel == "transposed":
                 sides["torch CSR"] = f"torch:csr {sparse} transposed=1"
@@ -95,7 +96,8 @@ def selections():
                        "torch.topk": f"torch:{job}", "torch.topk, backward": f"torch:{job} backward=1",
                        "avx2": f"avx2:{job}"},
                       [Line("forward", "torch.topk", 8), Line("forward + backward", "forward", 1 / 1.5),
-                       Line("forward + backward", "torch.topk, backward"), Line("avx2", "forward", AVX2)])
+                       Line("forward + backward", "torch.topk, backward"),
+                       Line("avx2", "forward", AVX2)])
 
 
 def attention():
@@ -133,21 +135,27 @@ def whole_model(quick):
         (f"{length} tokens one by one", "generate", f"tokens={length}", {"generate": ("generate", 10)}),
         (f"a pruning step, {pairs} pairs of 32 tokens", "prune", f"tokens=32 pairs={pairs}",
          {"prune": ("prune", 12)})]
+    def sides(what, settings, ours):
+        return ({side: f"ours:model what={job} {settings}" for side, (job, _) in ours.items()},
+                {"torch": f"torch:model what={what} {settings}"})
+
     for name, what, settings, ours in works:
-        sides = {side: f"ours:model what={job} {settings}" for side, (job, _) in ours.items()}
-        torch = {"torch": f"torch:model what={what} {settings}"}
-        yield Contest("model", name, {**sides, **torch},
+        mine, torch = sides(what, settings, ours)
+        yield Contest("model", name, {**mine, **torch},
                       [Line(side, "torch", asked) for side, (_, asked) in ours.items()] +
                       [Line(side, "torch", 10, memory=True) for side in ours], fresh=True)
+    yield Contest("model", "forward on AVX2",
+                  {"avx2": f"avx2:model {batch}", "avx512": f"ours:model {batch}"},
+                  [Line("avx2", "avx512", AVX2)])
+    for name, what, settings, ours in works:
         if what == "generate":  # one token runs on one thread
             continue
-        for side, (_, asked) in ours.items():
-            yield Contest("model, 2 threads", f"{name}, {side}",
-                          {"1 thread": sides[side], "2 threads": sides[side], **torch},
-                          [Line("2 threads", "torch", asked), Line("2 threads", "1 thread", 1.8)], fresh=True,
-                          threads={"2 threads": 2, "torch": 2})
-    yield Contest("model", "forward on AVX2", {"avx2": f"avx2:model {batch}", "avx512": f"ours:model {batch}"},
-                  [Line("avx2", "avx512", AVX2)])
+        mine, torch = sides(what, settings, ours)
+        twice = {f"{side}, {n}": job for side, job in mine.items() for n in (1, 2)}
+        yield Contest("model, 2 threads", name, {**twice, **torch},
+                      [Line(f"{side}, 2", "torch", asked) for side, (_, asked) in ours.items()] +
+                      [Line(f"{side}, 2", f"{side}, 1", 1.8) for side in ours], fresh=True,
+                      threads={"torch": 2, **{f"{side}, 2": 2 for side in ours}})
 
 
 def starting():
@@ -162,17 +170,19 @@ def starting():
 FIXED = {256: "1/4", 512: "1/16", 1024: "1/64", 2048: "1/256"}
 
 
-def costs():
+def costs(quick):
     """Time by density at one width, and by width at one number of nonzeros."""
+    layers = "layers=2" if quick else "layers=8"
     for density in DENSITIES:
-        jobs = {"forward": f"ours:model density={density}",
-                "step on the support": f"ours:model what=step-support density={density}",
-                "step with dense gradients": f"ours:model what=step density={density}"}
+        jobs = {"forward": f"ours:model {layers} density={density}",
+                "step on the support": f"ours:model what=step-support {layers} density={density}",
+                "step with dense gradients": f"ours:model what=step {layers} density={density}"}
         yield Contest("cost by density", density, jobs, [Line(name) for name in jobs])
     sides, lines = {}, []
     for width, density in FIXED.items():
         for name, what in (("forward", "forward"), ("step on the support", "step-support")):
-            sides[f"{name}, width {width}"] = f"ours:model what={what} width={width} density={density}"
+            job = f"ours:model what={what} {layers} width={width} density={density}"
+            sides[f"{name}, width {width}"] = job
             lines.append(Line(f"{name}, width {width}", None if width == 256 else f"{name}, width 256",
                               None if width == 256 else 256 / width))
     yield Contest("cost by width", "nonzeros fixed", sides, lines)
@@ -188,4 +198,4 @@ def contests(quick):
     yield from attention()
     yield from one_token()
     yield from starting()
-    yield from costs()
+    yield from costs(quick)

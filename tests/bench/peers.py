@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The peers of the bench: PyTorch and SciPy, over the line protocol of measure.c (its head describes it).
+"""The peers of the bench: PyTorch and SciPy, over the line protocol that the head of measure.c describes.
 
     peers.py                        reads commands
     peers.py JOB [key=value ...]    one job by hand: the best time of three runs
 
-The whole model is a rewrite in PyTorch of how the authors' code computes: dense products with weights that
-are mostly zero, torch.topk for AbsTopK and, after each step of a dense AdamW, for the weights that stay."""
+The whole model is a rewrite in PyTorch of how the authors' code computes: dense products with weights
+that are mostly zero, torch.topk for AbsTopK and, after each step of a dense AdamW, for the weights."""
 import os
 import sys
 import time
@@ -193,8 +193,10 @@ class Network:
             for name, size in (("c_attn_bias", 3 * width), ("attn_proj_bias", width),
                                ("c_fc_bias", 4 * width), ("mlp_proj_bias", width)):
                 self.vectors[f"{layer}.{name}"] = torch.zeros(size)
-        self.weights["wte"], self.weights["lm_head"] = weight(VOCABULARY, width), weight(VOCABULARY, width)
-        self.bigram, self.wpe = torch.rand(VOCABULARY, VOCABULARY) * 0.02, torch.randn(block, POSITIONS)
+        self.weights["wte"] = weight(VOCABULARY, width)
+        self.weights["lm_head"] = weight(VOCABULARY, width)
+        self.bigram = torch.rand(VOCABULARY, VOCABULARY) * 0.02
+        self.wpe = torch.randn(block, POSITIONS)
         self.vectors["ln_f"] = torch.ones(width)
 
     def parameters(self):
@@ -223,7 +225,8 @@ class Network:
 
     def mlp(self, l, x):
         hidden = torch.nn.functional.gelu(self.linear(f"{l}.c_fc", x))
-        return self.sparse(f"{l}.mlp_out", self.linear(f"{l}.mlp_proj", self.sparse(f"{l}.post", hidden)))
+        written = self.linear(f"{l}.mlp_proj", self.sparse(f"{l}.post", hidden))
+        return self.sparse(f"{l}.mlp_out", written)
 
     def logits(self, tokens, last_only=False):
         x = self.weights["wte"][tokens]
@@ -258,7 +261,8 @@ class Network:
 
 
 class Model(Job):
-    def __init__(self, what="forward", width=1024, layers=8, density=1 / 64, batch=4, tokens=256, pairs=64):
+    def __init__(self, what="forward", width=1024, layers=8, density=1 / 64, batch=4, tokens=256,
+                 pairs=64):
         self.network = Network(int(width), int(layers), density, int(tokens))
         self.run = getattr(self, what)
         self.length = int(tokens)
@@ -371,12 +375,13 @@ def memory():
 def blas():
     with open("/proc/self/maps") as maps:
         files = {os.path.realpath(line.split()[-1]) for line in maps if "blas" in line or "mkl_" in line}
-    names = {os.path.basename(file) for file in files}
-    return ", ".join(sorted(name for name in names if name.startswith("lib") and "lapack" not in name)) or "none"
+    names = {os.path.basename(file) for file in files if "lapack" not in file}
+    return ", ".join(sorted(name for name in names if name.startswith("lib"))) or "none"
 
 
 def versions():
-    return f"torch {torch.__version__}; BLAS {blas()}; numpy {numpy.__version__}; scipy {scipy.__version__}"
+    return (f"torch {torch.__version__}; BLAS {blas()}; numpy {numpy.__version__}; "
+            f"scipy {scipy.__version__}")
 
 
 def answer(words, jobs):

@@ -1,4 +1,6 @@
 """Prints what the bench has measured, and writes it into the documentation."""
+import plot
+
 MARK = "<!-- bench -->"
 
 
@@ -23,8 +25,8 @@ def cells(row):
     remark = "MISSED" if row["missed"] else "absent: " + row["absent"] if row["absent"] else ""
     if row["threads"] > 1 and row["others"] > 0.1:
         remark += f" (others used {row['others']:.1f} processors)"
-    return [row["side"], amount(row["ours"], row["measures"]), share, peer, amount(row["peer"], row["measures"]),
-            ratio, remark]
+    return [row["side"], amount(row["ours"], row["measures"]), share, peer,
+            amount(row["peer"], row["measures"]), ratio, remark.strip()]
 
 
 WIDTHS = [28, 9, 26, 28, 9, 16, 0]
@@ -50,7 +52,8 @@ def print_tail(result):
         print(f"{name}: {value}")
     print("limits: " + "; ".join(f"{name} {value:.1f}" for name, value in result["limits"].items()))
     missed = [row for row in result["rows"] if row["missed"]]
-    print(f"{len(result['rows'])} comparisons in {result['minutes']:.1f} minutes, {len(missed)} below what is asked")
+    print(f"{len(result['rows'])} comparisons in {result['minutes']:.1f} minutes, "
+          f"{len(missed)} below what is asked")
 
 
 def table(result):
@@ -59,14 +62,18 @@ def table(result):
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
         text = ", ".join(text) if isinstance(text, list) else text
         lines.append(f"- {name}: {text}")
-    lines += ["- limits: " + "; ".join(f"{name} {value:.1f}" for name, value in result["limits"].items()), ""]
-    group = None
+    limits = [f"{name} {value:.1f}" for name, value in result["limits"].items()]
+    lines += ["- limits: " + "; ".join(limits), ""]
+    group = name = None
     for row in result["rows"]:
         if row["group"] != group:
-            group = row["group"]
+            group, name = row["group"], None
             lines += ["", f"### {group.capitalize()}", "",
-                      "| | ours | time | share of the limit | beside | time | ratio | |", "|---|---|---|---|---|---|---|---|"]
-        lines.append("| " + " | ".join([row["name"], *cells(row)]).replace("MISSED", "missed") + " |")
+                      "| | ours | time | share of the limit | beside | time | ratio | |",
+                      "|---|---|---|---|---|---|---|---|"]
+        first = "" if row["name"] == name else row["name"]
+        name = row["name"]
+        lines.append("| " + " | ".join([first, *cells(row)]).replace("MISSED", "missed") + " |")
     return "\n".join(lines)
 
 
@@ -79,3 +86,4 @@ def document(folder, result):
         raise SystemExit(f"{path} must hold {MARK} twice: the table stands in between")
     with open(path, "w") as file:
         file.write(MARK.join([parts[0], "\n" + table(result) + "\n", parts[2]]))
+    plot.write(folder, result)
