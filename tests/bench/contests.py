@@ -126,11 +126,12 @@ def one_token():
 
 
 def whole_model(quick):
-    batch, pairs, length = "batch=4 tokens=256", 16 if quick else 64, 32 if quick else 128
+    sequences, pairs, length = (2, 8, 32) if quick else (4, 64, 128)
+    batch, tokens = f"batch={sequences} tokens=256", f"{sequences} x 256 tokens"
     works = [  # name, job of the peer, settings, our jobs and what is asked of each
-        ("logits of 4 x 256 tokens", "forward", batch, {"forward": ("forward", 14)}),
-        ("gradients of 4 x 256 tokens", "backward", batch, {"forward + backward": ("backward", 14)}),
-        ("a training step on 4 x 256 tokens", "step", batch,
+        (f"logits of {tokens}", "forward", batch, {"forward": ("forward", 14)}),
+        (f"gradients of {tokens}", "backward", batch, {"forward + backward": ("backward", 14)}),
+        (f"a training step on {tokens}", "step", batch,
          {"dense gradients": ("step", 4), "on the support": ("step-support", 14)}),
         (f"{length} tokens one by one", "generate", f"tokens={length}", {"generate": ("generate", 10)}),
         (f"a pruning step, {pairs} pairs of 32 tokens", "prune", f"tokens=32 pairs={pairs}",
@@ -172,7 +173,7 @@ FIXED = {256: "1/4", 512: "1/16", 1024: "1/64", 2048: "1/256"}
 
 def costs(quick):
     """Time by density at one width, and by width at one number of nonzeros."""
-    layers = "layers=2" if quick else "layers=8"
+    layers = "layers=1" if quick else "layers=8"
     for density in DENSITIES:
         jobs = {"forward": f"ours:model {layers} density={density}",
                 "step on the support": f"ours:model what=step-support {layers} density={density}",
