@@ -190,7 +190,7 @@ def costs(quick):
 
 
 def contests(quick):
-    tokens = 1024 if quick else 4096
+    tokens = 512 if quick else 4096
     yield from whole_model(quick)
     for kernel in SHARES:
         yield from products(kernel, tokens)
