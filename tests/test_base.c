@@ -759,8 +759,9 @@ START_TEST(checksum_of_mostly_zeros)
             bytes[i] = (unsigned char)(random_uniform(&random) < (double)attempt / 500
                                            ? 255 * random_uniform(&random)
                                            : 0);
-        wrong += checksum_update(0x1234, bytes + attempt % 16, sizeof bytes - 16 - attempt % 70) !=
-                 checksum_update_portable(0x1234, bytes + attempt % 16, sizeof bytes - 16 - attempt % 70);
+        wrong +=
+            checksum_update(0x1234, bytes + attempt % 16, sizeof bytes - 16 - attempt % 70) !=
+            checksum_update_portable(0x1234, bytes + attempt % 16, sizeof bytes - 16 - attempt % 70);
     }
     ck_assert_uint_eq(wrong, 0);
 }

@@ -5,30 +5,7 @@
 
 #include "model/model.h"
 #include "everything.h"
-#include "oom.h"
-
-static struct oom oom;
-static sn_context *context;
-
-static void setup(void)
-{
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
-}
-
-static void teardown(void)
-{
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-}
-
-static void assert_message(const char *part)
-{
-    ck_assert_msg(strstr(sn_context_message(context), part) != NULL, "\"%s\" lacks \"%s\"",
-                  sn_context_message(context), part);
-}
+#include "fixture.h"
 
 static struct config config_of(const char *json)
 {
@@ -249,7 +226,7 @@ Suite *config_suite(void)
 {
     Suite *suite = suite_create("config");
     TCase *config = tcase_create("config");
-    tcase_add_checked_fixture(config, setup, teardown);
+    tcase_add_checked_fixture(config, fixture_setup, fixture_teardown);
     tcase_add_test(config, config_defaults);
     tcase_add_test(config, config_reads_everything);
     tcase_add_loop_test(config, config_round_trip, 0, (int)(sizeof configs / sizeof *configs));

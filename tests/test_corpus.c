@@ -9,32 +9,22 @@
 
 #include "base/context.h"
 #include "base/random.h"
-#include "oom.h"
-#include "temporary.h"
 #include "text/corpus.h"
 #include "text/tokenizer.h"
+#include "fixture.h"
 
-static struct oom oom;
-static sn_context *context;
 static sn_corpus *corpus;
-static struct temporary temporary;
 
 static void setup(void)
 {
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
+    fixture_setup();
     ck_assert_int_eq(sn_corpus_create(&corpus, context), SN_OK);
-    temporary_create(&temporary);
 }
 
 static void teardown(void)
 {
     sn_corpus_free(corpus);
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-    temporary_remove(&temporary);
+    fixture_teardown();
 }
 
 static void add_text(const char *text)

@@ -14,18 +14,14 @@
 #include "base/checksum.h"
 #include "base/context.h"
 #include "base/file.h"
-#include "oom.h"
+#include "fixture.h"
 
-static struct oom oom;
-static sn_context *context;
 static char folder[] = "/tmp/sparsenet-file-XXXXXX";
 static char path[64], other[64];
 
 static void setup(void)
 {
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
+    fixture_setup();
     memcpy(folder + sizeof folder - 7, "XXXXXX", 6);
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/file", folder);
@@ -34,9 +30,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
+    fixture_teardown();
     (void)unlink(path);
     (void)rmdir(other);
     (void)unlink(other);

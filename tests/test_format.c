@@ -9,34 +9,7 @@
 
 #include "format/json.h"
 #include "format/safetensors.h"
-#include "oom.h"
-#include "temporary.h"
-
-static struct oom oom;
-static sn_context *context;
-static struct temporary temporary;
-
-static void setup(void)
-{
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
-    temporary_create(&temporary);
-}
-
-static void teardown(void)
-{
-    temporary_remove(&temporary);
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-}
-
-static void assert_message(const char *part)
-{
-    ck_assert_msg(strstr(sn_context_message(context), part) != NULL, "\"%s\" lacks \"%s\"",
-                  sn_context_message(context), part);
-}
+#include "fixture.h"
 
 /* --------------------------------------------------------------------- JSON */
 
@@ -643,7 +616,7 @@ Suite *format_suite(void)
 {
     Suite *suite = suite_create("format");
     TCase *json = tcase_create("json"), *safetensors = tcase_create("safetensors");
-    tcase_add_checked_fixture(json, setup, teardown);
+    tcase_add_checked_fixture(json, fixture_setup, fixture_teardown);
     tcase_add_loop_test(json, json_refuses, 0, (int)(sizeof refused_json / sizeof *refused_json));
     tcase_add_test(json, json_refuses_a_raw_nul);
     tcase_add_test(json, json_says_where);
@@ -654,7 +627,7 @@ Suite *format_suite(void)
     tcase_add_test(json, json_text_is_escaped);
     tcase_add_test(json, json_files);
     suite_add_tcase(suite, json);
-    tcase_add_checked_fixture(safetensors, setup, teardown);
+    tcase_add_checked_fixture(safetensors, fixture_setup, fixture_teardown);
     tcase_add_loop_test(safetensors, safetensors_refuses, 0,
                         (int)(sizeof bad_headers / sizeof *bad_headers));
     tcase_add_test(safetensors, safetensors_refuses_header_lengths);

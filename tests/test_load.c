@@ -6,41 +6,20 @@
 #include <string.h>
 
 #include "everything.h"
-#include "oom.h"
-#include "temporary.h"
 #include "tensor_list.h"
+#include "fixture.h"
 
 #define TIED                                                                                            \
     "{\"block_size\":4,\"vocab_size\":9,\"n_layer\":1,\"n_head\":2,\"d_model\":6,\"rms_norm\":true}"
 #define NO_POSITIONS                                                                                    \
     "{\"block_size\":4,\"vocab_size\":9,\"n_layer\":1,\"n_head\":2,\"d_model\":6,\"d_pos_emb\":0}"
 
-static struct oom oom;
-static sn_context *context;
-static struct temporary temporary;
 static struct tensor_list list;
-
-static void setup(void)
-{
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
-    temporary_create(&temporary);
-}
 
 static void teardown(void)
 {
     list_free(&list);
-    temporary_remove(&temporary);
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-}
-
-static void assert_message(const char *part)
-{
-    ck_assert_msg(strstr(sn_context_message(context), part) != NULL, "\"%s\" lacks \"%s\"",
-                  sn_context_message(context), part);
+    fixture_teardown();
 }
 
 static void write_folder(const char *json)
@@ -505,7 +484,7 @@ Suite *load_suite(void)
 {
     Suite *suite = suite_create("load");
     TCase *loads = tcase_create("loads"), *refused = tcase_create("refused");
-    tcase_add_checked_fixture(loads, setup, teardown);
+    tcase_add_checked_fixture(loads, fixture_setup, teardown);
     tcase_set_timeout(loads, 60);
     tcase_add_test(loads, tensors_become_sparse);
     tcase_add_test(loads, density_at_the_limit);
@@ -518,7 +497,7 @@ Suite *load_suite(void)
     tcase_add_test(loads, logits_bias_may_be_absent);
     tcase_add_test(loads, tensors_without_use_are_ignored);
     suite_add_tcase(suite, loads);
-    tcase_add_checked_fixture(refused, setup, teardown);
+    tcase_add_checked_fixture(refused, fixture_setup, teardown);
     tcase_set_timeout(refused, 60);
     tcase_add_test(refused, each_tensor_is_needed);
     tcase_add_test(refused, each_shape_must_fit);

@@ -6,33 +6,18 @@
 #include <string.h>
 
 #include "everything.h"
-#include "oom.h"
-#include "temporary.h"
 #include "tensor_list.h"
+#include "fixture.h"
 
 #define TIED                                                                                            \
     "{\"block_size\":4,\"vocab_size\":9,\"n_layer\":1,\"n_head\":2,\"d_model\":6,\"rms_norm\":true}"
 
-static struct oom oom;
-static sn_context *context;
-static struct temporary temporary;
 static struct tensor_list list;
-
-static void setup(void)
-{
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
-    temporary_create(&temporary);
-}
 
 static void teardown(void)
 {
     list_free(&list);
-    temporary_remove(&temporary);
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
+    fixture_teardown();
 }
 
 /* Every tensor of the configuration, in eighths that each type holds exactly, two thirds of them zero. */
@@ -209,7 +194,7 @@ Suite *load_forms_suite(void)
 {
     Suite *suite = suite_create("load_forms");
     TCase *tcase = tcase_create("load_forms");
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, fixture_setup, teardown);
     tcase_add_test(tcase, every_element_type);
     tcase_add_test(tcase, every_prefix);
     tcase_add_test(tcase, sparse_triplets);

@@ -7,30 +7,7 @@
 
 #include "model/model.h"
 #include "everything.h"
-#include "oom.h"
-
-static struct oom oom;
-static sn_context *context;
-
-static void setup(void)
-{
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
-}
-
-static void teardown(void)
-{
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-}
-
-static void assert_message(const char *part)
-{
-    ck_assert_msg(strstr(sn_context_message(context), part) != NULL, "\"%s\" lacks \"%s\"",
-                  sn_context_message(context), part);
-}
+#include "fixture.h"
 
 static struct config config_of(const char *json)
 {
@@ -559,7 +536,7 @@ Suite *model_suite(void)
 {
     Suite *suite = suite_create("model");
     TCase *layout = tcase_create("layout"), *random = tcase_create("create");
-    tcase_add_checked_fixture(layout, setup, teardown);
+    tcase_add_checked_fixture(layout, fixture_setup, fixture_teardown);
     tcase_add_test(layout, parameters_in_order);
     tcase_add_test(layout, parameters_by_layer);
     tcase_add_test(layout, parameters_that_are_absent);
@@ -569,7 +546,7 @@ Suite *model_suite(void)
     tcase_add_test(layout, node_names_of_the_paper);
     tcase_add_test(layout, node_names_refused);
     suite_add_tcase(suite, layout);
-    tcase_add_checked_fixture(random, setup, teardown);
+    tcase_add_checked_fixture(random, fixture_setup, fixture_teardown);
     tcase_add_test(random, create_distributions);
     tcase_add_test(random, create_is_reproducible);
     tcase_add_test(random, create_sinusoids);

@@ -6,19 +6,10 @@
 #include "base/buffer.h"
 #include "base/random.h"
 #include "format/pickle.h"
-#include "oom.h"
+#include "fixture.h"
 
-static struct oom oom;
-static sn_context *context;
 static struct pickle pickle;
 static unsigned char *bytes;
-
-static void setup(void)
-{
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
-}
 
 static void clear(void)
 {
@@ -30,15 +21,7 @@ static void clear(void)
 static void teardown(void)
 {
     clear();
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-}
-
-static void assert_message(const char *part)
-{
-    ck_assert_msg(strstr(sn_context_message(context), part) != NULL, "\"%s\" lacks \"%s\"",
-                  sn_context_message(context), part);
+    fixture_teardown();
 }
 
 /* ---- an allow-list */
@@ -499,7 +482,7 @@ Suite *pickle_suite(void)
 {
     Suite *suite = suite_create("pickle");
     TCase *tcase = tcase_create("pickle");
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, fixture_setup, teardown);
     tcase_add_loop_test(tcase, what_opcodes_make, 0, N_OF(good));
     tcase_add_loop_test(tcase, cut_anywhere, 0, N_OF(good));
     tcase_add_test(tcase, persistent_ids_carry_the_payload);

@@ -8,39 +8,23 @@
 #include <sys/stat.h>
 
 #include "everything.h"
-#include "oom.h"
 #include "shared.h"
-#include "temporary.h"
 #include "tensor_list.h"
+#include "fixture.h"
 
-static struct oom oom;
-static sn_context *context;
-static struct temporary temporary;
 static struct tensor_list list;
 static char native[256]; /* path of the native file */
 
 static void setup(void)
 {
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
-    temporary_create(&temporary);
+    fixture_setup();
     snprintf(native, sizeof native, "%s/native.safetensors", temporary.folder);
 }
 
 static void teardown(void)
 {
     list_free(&list);
-    temporary_remove(&temporary);
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-}
-
-static void assert_message(const char *part)
-{
-    ck_assert_msg(strstr(sn_context_message(context), part) != NULL, "\"%s\" lacks \"%s\"",
-                  sn_context_message(context), part);
+    fixture_teardown();
 }
 
 static sn_model *load(const char *path)

@@ -5,32 +5,11 @@
 
 #include "everything.h"
 #include "model/model.h"
-#include "oom.h"
-#include "temporary.h"
+#include "fixture.h"
 
 static const char config[] =
     "{\"block_size\": 8, \"vocab_size\": 11, \"n_layer\": 1, \"n_head\": 2, \"d_model\": 6,"
     " \"d_mlp\": 10, \"tied_unembed\": false, \"sink\": true, \"rms_norm\": true}";
-
-static struct oom oom;
-static sn_context *context;
-static struct temporary temporary;
-
-static void setup(void)
-{
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
-    temporary_create(&temporary);
-}
-
-static void teardown(void)
-{
-    temporary_remove(&temporary);
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-}
 
 static const float values[] = {1, -2, 3.5f, 0, 5, 6};
 static const size_t shape[] = {2, 3};
@@ -175,7 +154,7 @@ Suite *tensors_suite(void)
 {
     Suite *suite = suite_create("tensors");
     TCase *all = tcase_create("tensors");
-    tcase_add_checked_fixture(all, setup, teardown);
+    tcase_add_checked_fixture(all, fixture_setup, fixture_teardown);
     tcase_add_test(all, saved_tensors_come_back);
     tcase_add_test(all, bad_tensors_are_named);
     tcase_add_test(all, tensors_survive_without_memory);

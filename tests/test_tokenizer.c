@@ -9,16 +9,12 @@
 #include "base/context.h"
 #include "base/random.h"
 #include "long.h"
-#include "oom.h"
-#include "temporary.h"
 #include "text/tokenizer.h"
+#include "fixture.h"
 
-static struct oom oom;
-static sn_context *context;
 static sn_corpus *corpus;
 static sn_options *options;
 static sn_tokenizer *tokenizer;
-static struct temporary temporary;
 
 static const char sample[] =
     "import os\n\n\ndef print_names(names, limit=None):\n    for name in names:\n        print('a', "
@@ -32,14 +28,11 @@ static const char sample[] =
 
 static void setup(void)
 {
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
+    fixture_setup();
     ck_assert_int_eq(sn_corpus_create(&corpus, context), SN_OK);
     ck_assert_int_eq(sn_options_create(&options, context), SN_OK);
     ck_assert_int_eq(sn_corpus_add_text(corpus, context, sample, sizeof sample - 1), SN_OK);
     tokenizer = NULL;
-    temporary_create(&temporary);
 }
 
 static void teardown(void)
@@ -47,10 +40,7 @@ static void teardown(void)
     sn_tokenizer_free(tokenizer);
     sn_options_free(options);
     sn_corpus_free(corpus);
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-    temporary_remove(&temporary);
+    fixture_teardown();
 }
 
 static struct temporary temporary_inner(const char *name)

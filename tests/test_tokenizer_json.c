@@ -11,34 +11,24 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "long.h"
-#include "oom.h"
-#include "temporary.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_files.h"
+#include "fixture.h"
 
 #define DATA "tests/data/"
 
-static struct oom oom;
-static sn_context *context;
 static sn_tokenizer *tokenizer;
-static struct temporary temporary;
 
 static void setup(void)
 {
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
+    fixture_setup();
     tokenizer = NULL;
-    temporary_create(&temporary);
 }
 
 static void teardown(void)
 {
     sn_tokenizer_free(tokenizer);
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-    temporary_remove(&temporary);
+    fixture_teardown();
 }
 
 static void load(const char *path)

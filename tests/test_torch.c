@@ -6,38 +6,17 @@
 
 #include "base/random.h"
 #include "format/torch_file.h"
-#include "oom.h"
-#include "temporary.h"
 #include "zip_fix.h"
+#include "fixture.h"
 
 #define DATA "tests/data/torch/"
 
-static struct oom oom;
-static sn_context *context;
-static struct temporary temporary;
 static struct torch_file file;
-
-static void setup(void)
-{
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
-    temporary_create(&temporary);
-}
 
 static void teardown(void)
 {
     torch_file_close(&file);
-    temporary_remove(&temporary);
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-}
-
-static void assert_message(const char *part)
-{
-    ck_assert_msg(strstr(sn_context_message(context), part) != NULL, "\"%s\" lacks \"%s\"",
-                  sn_context_message(context), part);
+    fixture_teardown();
 }
 
 /* --------------------------------------------------------------- models */
@@ -364,7 +343,7 @@ Suite *torch_suite(void)
 {
     Suite *suite = suite_create("torch");
     TCase *tcase = tcase_create("torch");
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, fixture_setup, teardown);
     tcase_add_test(tcase, state_dicts_load);
     tcase_add_test(tcase, sparse_parameters);
     tcase_add_test(tcase, where_a_model_may_stand);

@@ -6,23 +6,16 @@
 #include "base/buffer.h"
 #include "format/torch_file.h"
 #include "format/torch_source.h"
-#include "oom.h"
-#include "temporary.h"
 #include "zip_writer.h"
+#include "fixture.h"
 
-static struct oom oom;
-static sn_context *context;
-static struct temporary temporary;
 static struct torch_file file;
 static struct zip_writer writer;
 static struct buffer pickle;
 
 static void setup(void)
 {
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
-    temporary_create(&temporary);
+    fixture_setup();
     buffer_init(&pickle, context->memory);
 }
 
@@ -31,16 +24,7 @@ static void teardown(void)
     torch_file_close(&file);
     buffer_free(&pickle);
     zip_writer_free(&writer);
-    temporary_remove(&temporary);
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-}
-
-static void assert_message(const char *part)
-{
-    ck_assert_msg(strstr(sn_context_message(context), part) != NULL, "\"%s\" lacks \"%s\"",
-                  sn_context_message(context), part);
+    fixture_teardown();
 }
 
 static void put_text(const char *text)

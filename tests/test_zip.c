@@ -5,38 +5,17 @@
 
 #include "format/utf8.h"
 #include "format/zip.h"
-#include "oom.h"
-#include "temporary.h"
 #include "zip_writer.h"
+#include "fixture.h"
 
-static struct oom oom;
-static sn_context *context;
-static struct temporary temporary;
 static struct zip_writer writer;
 static struct zip zip;
-
-static void setup(void)
-{
-    memset(&oom, 0, sizeof oom);
-    sn_allocator allocator = oom_allocator(&oom);
-    ck_assert_int_eq(sn_context_create(&context, &allocator), SN_OK);
-    temporary_create(&temporary);
-}
 
 static void teardown(void)
 {
     zip_close(&zip);
     zip_writer_free(&writer);
-    temporary_remove(&temporary);
-    sn_context_free(context);
-    ck_assert_uint_eq(oom.live_blocks, 0);
-    ck_assert_uint_eq(oom.n_wrong, 0);
-}
-
-static void assert_message(const char *part)
-{
-    ck_assert_msg(strstr(sn_context_message(context), part) != NULL, "\"%s\" lacks \"%s\"",
-                  sn_context_message(context), part);
+    fixture_teardown();
 }
 
 static unsigned char large[70000];
@@ -336,7 +315,7 @@ Suite *zip_suite(void)
 {
     Suite *suite = suite_create("zip");
     TCase *tcase = tcase_create("zip");
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, fixture_setup, teardown);
     tcase_add_test(tcase, every_form);
     tcase_add_test(tcase, an_archive_without_entries);
     tcase_add_test(tcase, whole_entries_are_checked);
