@@ -160,11 +160,12 @@ static const char *open_attention(struct job *job, const struct settings *settin
     struct attention *a = must_allocate(sizeof *a);
     size_t n = setting_size(settings, "sequence", 256), d_head = 16;
     size_t stride = (n + ATTENTION_TILE - 1) / ATTENTION_TILE * ATTENTION_TILE;
-    *a = (struct attention){.kernels = job->context->kernels,
-                            .dense = dense_kernels_for(job->context->kernels),
-                            .shape = {n, stride, d_head, 0.25f, 1, 0.0f},
-                            .heads = setting_size(settings, "heads", 64),
-                            .head = d_head * stride};
+    *a = (struct attention){
+        .kernels = job->context->kernels,
+        .dense = dense_kernels_for(job->context->kernels),
+        .shape = {.n_tokens = n, .stride = stride, .d_head = d_head, .scale = 0.25f, .has_sink = 1},
+        .heads = setting_size(settings, "heads", 64),
+        .head = d_head * stride};
     float **arrays[] = {&a->q, &a->k, &a->v, &a->y, &a->dy, &a->dq, &a->dk, &a->dv};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         *arrays[i] = random_floats(a->heads * a->head, i);
