@@ -111,6 +111,16 @@ def attention():
                        Line("avx2 forward", "forward", AVX2), Line("avx2 backward", "backward", AVX2)])
 
 
+def fusions(tokens):
+    for whole, name in ((0, "norm, AbsTopK, product"),
+                        (1, "norm, AbsTopK, product, GELU, AbsTopK, product")):
+        for density in DENSITIES[:3]:
+            job = f"ours:fusion whole={whole} tokens={tokens} density={density}"
+            yield Contest("fusion", f"{name}, {density}",
+                          {"panel by panel": job, "step by step": job + " steps=1"},
+                          [Line("panel by panel", "step by step")])
+
+
 def one_token():
     for rows, cols in [(4096, 1024), (1024, 1024), (8192, 2048)]:
         for density in DENSITIES[:3]:
@@ -197,6 +207,7 @@ def contests(quick):
     yield from dense_products(tokens)
     yield from selections()
     yield from attention()
+    yield from fusions(tokens)
     yield from one_token()
     yield from starting()
     yield from costs(quick)
