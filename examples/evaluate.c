@@ -9,8 +9,7 @@
 
 static const char usage[] =
     "usage: evaluate MODEL --tokens FILE --shape B,T [--targets FILE] [--sites REGEX]\n"
-    "                [--out FILE.safetensors]\n"
-    "\n"
+    "                [--out FILE.safetensors]\n\n"
     "  --tokens   raw little-endian 32-bit tokens, B sequences of T\n"
     "  --targets  as many next tokens, -1 where none counts: prints the loss in nats\n"
     "  --sites    also keep the activations of the sites whose name matches (extended, unanchored)\n"
@@ -38,10 +37,7 @@ static int32_t *read_integers(const char *path, size_t count)
         fclose(file);
     if (file && values && n == count)
         return values;
-    fprintf(stderr,
-            file ? "evaluate: %s: does not hold exactly %zu 32-bit numbers\n"
-                 : "evaluate: %s: cannot be read\n",
-            path, count);
+    fprintf(stderr, "evaluate: %s: cannot be read or does not hold exactly %zu integers\n", path, count);
     free(values);
     return NULL;
 }
@@ -124,6 +120,7 @@ int main(int n_arguments, char **arguments)
 {
     struct request r = {0};
     sn_model *model = NULL;
+    sn_options *options = NULL;
     sn_session *session = NULL;
     sn_tensors *results = NULL;
     regex_t sites;
@@ -135,7 +132,9 @@ int main(int n_arguments, char **arguments)
         return fprintf(stderr, "evaluate: --sites %s: not a regular expression\n", r.sites), 2;
     int good = check(sn_context_create(&context, NULL)) &&
                check(sn_model_load(&model, context, r.model)) &&
-               check(sn_session_create(&session, context, model, NULL)) &&
+               check(sn_options_create(&options, context)) &&
+               check(sn_options_set(options, context, "backward", 0)) && /* takes less memory */
+               check(sn_session_create(&session, context, model, options)) &&
                check(sn_tensors_create(&results, context)) &&
                evaluate(session, model, results, r.sites ? &sites : NULL, &r) &&
                (!r.out || check(sn_tensors_save(results, context, r.out)));
@@ -143,6 +142,7 @@ int main(int n_arguments, char **arguments)
         regfree(&sites);
     sn_tensors_free(results);
     sn_session_free(session);
+    sn_options_free(options);
     sn_model_free(model);
     sn_context_free(context);
     return good ? 0 : 1;

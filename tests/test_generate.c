@@ -494,14 +494,17 @@ START_TEST(reset_starts_anew)
 }
 END_TEST
 
-/* The model may be given up; memory is what the header says, and all of it comes back. */
+/* The model may be given up; memory is what the header says, and all of it comes back, but for the columns of
+ * matrices, which the first generator leaves with the model. */
 START_TEST(memory)
 {
     size_t before, created, held;
     int32_t tokens[130];
     fill_tokens(tokens, 130);
-    sn_context_memory(&before, NULL, context);
     sn_generator *generator = open_generator(1, 0, 0);
+    sn_generator_free(generator);
+    sn_context_memory(&before, NULL, context);
+    generator = open_generator(1, 0, 0);
     sn_model_retain(model);
     sn_model_free(model);
     sn_context_memory(&created, NULL, context);

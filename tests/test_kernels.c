@@ -22,7 +22,7 @@ static struct sparse_block random_block(size_t rows, size_t cols, size_t permill
                 index[n++] = (uint16_t)c;
     }
     start[rows] = n;
-    return (struct sparse_block){rows, first_column, start, index, case_random(n, 1)};
+    return (struct sparse_block){rows, first_column, start, start + 1, index, case_random(n, 1)};
 }
 
 static void check_sparse_multiply(const struct kernel_table *kernels,

@@ -45,22 +45,22 @@ static void check_columns(const struct kernel_table *kernels, const struct kerne
     case_compare("y", y, expected, rows, 4e-6);
 }
 
-/* shape: rows, columns, permille, mode. Row 1 is empty. */
+/* shape: rows, columns, permille, mode. Row 1 is empty; the first column is 3 of x. */
 static void check_rows(const struct kernel_table *kernels, const struct kernel_table *reference,
                        const size_t shape[4])
 {
     size_t rows = shape[0], cols = shape[1];
     uint32_t n = 0, *start = case_bytes((rows + 1) * sizeof *start);
-    uint32_t *index = case_bytes(rows * cols * sizeof *index);
+    uint16_t *index = case_bytes(rows * cols * sizeof *index);
     for (size_t r = 0; r < rows; r++) {
         start[r] = n;
         for (size_t c = 0; r != 1 && c < cols; c++)
             if (drawn(shape[2]))
-                index[n++] = (uint32_t)c;
+                index[n++] = (uint16_t)c;
     }
     start[rows] = n;
-    struct sparse_rows matrix = {rows, start, index, case_random(n, 1)};
-    const float *x = case_random(cols, 1);
+    struct sparse_block matrix = {rows, 3, start, start + 1, index, case_random(n, 1)};
+    const float *x = case_random(cols + 3, 1);
     const float *bias = shape[3] & MODE_BIAS ? case_random(rows, 1) : NULL;
     float *y = case_random(rows, 1), *expected = case_floats(rows);
     CASE_TIMED(kernels, token_rows, y, &matrix, x, bias);

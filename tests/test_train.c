@@ -147,7 +147,7 @@ static void assert_same_trainers(const sn_trainer *a, const sn_trainer *b)
         const struct sn_matrix *y = train_model_parameter(b, q)->matrix;
         ck_assert_int_eq(!(x && x->pattern), !(y && y->pattern));
         if (x && x->pattern)
-            ck_assert_int_eq(memcmp(x->pattern->col_index, y->pattern->col_index, x->n_values * 4), 0);
+            ck_assert_int_eq(memcmp(x->pattern->index.low, y->pattern->index.low, x->n_values * 2), 0);
     }
 }
 
@@ -163,7 +163,7 @@ static unsigned char *support_of(const sn_trainer *trainer, const struct train_p
         on[i] = !parameter->keep || parameter->keep[i];
     for (size_t r = 0; pattern && r < p->rows; r++)
         for (size_t i = pattern->row_start[r]; i < pattern->row_start[r + 1]; i++)
-            on[r * p->cols + pattern->col_index[i]] = 1;
+            on[r * p->cols + pattern_column(pattern, i)] = 1;
     return on;
 }
 

@@ -138,7 +138,7 @@ static void neuron_slopes(struct flow *flow, size_t node, size_t layer, size_t c
         size_t last = c_fc->pattern ? c_fc->pattern->row_start[channel + 1] : first + c_fc->cols;
         for (size_t e = first; e < last; e++)
             input += (double)c_fc->values[e] *
-                     (double)x[c_fc->pattern ? c_fc->pattern->col_index[e] : e - first];
+                     (double)x[c_fc->pattern ? pattern_column(c_fc->pattern, e) : e - first];
         double at_zero = flow->config->mlp_relu ? 0 : 0.5;
         slopes[t] *= (float)(fabs(input) > 1e-12 ? (double)values[t] / input : at_zero);
     }

@@ -51,7 +51,7 @@ static void visit_row(const struct weight_map *map, const unsigned char *kept, s
     size_t first = pattern ? pattern->row_start[row] : row * matrix->cols;
     size_t last = pattern ? pattern->row_start[row + 1] : first + matrix->cols;
     for (size_t e = first; e < last; e++) {
-        size_t from = map->from + (pattern ? pattern->col_index[e] : e - first);
+        size_t from = map->from + (pattern ? pattern_column(pattern, e) : e - first);
         if (kept[from] && matrix->values[e] != 0)
             visit(payload, from, to, matrix->values[e]);
     }

@@ -13,12 +13,12 @@
 
 #define PANEL 64
 
-/* One block of columns of a sparse matrix as the kernels stream it: row r's entries are
- * index[start[r]..start[r+1]) (column - first_column, < 65536) and the values at the same places. */
+/* A sparse matrix, or one block of its columns: row r's entries are start[r] .. end[r] - 1 of index (column -
+ * first_column, < 65536) and value. Where the rows follow each other, end is start + 1. */
 struct sparse_block {
     size_t rows;
     size_t first_column;
-    const uint32_t *start; /* rows + 1, absolute into index and value */
+    const uint32_t *start, *end; /* rows */
     const uint16_t *index;
     const float *value;
 };
@@ -36,14 +36,6 @@ struct attention_shape {
     float sink;
     /* Nobody looks at queries in front of this one: their y and lse need not be written, their dy is zero. */
     size_t first_query;
-};
-
-/* A sparse matrix by rows, as its pattern has them: row r's entries are [start[r], start[r + 1]). */
-struct sparse_rows {
-    size_t rows;
-    const uint32_t *start; /* rows + 1 */
-    const uint32_t *index; /* column */
-    const float *value;
 };
 
 /* A sparse matrix by columns, for the product with one token: column c's entries are
@@ -170,8 +162,8 @@ struct kernel_table {
      * gather_nonzeros leaves them. */
     void (*token_columns)(float *y, const struct sparse_columns *columns, const uint32_t *active,
                           const float *x, size_t n_active);
-    /* y[r] = (bias ? bias[r] : 0) + sum_i value_i x[index_i] */
-    void (*token_rows)(float *y, const struct sparse_rows *matrix, const float *x, const float *bias);
+    /* y[r] = (bias ? bias[r] : 0) + sum_i value_i x[first_column + index_i]; bias may be y. */
+    void (*token_rows)(float *y, const struct sparse_block *block, const float *x, const float *bias);
     /* y[r] = (bias ? bias[r] : 0) + sum_c w[r cols + c] x[c] */
     void (*token_dense)(float *y, const float *w, size_t rows, size_t cols, const float *x,
                         const float *bias);

@@ -8,7 +8,7 @@ void reference_sparse_multiply(float *y, const struct sparse_block *block, const
     for (size_t r = 0; r < block->rows; r++)
         for (size_t t = 0; t < PANEL; t++) {
             double sum = accumulate ? y[r * PANEL + t] : bias ? bias[r] : 0;
-            for (size_t i = block->start[r]; i < block->start[r + 1]; i++)
+            for (size_t i = block->start[r]; i < block->end[r]; i++)
                 sum += (double)block->value[i] * x[(block->first_column + block->index[i]) * PANEL + t];
             y[r * PANEL + t] = (float)sum;
         }
@@ -18,7 +18,7 @@ void reference_sparse_gradient(float *gradient, const struct sparse_block *block
                                size_t last_row, const float *dy, const float *x)
 {
     for (size_t r = first_row; r < last_row; r++)
-        for (size_t i = block->start[r]; i < block->start[r + 1]; i++) {
+        for (size_t i = block->start[r]; i < block->end[r]; i++) {
             const float *from = x + (block->first_column + block->index[i]) * PANEL;
             double sum = gradient[i];
             for (size_t t = 0; t < PANEL; t++)

@@ -11,12 +11,12 @@ void reference_token_columns(float *y, const struct sparse_columns *columns, con
             y[columns->row[i]] += x[a] * columns->value[i];
 }
 
-void reference_token_rows(float *y, const struct sparse_rows *matrix, const float *x, const float *bias)
+void reference_token_rows(float *y, const struct sparse_block *block, const float *x, const float *bias)
 {
-    for (size_t r = 0; r < matrix->rows; r++) {
+    for (size_t r = 0; r < block->rows; r++) {
         double sum = bias ? bias[r] : 0;
-        for (uint32_t i = matrix->start[r]; i < matrix->start[r + 1]; i++)
-            sum += (double)matrix->value[i] * x[matrix->index[i]];
+        for (uint32_t i = block->start[r]; i < block->end[r]; i++)
+            sum += (double)block->value[i] * x[block->first_column + block->index[i]];
         y[r] = (float)sum;
     }
 }

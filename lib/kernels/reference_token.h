@@ -6,7 +6,7 @@
 
 void reference_token_columns(float *y, const struct sparse_columns *columns, const uint32_t *active,
                              const float *x, size_t n_active);
-void reference_token_rows(float *y, const struct sparse_rows *matrix, const float *x, const float *bias);
+void reference_token_rows(float *y, const struct sparse_block *block, const float *x, const float *bias);
 void reference_token_dense(float *y, const float *w, size_t rows, size_t cols, const float *x,
                            const float *bias);
 void reference_token_topk(float *x, size_t width, size_t k, void *scratch);

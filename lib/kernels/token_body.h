@@ -20,15 +20,22 @@ static inline void token_prefetch(const void *from, size_t bytes)
         __builtin_prefetch((const char *)from + i);
 }
 
+/* Four indices in one load, the first in the lowest bits. */
+static inline uint64_t token_four(const uint16_t *index)
+{
+    uint64_t four;
+    memcpy(&four, index, sizeof four);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    four = four >> 48 | (four >> 16 & 0xFFFF0000u) | (four & 0xFFFF0000u) << 16 | four << 48;
+#endif
+    return four;
+}
+
 /* y[row[i]] += add[i]. Rows of a column are distinct, so several can be loaded before any is stored. */
 static inline void token_scatter(float *y, const uint16_t *row, vec add)
 {
     for (size_t i = 0; i < LANES; i += 4) {
-        uint64_t four;
-        memcpy(&four, row + i, sizeof four);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        four = four >> 48 | (four >> 16 & 0xFFFF0000u) | (four & 0xFFFF0000u) << 16 | four << 48;
-#endif
+        uint64_t four = token_four(row + i);
         float *a = y + (four & 0xFFFF), *b = y + (four >> 16 & 0xFFFF);
         float *c = y + (four >> 32 & 0xFFFF), *d = y + (four >> 48);
         float sum[4] = {*a + add[i], *b + add[i + 1], *c + add[i + 2], *d + add[i + 3]};
@@ -64,27 +71,26 @@ static void token_columns(float *y, const struct sparse_columns *columns, const 
 }
 
 /* LANES entries of x. */
-static inline vec token_gather(const float *x, const uint32_t *index)
+static inline vec token_gather(const float *x, const uint16_t *index)
 {
     vec gathered;
-    for (size_t i = 0; i < LANES; i += 2) {
-        uint64_t two;
-        memcpy(&two, index + i, sizeof two);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        two = two >> 32 | two << 32;
-#endif
-        gathered[i] = x[two & UINT32_MAX];
-        gathered[i + 1] = x[two >> 32];
+    for (size_t i = 0; i < LANES; i += 4) {
+        uint64_t four = token_four(index + i);
+        gathered[i] = x[four & 0xFFFF];
+        gathered[i + 1] = x[four >> 16 & 0xFFFF];
+        gathered[i + 2] = x[four >> 32 & 0xFFFF];
+        gathered[i + 3] = x[four >> 48];
     }
     return gathered;
 }
 
-static void token_rows(float *y, const struct sparse_rows *matrix, const float *x, const float *bias)
+static void token_rows(float *y, const struct sparse_block *block, const float *x, const float *bias)
 {
-    const uint32_t *index = matrix->index;
-    const float *value = matrix->value;
-    for (size_t r = 0; r < matrix->rows; r++) {
-        size_t i = matrix->start[r], end = matrix->start[r + 1];
+    const uint16_t *index = block->index;
+    const float *value = block->value;
+    x += block->first_column;
+    for (size_t r = 0; r < block->rows; r++) {
+        size_t i = block->start[r], end = block->end[r];
         float rest = bias ? bias[r] : 0;
         vec sum = {0};
         for (; i + LANES <= end; i += LANES)

@@ -3,7 +3,6 @@
 #include "base/threads.h"
 #include "kernels/dense.h"
 #include "matrix/matrix.h"
-#include "matrix/packing.h"
 
 /* Activations of all panels. */
 struct panels {
@@ -16,51 +15,38 @@ struct panels {
 #define CHUNK_ENTRIES ((size_t)65536) /* sums of a chunk: 256 KB, they stay in the L2 cache */
 
 struct sparse_work {
-    const struct packed_order *order;
     const struct pattern *pattern;
     const struct kernel_table *kernels;
     struct panels panels;
     size_t chunk_rows;
-    float *packed;   /* sums in packed order: the gradient itself when that is CSR order */
-    float *gradient; /* CSR order */
+    float *gradient;
 };
 
 /* Each chunk passes through all of x, so chunks are as large as the cache and the workers allow. The sums
  * do not depend on their number: one chunk adds up each entry, panel by panel. */
-static size_t choose_chunk_rows(const struct packed_order *order, size_t workers)
+static size_t choose_chunk_rows(const struct pattern *pattern, size_t workers)
 {
-    size_t n = order->nnz / CHUNK_ENTRIES + 1;
+    size_t n = pattern->nnz / CHUNK_ENTRIES + 1;
     if (workers > 1 && n < 3 * workers)
         n = 3 * workers;
-    return (order->rows + n - 1) / n;
+    return (pattern->rows + n - 1) / n;
 }
 
 /* Rows first..last-1 of one panel, tile by tile. */
 static void sparse_panel(const struct sparse_work *work, size_t first, size_t last, const float *dy,
                          const float *x)
 {
-    const struct packed_order *order = work->order;
+    const struct blocks *blocks = &work->pattern->blocks;
+    const struct sparse_order order = {blocks, work->pattern->row_start, work->pattern->index.low, NULL};
     while (first < last) {
-        size_t tile = first / order->tile_rows, begin = tile * order->tile_rows;
-        size_t end = last - begin < order->tile_rows ? last - begin : order->tile_rows;
-        for (size_t b = 0; b < order->n_blocks; b++) {
-            struct sparse_block block = packed_block(order, NULL, tile, b);
-            work->kernels->sparse_gradient(work->packed, &block, first - begin, end, dy + begin * PANEL,
-                                           x);
+        size_t tile = first / blocks->tile_rows, begin = tile * blocks->tile_rows;
+        size_t end = last - begin < blocks->tile_rows ? last - begin : blocks->tile_rows;
+        for (size_t b = 0; b < blocks->n_blocks; b++) {
+            struct sparse_block block = order_block(&order, tile, b);
+            work->kernels->sparse_gradient(work->gradient, &block, first - begin, end,
+                                           dy + begin * PANEL, x);
         }
         first = begin + end;
-    }
-}
-
-/* From packed to CSR order: a row's parts of the blocks follow each other. */
-static void add_packed_row(const struct sparse_work *work, size_t row)
-{
-    const struct packed_order *order = work->order;
-    float *to = work->gradient + work->pattern->row_start[row];
-    for (size_t b = 0; b < order->n_blocks; b++) {
-        const uint32_t *start = packed_start(order, row / order->tile_rows, b) + row % order->tile_rows;
-        for (uint32_t i = start[0]; i < start[1]; i++)
-            *to++ += work->packed[i];
     }
 }
 
@@ -70,38 +56,25 @@ static int sparse_chunk(void *payload, size_t chunk, size_t worker)
     const struct sparse_work *work = payload;
     const struct panels *panels = &work->panels;
     size_t first = chunk * work->chunk_rows, last = first + work->chunk_rows;
-    if (last > work->order->rows)
-        last = work->order->rows;
+    if (last > work->pattern->rows)
+        last = work->pattern->rows;
     for (size_t p = 0; p < panels->n_panels; p++)
         sparse_panel(work, first, last, panels->dy + p * panels->dy_stride,
                      panels->x + p * panels->x_stride);
-    if (work->packed != work->gradient)
-        for (size_t row = first; row < last; row++)
-            add_packed_row(work, row);
     return SN_OK;
 }
 
 static int sparse_gradients(float *gradient, struct sn_context *context, const struct sn_matrix *matrix,
                             const struct panels *panels)
 {
-    const struct packed_order *order = &matrix->packing->layout->forward;
-    struct sparse_work work = {.order = order,
-                               .pattern = matrix->pattern,
+    const struct pattern *pattern = matrix->pattern;
+    struct sparse_work work = {.pattern = pattern,
                                .kernels = context->kernels,
                                .panels = *panels,
-                               .chunk_rows = choose_chunk_rows(order, parallel_workers(context)),
-                               .packed = gradient,
+                               .chunk_rows = choose_chunk_rows(pattern, parallel_workers(context)),
                                .gradient = gradient};
-    if (order->n_blocks > 1) {
-        work.packed = memory_allocate_zeroed_array(context->memory, order->nnz, sizeof(float));
-        if (!work.packed)
-            return fail_memory(context, "a sparse gradient", order->nnz * sizeof(float));
-    }
-    int status = parallel_for(context, (order->rows + work.chunk_rows - 1) / work.chunk_rows,
-                              sparse_chunk, &work);
-    if (work.packed != gradient)
-        memory_free(context->memory, work.packed, order->nnz * sizeof(float));
-    return status;
+    return parallel_for(context, (pattern->rows + work.chunk_rows - 1) / work.chunk_rows, sparse_chunk,
+                        &work);
 }
 
 /* ------------------------------------------------------------------------ dense */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "matrix/packing.h"
+#include "base/threads.h"
 
 /* Takes over the values; NULL when out of memory. */
 static struct sn_matrix *make_matrix(struct memory *memory, size_t rows, size_t cols, float *values,
@@ -30,50 +30,24 @@ static float *copy_values(struct memory *memory, const float *values, size_t n)
     return copy;
 }
 
-/* Over `pattern` (retained); shares the layout of `like` (NULL = makes one). values: given away, on
- * success; NULL stands for no memory. */
-static int create_over(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
-                       const struct packing *like, float *values)
+int matrix_adopt_sparse(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
+                        float *values)
 {
-    *out = NULL;
-    struct sn_matrix *matrix =
-        make_matrix(context->memory, pattern->rows, pattern->cols, values, pattern->nnz);
-    if (!matrix)
+    *out = make_matrix(context->memory, pattern->rows, pattern->cols, values, pattern->nnz);
+    if (!*out)
         return fail_memory(context, "a sparse matrix", pattern->nnz * sizeof(float));
-    matrix->pattern = pattern_retain(pattern);
-    int status = like ? packing_copy(&matrix->packing, context, like)
-                      : packing_create(&matrix->packing, context, pattern);
-    if (status == SN_OK)
-        status = matrix_values_changed(matrix, context);
-    if (status == SN_OK) {
-        *out = matrix;
-        return SN_OK;
-    }
-    matrix->values = NULL;
-    matrix_free(matrix);
-    return status;
-}
-
-static int create_with_copy(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
-                            const struct packing *like, const float *values)
-{
-    float *copy = copy_values(context->memory, values, pattern->nnz);
-    int status = create_over(out, context, pattern, like, copy);
-    if (status != SN_OK)
-        memory_free(context->memory, copy, pattern->nnz * sizeof *copy);
-    return status;
+    (*out)->pattern = pattern_retain(pattern);
+    return SN_OK;
 }
 
 int matrix_create_sparse(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
                          const float *values)
 {
-    return create_with_copy(out, context, pattern, NULL, values);
-}
-
-int matrix_adopt_sparse(struct sn_matrix **out, struct sn_context *context, struct pattern *pattern,
-                        float *values)
-{
-    return create_over(out, context, pattern, NULL, values);
+    float *copy = copy_values(context->memory, values, pattern->nnz);
+    int status = matrix_adopt_sparse(out, context, pattern, copy);
+    if (status != SN_OK)
+        memory_free(context->memory, copy, pattern->nnz * sizeof *copy);
+    return status;
 }
 
 int matrix_create_dense(struct sn_matrix **out, struct sn_context *context, size_t rows, size_t cols,
@@ -148,7 +122,7 @@ int matrix_from_dense(struct sn_matrix **out, struct sn_context *context, size_t
 int matrix_copy(struct sn_matrix **out, struct sn_context *context, const struct sn_matrix *matrix)
 {
     return matrix->pattern
-               ? create_with_copy(out, context, matrix->pattern, matrix->packing, matrix->values)
+               ? matrix_create_sparse(out, context, matrix->pattern, matrix->values)
                : matrix_create_dense(out, context, matrix->rows, matrix->cols, matrix->values);
 }
 
@@ -157,24 +131,81 @@ void matrix_free(struct sn_matrix *matrix)
     if (!matrix)
         return;
     struct memory *memory = matrix->memory;
-    packing_free(matrix->packing, memory);
     pattern_release(matrix->pattern);
     memory_free(memory, matrix->values, matrix->n_values * sizeof(float));
+    memory_free(memory, matrix->transposed, matrix->n_values * sizeof(float));
     memory_free(memory, matrix, sizeof *matrix);
     memory_release(memory);
 }
 
-int matrix_values_changed(struct sn_matrix *matrix, struct sn_context *context)
+/* ---- the values by columns */
+
+#define TRANSPOSE_ENTRIES ((size_t)65536)
+
+struct transposition {
+    float *to;
+    const float *from;
+    const uint32_t *entry;
+    size_t n;
+};
+
+static int transpose_chunk(void *payload, size_t chunk, size_t worker)
 {
-    return matrix->pattern ? packing_refresh(matrix->packing, context, matrix->pattern, matrix->values)
-                           : SN_OK;
+    const struct transposition *transposition = payload;
+    size_t first = chunk * TRANSPOSE_ENTRIES, last = first + TRANSPOSE_ENTRIES;
+    (void)worker;
+    for (size_t i = first; i < last && i < transposition->n; i++)
+        transposition->to[i] = transposition->from[transposition->entry[i]];
+    return SN_OK;
 }
 
+int matrix_values_changed(struct sn_matrix *matrix, struct sn_context *context)
+{
+    const struct pattern_columns *columns;
+    if (!matrix_transposed(matrix))
+        return SN_OK;
+    int status = pattern_entries(&columns, context, matrix->pattern);
+    if (status != SN_OK)
+        return status;
+    struct transposition transposition = {matrix->transposed, matrix->values, columns->entry,
+                                          matrix->n_values};
+    return parallel_for(context, (matrix->n_values + TRANSPOSE_ENTRIES - 1) / TRANSPOSE_ENTRIES,
+                        transpose_chunk, &transposition);
+}
+
+/* next: room for a place of each column. A matrix whose values never change needs no places of its entries. */
+static void fill_transposed(float *transposed, uint32_t *next, const struct sn_matrix *matrix,
+                            const struct pattern_columns *columns)
+{
+    memcpy(next, columns->start, matrix->cols * sizeof *next);
+    for (size_t i = 0; i < matrix->n_values; i++)
+        transposed[next[pattern_column(matrix->pattern, i)]++] = matrix->values[i];
+}
+
+/* Nothing else of a matrix changes while it is shared; of threads that make it at the same time the first wins. */
 int matrix_prepare_transposed(const struct sn_matrix *matrix, struct sn_context *context)
 {
-    return matrix->pattern
-               ? packing_prepare_transposed(matrix->packing, context, matrix->pattern, matrix->values)
-               : SN_OK;
+    struct memory *memory = matrix->memory;
+    const struct pattern_columns *columns;
+    float *none = NULL;
+    if (!matrix->pattern || matrix_transposed(matrix))
+        return SN_OK;
+    int status = pattern_columns(&columns, context, matrix->pattern);
+    if (status != SN_OK)
+        return status;
+    size_t bytes = matrix->n_values * sizeof(float);
+    float *transposed = memory_allocate(memory, bytes);
+    uint32_t *next = memory_allocate_array(memory, matrix->cols, sizeof *next);
+    if (transposed && next)
+        fill_transposed(transposed, next, matrix, columns);
+    else
+        status = fail_memory(context, "a transposed matrix", bytes);
+    if (status != SN_OK ||
+        !__atomic_compare_exchange_n(&((struct sn_matrix *)(uintptr_t)matrix)->transposed, &none,
+                                     transposed, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        memory_free(memory, transposed, bytes);
+    memory_free(memory, next, matrix->cols * sizeof *next);
+    return status;
 }
 
 void matrix_row(float *out, const struct sn_matrix *matrix, size_t row)
@@ -186,7 +217,7 @@ void matrix_row(float *out, const struct sn_matrix *matrix, size_t row)
     memset(out, 0, matrix->cols * sizeof *out);
     const struct pattern *pattern = matrix->pattern;
     for (size_t i = pattern->row_start[row]; i < pattern->row_start[row + 1]; i++)
-        out[pattern->col_index[i]] = matrix->values[i];
+        out[pattern_column(pattern, i)] = matrix->values[i];
 }
 
 float matrix_at(const struct sn_matrix *matrix, size_t row, size_t col)
@@ -197,44 +228,46 @@ float matrix_at(const struct sn_matrix *matrix, size_t row, size_t col)
     size_t low = pattern->row_start[row], high = pattern->row_start[row + 1];
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (pattern->col_index[middle] < col)
+        if (pattern_column(pattern, middle) < col)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < pattern->row_start[row + 1] && pattern->col_index[low] == col ? matrix->values[low] : 0;
+    return low < pattern->row_start[row + 1] && pattern_column(pattern, low) == col ? matrix->values[low]
+                                                                                    : 0;
 }
 
+/* Of a pattern's columns without the places of entries. */
 static size_t columns_bytes(const struct pattern *pattern)
 {
     return memory_block_size(sizeof *pattern->columns) +
            memory_block_size((pattern->cols + 1) * sizeof(uint32_t)) +
-           2 * memory_block_size(pattern->nnz * sizeof(uint32_t));
+           index_bytes(pattern->rows, pattern->nnz) +
+           blocks_bytes(pattern->cols, pattern->rows, pattern->nnz);
 }
 
-static size_t estimate(size_t rows, size_t n_values, int sparse)
+size_t matrix_estimate(size_t rows, size_t cols, size_t n_values, int sparse)
 {
     size_t bytes =
         memory_block_size(sizeof(struct sn_matrix)) + memory_block_size(n_values * sizeof(float));
     if (sparse)
         bytes += memory_block_size(sizeof(struct pattern)) +
-                 memory_block_size((rows + 1) * sizeof(uint32_t)) +
-                 memory_block_size(n_values * sizeof(uint32_t));
+                 memory_block_size((rows + 1) * sizeof(uint32_t)) + index_bytes(cols, n_values) +
+                 blocks_bytes(rows, cols, n_values);
     return bytes;
 }
 
 size_t matrix_bytes(const struct sn_matrix *matrix)
 {
-    const struct pattern *pattern = matrix->pattern;
-    size_t bytes = estimate(matrix->rows, matrix->n_values, pattern != NULL);
-    if (pattern)
-        bytes += packing_bytes(matrix->packing);
-    return pattern && pattern_columns_made(pattern) ? bytes + columns_bytes(pattern) : bytes;
-}
-
-size_t matrix_estimate(size_t rows, size_t cols, size_t n_values, int sparse)
-{
-    return estimate(rows, n_values, sparse) + (sparse ? packing_estimate(rows, cols, n_values) : 0);
+    struct pattern *pattern = matrix->pattern;
+    size_t values = memory_block_size(matrix->n_values * sizeof(float));
+    size_t bytes = matrix_estimate(matrix->rows, matrix->cols, matrix->n_values, pattern != NULL);
+    const struct pattern_columns *columns = pattern ? pattern_columns_made(pattern) : NULL;
+    if (columns)
+        bytes += columns_bytes(pattern);
+    if (columns && __atomic_load_n(&columns->entry, __ATOMIC_ACQUIRE))
+        bytes += memory_block_size(pattern->nnz * sizeof(uint32_t));
+    return matrix_transposed(matrix) ? bytes + values : bytes;
 }
 
 size_t matrix_transposed_bytes(const struct sn_matrix *matrix)
@@ -242,7 +275,7 @@ size_t matrix_transposed_bytes(const struct sn_matrix *matrix)
     const struct pattern *pattern = matrix->pattern;
     if (!pattern)
         return 0;
-    return packing_transposed_bytes(matrix->packing) +
+    return (matrix_transposed(matrix) ? 0 : memory_block_size(matrix->n_values * sizeof(float))) +
            (pattern_columns_made(pattern) ? 0 : columns_bytes(pattern));
 }
 

@@ -3,17 +3,15 @@
 #include "base/threads.h"
 #include "kernels/dense.h"
 #include "matrix/matrix.h"
-#include "matrix/packing.h"
 
 /* Blocks inside tiles: a tile's sums stay in the cache while the input passes block by block. */
-static void multiply_order(const struct packed_order *order, const float *values,
-                           const struct kernel_table *kernels, float *y, const float *x,
-                           const float *bias, int accumulate)
+static void multiply_order(const struct sparse_order *order, const struct kernel_table *kernels,
+                           float *y, const float *x, const float *bias, int accumulate)
 {
-    for (size_t tile = 0; tile < order->n_tiles; tile++) {
-        size_t first = tile * order->tile_rows;
-        for (size_t b = 0; b < order->n_blocks; b++) {
-            struct sparse_block block = packed_block(order, values, tile, b);
+    for (size_t tile = 0; tile < order->blocks->n_tiles; tile++) {
+        size_t first = tile * order->blocks->tile_rows;
+        for (size_t b = 0; b < order->blocks->n_blocks; b++) {
+            struct sparse_block block = order_block(order, tile, b);
             kernels->sparse_multiply(y + first * PANEL, &block, x, bias ? bias + first : NULL,
                                      accumulate || b > 0);
         }
@@ -23,22 +21,28 @@ static void multiply_order(const struct packed_order *order, const float *values
 void matrix_multiply_panel(const struct sn_matrix *matrix, const struct kernel_table *kernels, float *y,
                            const float *x, const float *bias, int accumulate)
 {
-    if (matrix->pattern)
-        multiply_order(&matrix->packing->layout->forward, matrix->packing->forward, kernels, y, x, bias,
-                       accumulate);
-    else
+    const struct pattern *pattern = matrix->pattern;
+    if (pattern) {
+        struct sparse_order order = {&pattern->blocks, pattern->row_start, pattern->index.low,
+                                     matrix->values};
+        multiply_order(&order, kernels, y, x, bias, accumulate);
+    } else {
         dense_multiply(kernels, y, matrix->values, matrix->rows, matrix->cols, x, bias, accumulate);
+    }
 }
 
 void matrix_multiply_transposed_panel(const struct sn_matrix *matrix, const struct kernel_table *kernels,
                                       float *dx, const float *dy, int accumulate)
 {
-    if (matrix->pattern)
-        multiply_order(layout_transposed(matrix->packing->layout), packing_transposed(matrix->packing),
-                       kernels, dx, dy, NULL, accumulate);
-    else
+    if (matrix->pattern) {
+        const struct pattern_columns *columns = pattern_columns_made(matrix->pattern);
+        struct sparse_order order = {&columns->blocks, columns->start, columns->index.low,
+                                     matrix_transposed(matrix)};
+        multiply_order(&order, kernels, dx, dy, NULL, accumulate);
+    } else {
         dense_multiply_transposed(kernels, dx, matrix->values, matrix->rows, matrix->cols, dy,
                                   accumulate);
+    }
 }
 
 /* ------------------------------------------------------------------ public */

@@ -16,7 +16,7 @@ static void add_row(const struct sn_matrix *table, size_t row, float *panel, siz
         return;
     }
     for (uint32_t i = pattern->row_start[row]; i < pattern->row_start[row + 1]; i++)
-        panel[pattern->col_index[i] * PANEL + t] += table->values[i];
+        panel[pattern_column(pattern, i) * PANEL + t] += table->values[i];
 }
 
 static size_t tokens_in_panel(size_t n, size_t panel)
@@ -126,7 +126,7 @@ static int table_rows(void *payload, size_t chunk, size_t worker)
             continue;
         const float *d = work->d + (t / PANEL) * p->cols * PANEL + t % PANEL;
         for (uint32_t i = pattern->row_start[row]; i < pattern->row_start[row + 1]; i++)
-            gradient[i] += d[pattern->col_index[i] * PANEL];
+            gradient[i] += d[pattern_column(pattern, i) * PANEL];
     }
     return SN_OK;
 }

@@ -52,7 +52,9 @@ static void add_parameter(struct estimate *estimate, const struct loading *loadi
     if (!cols) {
         bytes = most = memory_block_size(rows * sizeof(float));
     } else if (origin->values) {
-        bytes = most = matrix_estimate(rows, cols, (size_t)origin->values->count, 1);
+        n_values = (size_t)origin->values->count;
+        bytes = matrix_estimate(rows, cols, n_values, 1);
+        most = bytes;
     } else {
         n_values = assumed_support(estimate, loading, parameter);
         bytes = matrix_estimate(rows, cols, n_values, n_values < rows * cols);

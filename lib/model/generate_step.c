@@ -83,7 +83,7 @@ static void add_row(float *x, const struct sn_matrix *table, size_t row)
         return;
     }
     for (uint32_t i = pattern->row_start[row]; i < pattern->row_start[row + 1]; i++)
-        x[pattern->col_index[i]] += table->values[i];
+        x[pattern_column(pattern, i)] += table->values[i];
 }
 
 static void embed(struct sn_generator *generator, int32_t token, size_t position)
@@ -335,13 +335,5 @@ int generator_prepare(struct sn_generator *generator)
 void generator_release(struct sn_generator *generator)
 {
     struct memory *memory = generator->context->memory;
-    size_t n_layer = generator_config(generator)->n_layer;
-    for (size_t l = 0; generator->layers && l < n_layer; l++) {
-        token_matrix_release(&generator->layers[l].c_attn, memory);
-        token_matrix_release(&generator->layers[l].attn_proj, memory);
-        token_matrix_release(&generator->layers[l].c_fc, memory);
-        token_matrix_release(&generator->layers[l].mlp_proj, memory);
-    }
-    token_matrix_release(&generator->lm_head, memory);
     memory_free(memory, generator->block, generator->block_floats * sizeof *generator->block);
 }

@@ -159,7 +159,7 @@ static void scatter_support(float *dense, const struct parameter *p, const float
     memset(dense, 0, p->rows * p->cols * sizeof *dense);
     for (size_t r = 0; r < p->rows; r++)
         for (uint32_t i = pattern->row_start[r]; i < pattern->row_start[r + 1]; i++)
-            dense[r * p->cols + pattern->col_index[i]] = values[i];
+            dense[r * p->cols + pattern_column(pattern, i)] = values[i];
 }
 
 int sn_session_gradient(float *values, size_t capacity, size_t *needed, sn_session *session,

@@ -14,7 +14,8 @@ int ingest_begin(struct ingest *ingest, struct sn_context *context, size_t rows,
         return matrix_create_dense(&ingest->dense, context, rows, cols, NULL);
     ingest->limit = (size_t)(max_density * (double)rows * (double)cols);
     ingest->row_start = memory_allocate_zeroed_array(ingest->memory, rows + 1, sizeof(uint32_t));
-    if (!ingest->row_start)
+    ingest->row_columns = memory_allocate_array(ingest->memory, cols, sizeof(uint32_t));
+    if (!ingest->row_start || !ingest->row_columns)
         return fail_memory(context, "the rows of a matrix", (rows + 1) * sizeof(uint32_t));
     return SN_OK;
 }
@@ -26,46 +27,56 @@ static size_t next_capacity(size_t capacity, size_t needed)
     return wanted < needed ? needed : wanted;
 }
 
-/* Resized, large blocks move without a copy. */
+/* A block of *bytes; NULL when out of memory, and then the old one stands. Large ones move without a copy. */
+static void *resized(struct memory *memory, void *block, size_t *bytes, size_t wanted)
+{
+    void *moved = memory_resize(memory, block, *bytes, wanted);
+    if (moved)
+        *bytes = wanted;
+    return moved;
+}
+
 static int set_capacity(struct ingest *ingest, struct sn_context *context, size_t capacity)
 {
     struct memory *memory = ingest->memory;
-    const size_t size = sizeof *ingest->col_index;
-    uint32_t *col_index =
-        memory_resize(memory, ingest->col_index, ingest->index_capacity * size, capacity * size);
-    if (col_index) {
-        ingest->col_index = col_index;
-        ingest->index_capacity = capacity;
-    }
-    float *values =
-        col_index ? memory_resize(memory, ingest->values, ingest->value_capacity * size, capacity * size)
-                  : NULL;
-    if (!values)
-        return fail_memory(context, "the nonzeros of a matrix", capacity * 2 * size);
-    ingest->values = values;
-    ingest->value_capacity = capacity;
+    const size_t half = capacity * sizeof(uint16_t), whole = capacity * sizeof(float);
+    const int is_wide = ingest->cols > INDEX_RANGE;
+    uint16_t *low = resized(memory, ingest->index.low, &ingest->low_bytes, half);
+    ingest->index.low = low ? low : ingest->index.low;
+    uint16_t *high = is_wide ? resized(memory, ingest->index.high, &ingest->high_bytes, half) : NULL;
+    ingest->index.high = high ? high : ingest->index.high;
+    float *values = resized(memory, ingest->values, &ingest->value_bytes, whole);
+    ingest->values = values ? values : ingest->values;
+    if (!low || !values || (is_wide && !high))
+        return fail_memory(context, "the nonzeros of a matrix", half + whole);
+    ingest->capacity = capacity;
     return SN_OK;
 }
 
 static int reserve(struct ingest *ingest, struct sn_context *context, size_t more)
 {
     size_t needed = ingest->n_nonzero + more;
-    if (needed <= ingest->value_capacity)
+    if (needed <= ingest->capacity)
         return SN_OK;
     if (needed > UINT32_MAX)
         return fail(context, SN_ERROR_UNSUPPORTED, "a sparse matrix of more than %lu nonzeros",
                     (unsigned long)UINT32_MAX);
-    return set_capacity(ingest, context, next_capacity(ingest->value_capacity, needed));
+    return set_capacity(ingest, context, next_capacity(ingest->capacity, needed));
 }
 
 static void free_sparse(struct ingest *ingest)
 {
-    memory_free(ingest->memory, ingest->row_start, (ingest->rows + 1) * sizeof *ingest->row_start);
-    memory_free(ingest->memory, ingest->col_index, ingest->index_capacity * sizeof *ingest->col_index);
-    memory_free(ingest->memory, ingest->values, ingest->value_capacity * sizeof *ingest->values);
-    ingest->row_start = ingest->col_index = NULL;
+    struct memory *memory = ingest->memory;
+    memory_free(memory, ingest->row_start, (ingest->rows + 1) * sizeof *ingest->row_start);
+    memory_free(memory, ingest->row_columns, ingest->cols * sizeof *ingest->row_columns);
+    memory_free(memory, ingest->index.low, ingest->low_bytes);
+    memory_free(memory, ingest->index.high, ingest->high_bytes);
+    memory_free(memory, ingest->values, ingest->value_bytes);
+    ingest->row_start = ingest->row_columns = NULL;
+    ingest->index = (struct sparse_index){0};
     ingest->values = NULL;
-    ingest->index_capacity = ingest->value_capacity = ingest->n_nonzero = 0;
+    ingest->low_bytes = ingest->high_bytes = ingest->value_bytes = 0;
+    ingest->capacity = ingest->n_nonzero = 0;
 }
 
 /* Too many nonzeros: what has come so far moves into a dense matrix. */
@@ -76,7 +87,7 @@ static int turn_dense(struct ingest *ingest, struct sn_context *context)
         return status;
     for (size_t r = 0; r < ingest->next_row; r++)
         for (size_t i = ingest->row_start[r]; i < ingest->row_start[r + 1]; i++)
-            ingest->dense->values[r * ingest->cols + ingest->col_index[i]] = ingest->values[i];
+            ingest->dense->values[r * ingest->cols + index_at(&ingest->index, i)] = ingest->values[i];
     free_sparse(ingest);
     return SN_OK;
 }
@@ -84,9 +95,12 @@ static int turn_dense(struct ingest *ingest, struct sn_context *context)
 /* There is room for a whole row. */
 static void append_row(struct ingest *ingest, const struct kernel_table *kernels, const float *row)
 {
-    ingest->n_nonzero += kernels->gather_nonzeros(ingest->values + ingest->n_nonzero,
-                                                  ingest->col_index + ingest->n_nonzero,
-                                                  &ingest->not_finite, row, ingest->cols);
+    size_t at = ingest->n_nonzero;
+    size_t n = kernels->gather_nonzeros(ingest->values + at, ingest->row_columns, &ingest->not_finite,
+                                        row, ingest->cols);
+    for (size_t i = 0; i < n; i++)
+        index_set(&ingest->index, at + i, ingest->row_columns[i]);
+    ingest->n_nonzero += n;
     ingest->row_start[++ingest->next_row] = (uint32_t)ingest->n_nonzero;
 }
 
@@ -134,13 +148,17 @@ static int finish_sparse(struct sn_matrix **out, struct ingest *ingest, struct s
     int status = set_capacity(ingest, context, ingest->n_nonzero);
     if (status == SN_OK)
         status = pattern_adopt(&pattern, context, ingest->rows, ingest->cols, ingest->row_start,
-                               ingest->col_index);
+                               &ingest->index);
     if (status != SN_OK)
         return status;
-    ingest->row_start = ingest->col_index = NULL;
+    ingest->row_start = NULL;
+    ingest->index = (struct sparse_index){0};
+    ingest->low_bytes = ingest->high_bytes = 0;
     status = matrix_adopt_sparse(out, context, pattern, ingest->values);
-    if (status == SN_OK)
+    if (status == SN_OK) {
         ingest->values = NULL;
+        ingest->value_bytes = 0;
+    }
     pattern_release(pattern);
     return status;
 }
@@ -160,7 +178,8 @@ size_t ingest_estimate(size_t rows, size_t cols, size_t n_nonzero)
     while (capacity < needed)
         capacity = next_capacity(capacity, cols);
     return memory_block_size((rows + 1) * sizeof(uint32_t)) +
-           2 * memory_block_size(capacity * sizeof(uint32_t));
+           memory_block_size(cols * sizeof(uint32_t)) + index_bytes(cols, capacity) +
+           memory_block_size(capacity * sizeof(float));
 }
 
 void ingest_abort(struct ingest *ingest)

@@ -13,11 +13,14 @@ struct ingest {
     struct memory *memory;
     size_t rows, cols;
     size_t next_row;
-    size_t limit;        /* nonzeros above which the matrix turns dense */
-    uint32_t *row_start; /* rows + 1 */
-    uint32_t *col_index; /* index_capacity */
-    float *values;       /* value_capacity */
-    size_t n_nonzero, index_capacity, value_capacity;
+    size_t limit;              /* nonzeros above which the matrix turns dense */
+    uint32_t *row_start;       /* rows + 1 */
+    uint32_t *row_columns;     /* cols: of the row that is being gathered */
+    struct sparse_index index; /* capacity */
+    float *values;             /* value_capacity */
+    size_t n_nonzero, capacity;
+    size_t low_bytes, high_bytes,
+        value_bytes;         /* of the blocks: after a lack of memory some are larger */
     struct sn_matrix *dense; /* once it has turned dense */
     int not_finite;          /* a NaN or an infinity has come */
 };

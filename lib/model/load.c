@@ -95,19 +95,20 @@ static int load_vector(struct loader *loader, struct parameter *parameter,
 /* ---- sparse tensors of the native file */
 
 struct csr {
-    uint32_t *row_start, *col_index;
+    uint32_t *row_start;
+    struct sparse_index index;
     float *values;
     size_t rows, nnz;
 };
 
-static int csr_allocate(struct csr *csr, struct sn_context *context, size_t rows, size_t nnz)
+static int csr_allocate(struct csr *csr, struct sn_context *context, size_t rows, size_t cols,
+                        size_t nnz)
 {
     csr->rows = rows;
     csr->nnz = nnz;
     csr->row_start = memory_allocate_array(context->memory, rows + 1, sizeof *csr->row_start);
-    csr->col_index = memory_allocate_array(context->memory, nnz, sizeof *csr->col_index);
     csr->values = memory_allocate_array(context->memory, nnz, sizeof *csr->values);
-    if (csr->row_start && csr->col_index && csr->values)
+    if (csr->row_start && csr->values && index_allocate(&csr->index, context->memory, cols, nnz))
         return SN_OK;
     return fail_memory(context, "a sparse tensor", (rows + 1 + 2 * nnz) * 4);
 }
@@ -115,7 +116,7 @@ static int csr_allocate(struct csr *csr, struct sn_context *context, size_t rows
 static void csr_free(struct csr *csr, struct memory *memory)
 {
     memory_free(memory, csr->row_start, (csr->rows + 1) * sizeof *csr->row_start);
-    memory_free(memory, csr->col_index, csr->nnz * sizeof *csr->col_index);
+    index_free(&csr->index, memory, csr->nnz);
     memory_free(memory, csr->values, csr->nnz * sizeof *csr->values);
 }
 
@@ -131,11 +132,28 @@ static int csr_check(const struct csr *csr, const struct loader *loader, const c
             return fail(loader->context, SN_ERROR_FORMAT, "%s: tensor %s: indptr falls at row %zu", path,
                         name, r);
         for (size_t i = (size_t)csr->row_start[r] + 1; i < csr->row_start[r + 1]; i++)
-            if (csr->col_index[i - 1] >= csr->col_index[i])
+            if (index_at(&csr->index, i - 1) >= index_at(&csr->index, i))
                 return fail(loader->context, SN_ERROR_FORMAT,
                             "%s: tensor %s: the indices of row %zu do not ascend", path, name, r);
     }
     return SN_OK;
+}
+
+#define COLUMNS ((size_t)4096) /* read at once */
+
+static int read_columns(struct csr *csr, struct loader *loader, const struct tensor_entry *entry,
+                        size_t cols)
+{
+    uint32_t columns[COLUMNS];
+    struct tensor_source *file = &loader->loading->file;
+    int status = SN_OK;
+    for (size_t first = 0; first < csr->nnz && status == SN_OK; first += COLUMNS) {
+        size_t n = csr->nnz - first < COLUMNS ? csr->nnz - first : COLUMNS;
+        status = file->read_indices(columns, file, loader->context, entry, first, n, cols);
+        for (size_t i = 0; i < n && status == SN_OK; i++)
+            index_set(&csr->index, first + i, columns[i]);
+    }
+    return status;
 }
 
 static int read_csr(struct csr *csr, struct loader *loader, const struct parameter *parameter,
@@ -144,13 +162,12 @@ static int read_csr(struct csr *csr, struct loader *loader, const struct paramet
     struct sn_context *context = loader->context;
     struct tensor_source *file = &loader->loading->file;
     const size_t rows = parameter->rows, nnz = (size_t)origin->values->count;
-    int status = csr_allocate(csr, context, rows, nnz);
+    int status = csr_allocate(csr, context, rows, parameter->cols, nnz);
     if (status == SN_OK)
         status = file->read_indices(csr->row_start, file, context, origin->indptr, 0, rows + 1,
                                     (uint64_t)nnz + 1);
     if (status == SN_OK)
-        status =
-            file->read_indices(csr->col_index, file, context, origin->indices, 0, nnz, parameter->cols);
+        status = read_columns(csr, loader, origin->indices, parameter->cols);
     if (status == SN_OK)
         status = read_finite(csr->values, loader, origin->values, 0, nnz);
     return status == SN_OK ? csr_check(csr, loader, parameter->name) : status;
@@ -164,9 +181,10 @@ static int load_sparse(struct loader *loader, struct parameter *parameter, const
     int status = read_csr(&csr, loader, parameter, origin);
     if (status == SN_OK)
         status = pattern_adopt(&pattern, loader->context, parameter->rows, parameter->cols,
-                               csr.row_start, csr.col_index);
+                               csr.row_start, &csr.index);
     if (status == SN_OK) {
-        csr.row_start = csr.col_index = NULL;
+        csr.row_start = NULL;
+        csr.index = (struct sparse_index){0};
         status = matrix_adopt_sparse(&parameter->matrix, loader->context, pattern, csr.values);
     }
     if (status == SN_OK)

@@ -45,6 +45,21 @@ static void declare_short_indices(struct safetensors_writer *writer, const struc
     declare(writer, parameter, TENSOR_INDICES, TENSOR_U16, &nnz, 1);
 }
 
+#define INDICES ((size_t)1024) /* written at once */
+
+static int write_columns(struct safetensors_writer *writer, struct sn_context *context,
+                         enum tensor_type type, const struct pattern *pattern)
+{
+    uint32_t columns[INDICES];
+    int status = SN_OK;
+    for (size_t first = 0; first < pattern->nnz && status == SN_OK; first += INDICES) {
+        size_t n = pattern->nnz - first < INDICES ? pattern->nnz - first : INDICES;
+        pattern_read_columns(columns, pattern, first, n);
+        status = safetensors_write_indices(writer, context, type, columns, n);
+    }
+    return status;
+}
+
 static int write_parameter(struct safetensors_writer *writer, struct sn_context *context,
                            const struct parameter *parameter)
 {
@@ -59,8 +74,7 @@ static int write_parameter(struct safetensors_writer *writer, struct sn_context 
         status = safetensors_write_floats(writer, context, parameter_values(parameter),
                                           parameter_size(parameter));
     if (status == SN_OK && pattern && !has_short_indices(parameter))
-        status =
-            safetensors_write_indices(writer, context, TENSOR_U32, pattern->col_index, pattern->nnz);
+        status = write_columns(writer, context, TENSOR_U32, pattern);
     return status;
 }
 
@@ -70,7 +84,7 @@ static int write_short_indices(struct safetensors_writer *writer, struct sn_cont
     if (!has_short_indices(parameter))
         return SN_OK;
     const struct pattern *pattern = parameter->matrix->pattern;
-    return safetensors_write_indices(writer, context, TENSOR_U16, pattern->col_index, pattern->nnz);
+    return write_columns(writer, context, TENSOR_U16, pattern);
 }
 
 /* In the order of the declarations. */

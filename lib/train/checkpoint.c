@@ -63,6 +63,18 @@ static void put_header(struct writer *writer, const struct sn_trainer *trainer)
     put_text(writer, trainer->model->config_json);
 }
 
+#define COLUMNS ((size_t)1024) /* put at once */
+
+static void put_columns(struct writer *writer, const struct pattern *pattern)
+{
+    uint32_t columns[COLUMNS];
+    for (size_t first = 0; first < pattern->nnz; first += COLUMNS) {
+        size_t n = pattern->nnz - first < COLUMNS ? pattern->nnz - first : COLUMNS;
+        pattern_read_columns(columns, pattern, first, n);
+        put(writer, columns, n * sizeof *columns);
+    }
+}
+
 static void put_parameter(struct writer *writer, const struct parameter *parameter)
 {
     const struct pattern *pattern = parameter->matrix ? parameter->matrix->pattern : NULL;
@@ -76,7 +88,7 @@ static void put_parameter(struct writer *writer, const struct parameter *paramet
     put_count(writer, n);
     if (pattern) {
         put(writer, pattern->row_start, (pattern->rows + 1) * sizeof(uint32_t));
-        put(writer, pattern->col_index, n * sizeof(uint32_t));
+        put_columns(writer, pattern);
     }
     put(writer, parameter->matrix ? parameter->matrix->values : parameter->vector, n * sizeof(float));
 }

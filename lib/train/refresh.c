@@ -65,7 +65,7 @@ static const float *support_values(float **fresh, struct memory *memory, const s
     *fresh = memory_allocate_array(memory, pattern->nnz, sizeof(float));
     for (size_t r = 0; *fresh && r < pattern->rows; r++)
         for (size_t i = pattern->row_start[r]; i < pattern->row_start[r + 1]; i++)
-            (*fresh)[i] = matrix->values[r * pattern->cols + pattern->col_index[i]];
+            (*fresh)[i] = matrix->values[r * pattern->cols + pattern_column(pattern, i)];
     return *fresh;
 }
 
@@ -179,7 +179,7 @@ static int look_at_block(void *payload, size_t index, size_t first_row, size_t l
         const float *row = block + (r - first_row) * pattern->cols;
         size_t i = pattern->row_start[r], last = pattern->row_start[r + 1];
         for (size_t c = 0; c < pattern->cols; c++) {
-            int on = i < last && pattern->col_index[i] == c;
+            int on = i < last && pattern_column(pattern, i) == c;
             int kept = on && growth->retain[i];
             i += (size_t)on;
             uint64_t key = magnitude_key(row[c], (uint32_t)(r * pattern->cols + c));
@@ -311,12 +311,12 @@ static void layout_fill(struct layout *layout, const struct growth *growth, cons
     for (size_t r = 0; r < pattern->rows; r++) {
         layout->row_start[r] = (uint32_t)filled;
         for (size_t i = pattern->row_start[r]; i < pattern->row_start[r + 1]; i++) {
-            size_t flat = r * cols + pattern->col_index[i];
+            size_t flat = r * cols + pattern_column(pattern, i);
             if (!growth->retain[i])
                 continue;
             for (; g < growth->n_grow && grown[g] < flat; g++)
                 layout_add(layout, &filled, grown[g] - r * cols, NEW_ENTRY);
-            layout_add(layout, &filled, pattern->col_index[i], stored_dense ? flat : i);
+            layout_add(layout, &filled, pattern_column(pattern, i), stored_dense ? flat : i);
         }
         for (; g < growth->n_grow && grown[g] < (r + 1) * cols; g++)
             layout_add(layout, &filled, grown[g] - r * cols, NEW_ENTRY);

@@ -90,7 +90,7 @@ static int prepare_columns(struct sn_trainer *trainer)
     for (size_t l = 0; l < model->config.n_layer && status == SN_OK; l++) {
         const struct sn_matrix *writes = model->parameters[model->layers[l].mlp_proj].matrix;
         if (writes->pattern)
-            status = pattern_columns(&columns, trainer->context, writes->pattern);
+            status = pattern_entries(&columns, trainer->context, writes->pattern);
     }
     return status;
 }

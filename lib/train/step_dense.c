@@ -14,7 +14,7 @@ static void keep_pattern(struct train_parameter *parameter, const struct pattern
     memset(parameter->keep, 0, parameter->elements);
     for (size_t r = 0; r < pattern->rows; r++)
         for (size_t i = pattern->row_start[r]; i < pattern->row_start[r + 1]; i++)
-            parameter->keep[r * pattern->cols + pattern->col_index[i]] = 1;
+            parameter->keep[r * pattern->cols + pattern_column(pattern, i)] = 1;
     parameter->support = pattern->nnz;
 }
 
@@ -98,7 +98,7 @@ static int gather_rows(void *payload, size_t chunk, size_t worker)
     for (size_t r = first; r < last && r < pattern->rows; r++) {
         const float *row = gather->dense + r * pattern->cols;
         for (size_t i = pattern->row_start[r]; i < pattern->row_start[r + 1]; i++)
-            gather->values[i] = row[pattern->col_index[i]];
+            gather->values[i] = row[pattern_column(pattern, i)];
     }
     return SN_OK;
 }

@@ -47,7 +47,7 @@ int support_select(unsigned char *retain, struct sn_context *context, struct pat
     size_t bytes = pattern->nnz * sizeof(uint64_t), reserved = 0;
     struct selection selection = {.pattern = pattern, .values = values, .retain = retain};
     int status = axis == SN_AXIS_COLUMN && minimum
-                     ? pattern_columns(&selection.columns, context, pattern)
+                     ? pattern_entries(&selection.columns, context, pattern)
                      : SN_OK;
     if (status != SN_OK)
         return status;

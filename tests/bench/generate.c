@@ -19,6 +19,7 @@
 typedef int32_t reader __attribute__((vector_size(32), aligned(4), may_alias));
 
 #define REPEATS 60
+#define ENTRY_KILOBYTES 6e-3 /* index and value */
 
 static sn_context *context;
 static struct random_state numbers;
@@ -210,9 +211,10 @@ static struct product_times time_product(const struct token_matrix *token, const
     const struct kernel_table *kernels = context->kernels;
     const struct sn_matrix *matrix = token->matrix;
     const struct token_matrix plain = {.matrix = matrix};
-    const void *index = token->start ? (const void *)token->row : matrix->pattern->col_index;
-    const float *value = token->start ? token->value : matrix->values;
-    size_t index_bytes = (token->start ? sizeof *token->row : sizeof(uint32_t)) * matrix->n_values;
+    const uint16_t *index = token->by_columns ? pattern_columns_made(matrix->pattern)->index.low
+                                              : matrix->pattern->index.low;
+    const float *value = token->by_columns ? matrix_transposed(matrix) : matrix->values;
+    size_t index_bytes = sizeof *index * matrix->n_values;
     struct product_times best = {1e30, 1e30, 1e30};
     for (size_t i = 0; i < REPEATS; i++) {
         double start = now();
@@ -237,19 +239,19 @@ static void measure_product(const char *name, size_t rows, size_t cols, double d
     void *scratch = malloc(token_scratch(cols));
     size_t n_touched = quarter ? 0 : matrix->n_values;
     check(token_matrix_create(&token, context, matrix, quarter));
+    const uint32_t *start = quarter ? pattern_columns_made(matrix->pattern)->start : NULL;
     for (size_t c = 0; c < cols; c++)
         if (!quarter || random_below(&numbers, 4) == 0) {
             x[c] = (float)random_normal(&numbers);
-            n_touched += quarter ? token.start[c + 1] - token.start[c] : 0;
+            n_touched += quarter ? start[c + 1] - start[c] : 0;
         }
     struct product_times t = time_product(&token, x, y, scratch);
-    double entry = quarter ? 6e-3 : 8e-3; /* kilobytes: index and value */
-    double touched = entry * (double)n_touched, all = entry * (double)matrix->n_values;
+    double touched = ENTRY_KILOBYTES * (double)n_touched,
+           all = ENTRY_KILOBYTES * (double)matrix->n_values;
     printf("%-10s %5zu x %5zu 1/%-3.0f %8.1f KB %8.1f us, by rows %8.1f, read %8.1f us (%5.1f GB/s); "
            "touched %4.2f  matrix %4.2f\n",
            name, rows, cols, 1 / density, all, t.product, t.by_rows, t.read, all / t.read,
            touched / t.product / (all / t.read), t.read / t.product);
-    token_matrix_release(&token, context->memory);
     matrix_free(matrix);
     free(x);
     free(y);

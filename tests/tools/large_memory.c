@@ -1,8 +1,8 @@
 /* Memory and time of a model of the largest released shape, 419 million parameters of which 1/64 are not zero:
  *   large_memory FOLDER
  * writes it there (1.7 GB at a time) as safetensors and as PyTorch does, loads each, runs it, saves it, and
- * removes what it wrote. Exit status 1 when memory, a file's size or an estimate misses its limit; times are
- * only printed, beside those of reading the file. Each measurement is a process of its own. */
+ * removes what it wrote. Exit status 1 when memory, a file's size, an estimate, or loading beside reading misses
+ * its limit; the two are timed in turn, best of several rounds. Each measurement is a process of its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 #include "large_model.h"
 
 #define MB 1e6
-#define ROUNDS 5
+#define ROUNDS 7
 #define READ_BYTES ((size_t)1 << 17) /* what cat reads at once */
 #define TOKENS 256                   /* of a sequence */
 
@@ -116,6 +116,13 @@ static double load_time(const char *path)
     return time;
 }
 
+static void beside(const char *what, double load, double read)
+{
+    printf("  %-46s %8.2f s, reading %.2f: %.2f times, limit 2%s\n", what, load, read, load / read,
+           load < 2 * read ? "" : "  MISSED");
+    missed |= !(load < 2 * read);
+}
+
 /* The best of some rounds of each, so that what else the machine does falls out. */
 static void time_loading(void)
 {
@@ -130,10 +137,8 @@ static void time_loading(void)
         forget_cached(weights);
         cold_load = (time = load_time(folder)) < cold_load ? time : cold_load;
     }
-    printf("  loading, cached                                %8.2f s, reading %.2f: %.2f times\n", load,
-           read, load / read);
-    printf("  loading, not cached                            %8.2f s, reading %.2f: %.2f times\n",
-           cold_load, cold_read, cold_load / cold_read);
+    beside("loading, cached", load, read);
+    beside("loading, not cached", cold_load, cold_read);
 }
 
 /* ---- memory */
@@ -184,8 +189,10 @@ static void generate(sn_context *context, sn_model *model)
     double start = now();
     for (int32_t i = 0, token; i < 64; i++)
         ok(sn_generator_next(&token, generator), context);
-    printf("  resident while generating (%4.1f ms a token)     %8.1f MB\n", 1e3 / 64 * (now() - start),
-           resident("VmRSS:") / MB);
+    char what[64];
+    snprintf(what, sizeof what, "resident while generating (%.1f ms a token)",
+             1e3 / 64 * (now() - start));
+    limit(what, resident("VmRSS:"), 150 * MB);
     sn_generator_free(generator);
 }
 
