@@ -35,7 +35,6 @@ static void run_read(void *state)
 static void close_product(void *state)
 {
     struct token_product *t = state;
-    token_matrix_release(&t->token, t->context->memory);
     matrix_free(t->matrix);
     free(t->x);
     free(t->y);
@@ -46,10 +45,11 @@ static void close_product(void *state)
 /* Bytes of the entries that the product meets. */
 static double bytes_met(const struct token_product *t, size_t cols)
 {
-    size_t n = t->token.start ? 0 : t->matrix->n_values;
-    for (size_t c = 0; t->token.start && c < cols; c++)
-        n += t->x[c] != 0 ? t->token.start[c + 1] - t->token.start[c] : 0;
-    return (t->token.start ? 6.0 : 8.0) * (double)n;
+    const struct pattern_columns *columns = pattern_columns_made(t->matrix->pattern);
+    size_t n = columns ? 0 : t->matrix->n_values;
+    for (size_t c = 0; columns && c < cols; c++)
+        n += t->x[c] != 0 ? columns->start[c + 1] - columns->start[c] : 0;
+    return 6.0 * (double)n;
 }
 
 static const char *open_token(struct job *job, const struct settings *settings, void (*run)(void *state))
@@ -68,9 +68,10 @@ static const char *open_token(struct job *job, const struct settings *settings, 
         t->x[c] = 0.5 * (double)chance[c] + 0.5 < share ? t->x[c] : 0;
     free(chance);
     size_t n = t->matrix->n_values;
-    t->index = t->token.start ? (const void *)t->token.row : t->matrix->pattern->col_index;
-    t->value = t->token.start ? t->token.value : t->matrix->values;
-    t->index_bytes = n * (t->token.start ? sizeof *t->token.row : sizeof(uint32_t));
+    const struct pattern_columns *columns = pattern_columns_made(t->matrix->pattern);
+    t->index = columns ? columns->index.low : t->matrix->pattern->index.low;
+    t->value = columns ? matrix_transposed(t->matrix) : t->matrix->values;
+    t->index_bytes = n * sizeof(uint16_t);
     t->value_bytes = n * sizeof(float);
     t->passes = 2000000 / n + 1;
     job->units = (double)t->passes;
