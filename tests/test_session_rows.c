@@ -1,5 +1,5 @@
-/* Sessions that run of the last layer only what the selected tokens need, and batches whose sequences begin
- * alike, against sessions that run all. */
+/* Sessions that run of the last layer only what the selected tokens need, batches whose sequences begin alike,
+ * and sessions that compute anew what they let go, against sessions that run and keep all. */
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -60,7 +60,7 @@ static void use_config(size_t config)
     ok(sn_model_create(&model, context, configs[config], strlen(configs[config]), 3));
 }
 
-static sn_session *open_session(const char *gradients, int backward, int selected_only)
+static sn_session *open_keeping(const char *gradients, int backward, int selected_only, int recompute)
 {
     sn_options *options;
     sn_session *session;
@@ -68,9 +68,15 @@ static sn_session *open_session(const char *gradients, int backward, int selecte
     ok(sn_options_set_text(options, context, "gradients", gradients));
     ok(sn_options_set(options, context, "backward", backward));
     ok(sn_options_set(options, context, "selected_only", selected_only));
+    ok(sn_options_set(options, context, "recompute", recompute));
     ok(sn_session_create(&session, context, model, options));
     sn_options_free(options);
     return session;
+}
+
+static sn_session *open_session(const char *gradients, int backward, int selected_only)
+{
+    return open_keeping(gradients, backward, selected_only, 0);
 }
 
 /* At random weights attention is all but even and gradients through it are lost in the rest. One token of
@@ -420,6 +426,74 @@ START_TEST(estimate_covers_what_is_held)
 }
 END_TEST
 
+static void compare_values(int (*get)(float *, size_t, size_t *, sn_session *), sn_session *keeping,
+                           sn_session *recomputing)
+{
+    size_t n, n_other;
+    float *a = values_of(get, keeping, &n), *b = values_of(get, recomputing, &n_other);
+    ck_assert_uint_eq(n, n_other);
+    ck_assert(memcmp(a, b, n * sizeof *a) == 0);
+    free(a);
+    free(b);
+}
+
+static void compare_named(int (*get)(float *, size_t, size_t *, sn_session *, const char *),
+                          sn_session *keeping, sn_session *recomputing, const char *name)
+{
+    size_t n, n_other;
+    float *a = named_values(get, keeping, name, &n), *b = named_values(get, recomputing, name, &n_other);
+    ck_assert_uint_eq(n, n_other);
+    ck_assert_msg(memcmp(a, b, n * sizeof *a) == 0, "%s differs", name);
+    free(a);
+    free(b);
+}
+
+static void compare_bits(sn_session *keeping, sn_session *recomputing)
+{
+    size_t n, n_gradients = 0;
+    compare_values(sn_session_logits, keeping, recomputing);
+    compare_values(sn_session_input_gradient, keeping, recomputing);
+    for (size_t i = 0; i < sn_model_site_count(model); i++) {
+        const char *site = sn_model_site_name(model, i);
+        compare_named(sn_session_activations, keeping, recomputing, site);
+        compare_named(sn_session_site_gradient, keeping, recomputing, site);
+    }
+    for (size_t i = 0; i < sn_model_tensor_count(model); i++) {
+        const char *name = sn_model_tensor_name(model, i);
+        if (sn_session_gradient(NULL, 0, &n, keeping, name) != SN_OK)
+            continue;
+        compare_named(sn_session_gradient, keeping, recomputing, name);
+        n_gradients++;
+    }
+    ck_assert_uint_gt(n_gradients, 5);
+}
+
+/* Both configurations, all tokens or the selected ones; a second run finds what the first one left. */
+START_TEST(recomputing_gives_the_same_bits)
+{
+    sn_session *sessions[2];
+    size_t estimates[2];
+    use_config((size_t)_i / 2);
+    for (int recompute = 0; recompute < 2; recompute++) {
+        sn_session *session = open_keeping("dense", 1, _i % 2, recompute);
+        for (size_t i = 0; i < sn_model_site_count(model); i++)
+            ok(sn_session_record(session, sn_model_site_name(model, i)));
+        sharpen(session);
+        for (int32_t again = 0; again < 2; again++) {
+            tokens[3] = again;
+            run(session);
+            ok(sn_session_backward(session, targets));
+        }
+        ok(sn_session_estimate_memory(&estimates[recompute], session, N_TOKENS, N_SEQUENCES));
+        sessions[recompute] = session;
+    }
+    compare_bits(sessions[0], sessions[1]);
+    ck_assert(estimates[1] < estimates[0] || _i / 2 == 1); /* of one layer there is nothing to share */
+    for (int i = 0; i < 2; i++)
+        sn_session_free(sessions[i]);
+}
+END_TEST
+
 START_TEST(threads_do_not_change_bits)
 {
     size_t n, last[N_LIKE];
@@ -431,7 +505,7 @@ START_TEST(threads_do_not_change_bits)
     use_config(0);
     for (size_t threads = 1; threads <= 3; threads++) {
         ok(sn_context_set_threads(context, threads));
-        sn_session *session = open_session("dense", 1, 1);
+        sn_session *session = open_keeping("dense", 1, 1, threads > 1);
         ok(sn_session_select_logits(session, last, N_LIKE));
         ok(session_forward_shared(session, like.own, like.own_offsets, like_shared, N_LIKE));
         ok(sn_session_backward(session, targets));
@@ -464,6 +538,7 @@ Suite *session_rows_suite(void)
     tcase_add_test(tests, what_sequences_share_is_run_once);
     tcase_add_test(tests, bad_sharing_is_refused_by_name);
     tcase_add_test(tests, estimate_covers_what_is_held);
+    tcase_add_loop_test(tests, recomputing_gives_the_same_bits, 0, 2 * N_CONFIGS);
     TCase *threads = tcase_create("threads");
     tcase_add_checked_fixture(threads, set_up, tear_down);
     tcase_add_test(threads, threads_do_not_change_bits);

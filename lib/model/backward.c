@@ -124,6 +124,8 @@ static int mlp_panel(void *payload, size_t panel, size_t worker)
     float *d_act = worker_scratch(session, worker), *rest = d_act + config_d_in(config) * PANEL;
     float *d_post = panel_of(session->d_wide, panel, d_mlp),
           *pre = panel_of(state->pre_act, panel, d_mlp);
+    if (session->recomputes)
+        forward_again(session, work->layer, 1, panel, worker_scratch(session, worker));
     write_backward(session, work->layer, 1, panel, d_post);
     site_backward(session, site_index(work->layer, SITE_MLP_POST_ACT), panel, d_post, 0);
     unsparsify(session, state, TOPK_MLP_NEURON, panel, d_post);
@@ -158,6 +160,8 @@ static int attention_read_panel(void *payload, size_t panel, size_t worker)
     float *d_act = worker_scratch(session, worker), *rest = d_act + config_d_in(config) * PANEL;
     float *dq = panel_of(session->d_wide, panel, 3 * d_attn), *dk = dq + d_attn * PANEL,
           *dv = dk + d_attn * PANEL;
+    if (session->recomputes)
+        forward_again(session, layer, 0, panel, worker_scratch(session, worker));
     site_backward(session, site_index(layer, SITE_ATTN_V), panel, dv, 0);
     unsparsify(session, state, TOPK_ATTN_V, panel, dv);
     site_backward(session, site_index(layer, SITE_ATTN_Q), panel, dq, 0);

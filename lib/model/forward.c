@@ -21,6 +21,7 @@ struct panel_run {
     struct sn_session *session;
     size_t panel, slot;
     char *scratch;
+    int again; /* for the backward: the stream and the masks stand, and say what was read and kept */
 };
 
 /* AbsTopK in place; remembers what was kept. */
@@ -28,10 +29,15 @@ static void sparsify(const struct panel_run *run, struct layer_state *state, enu
                      float *x)
 {
     const struct config *config = session_config(run->session);
+    const struct kernel_table *kernels = session_kernels(run->session);
     size_t width = config_place_width(config, place), k = config_topk(config, place, width);
-    if (k < width)
-        session_kernels(run->session)
-            ->abs_topk(x, mask_of(state->mask[place], run->slot, width), width, k, run->scratch);
+    if (k >= width)
+        return;
+    uint64_t *mask = mask_of(state->mask[place], run->slot, width);
+    if (run->again)
+        kernels->apply_mask(x, mask, width);
+    else
+        kernels->abs_topk(x, mask, width, k, run->scratch);
 }
 
 /* Residual ReLU and AbsTopK share one mask: what passes the gradient. */
@@ -62,6 +68,8 @@ static const float *read_stream(const struct panel_run *run, size_t layer, int w
     struct layer_state *state = &session->layers[layer];
     size_t width = session_config(session)->d_model, sublayer = 2 * layer + (size_t)which;
     size_t site = site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN);
+    if (run->again)
+        return panel_of(state->read[which], run->slot, width);
     float *stream = panel_of(session->stream[sublayer], run->panel, width);
     site_forward(session, site, run->panel, stream, 0);
     if (state->read[which] == session->stream[sublayer])
@@ -160,8 +168,8 @@ static void attention_write(const struct panel_run *run, size_t layer)
     write_residual(run, layer, 0, y);
 }
 
-/* Where nothing is kept, post_act is pre_act. */
-static void mlp(const struct panel_run *run, size_t layer)
+/* post_act, which the MLP's neurons hand on. Where nothing is kept, it stands where pre_act stood. */
+static const float *neurons(const struct panel_run *run, size_t layer)
 {
     struct sn_session *session = run->session;
     const struct kernel_table *kernels = session_kernels(session);
@@ -179,7 +187,16 @@ static void mlp(const struct panel_run *run, size_t layer)
         kernels->gelu(post, pre, d_mlp * PANEL);
     sparsify(run, state, TOPK_MLP_NEURON, post);
     site_forward(session, site_index(layer, SITE_MLP_POST_ACT), run->panel, post, 0);
-    write_residual(run, layer, 1, post);
+    return post;
+}
+
+void forward_again(struct sn_session *session, size_t layer, int which, size_t panel, void *scratch)
+{
+    const struct panel_run run = {session, panel, panel, scratch, 1};
+    if (which)
+        neurons(&run, layer);
+    else
+        read_residual(&run, layer, 0);
 }
 
 /* What a panel does between two attentions; -1 = nothing. */
@@ -194,13 +211,13 @@ static int run_panel(void *payload, size_t panel, size_t worker)
     const struct panel_work *work = payload;
     struct sn_session *session = work->session;
     const struct panel_run run = {session, panel, session_slot(session, panel, worker),
-                                  worker_scratch(session, worker)};
+                                  worker_scratch(session, worker), 0};
     if (work->embed)
         embedding_forward(session, panel);
     if (work->write_layer >= 0)
         attention_write(&run, (size_t)work->write_layer);
     if (work->mlp_layer >= 0)
-        mlp(&run, (size_t)work->mlp_layer);
+        write_residual(&run, (size_t)work->mlp_layer, 1, neurons(&run, (size_t)work->mlp_layer));
     if (work->read_layer >= 0)
         attention_read(&run, (size_t)work->read_layer);
     return SN_OK;

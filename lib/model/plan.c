@@ -76,12 +76,42 @@ static void plan_attention(const struct sn_session *session, struct arena *arena
     state->y = state->y_before = take_floats(arena, y_panels, config_d_attn(config));
 }
 
-static void plan_norm(const struct sn_session *session, struct arena *arena, size_t slots,
-                      struct layer_state *state, int which)
+static void plan_norm(struct arena *arena, size_t slots, struct layer_state *state, int which)
 {
     state->mean[which] = take_floats(arena, slots, 1);
     state->inverse[which] = take_floats(arena, slots, 1);
-    state->act_in[which] = take_floats(arena, slots, config_d_in(session_config(session)));
+}
+
+static float *plan_act_in(const struct sn_session *session, struct arena *arena, size_t slots)
+{
+    return take_floats(arena, slots, config_d_in(session_config(session)));
+}
+
+static void plan_neurons(const struct sn_session *session, struct arena *arena, size_t slots,
+                         struct layer_state *state)
+{
+    state->pre_act = take_floats(arena, slots, session_config(session)->d_mlp);
+    state->post_act = take_floats(arena, slots, session_config(session)->d_mlp);
+}
+
+/* What forward_again fills: a set for each layer, or one for all. */
+static void plan_inside(const struct sn_session *session, struct arena *arena,
+                        const struct plan_shape *shape, size_t layer, size_t behind)
+{
+    struct layer_state *state = &session->layers[layer];
+    const struct layer_state *first = &session->layers[0];
+    if (!session->recomputes) {
+        state->act_in[0] = plan_act_in(session, arena, shape->panels);
+        state->act_in[1] = plan_act_in(session, arena, behind);
+        plan_neurons(session, arena, behind, state);
+    } else if (layer == 0) {
+        state->act_in[0] = state->act_in[1] = plan_act_in(session, arena, shape->panels);
+        plan_neurons(session, arena, shape->panels, state);
+    } else {
+        state->act_in[0] = state->act_in[1] = first->act_in[0];
+        state->pre_act = first->pre_act;
+        state->post_act = first->post_act;
+    }
 }
 
 static void plan_layer(struct sn_session *session, struct arena *arena, const struct plan_shape *shape,
@@ -91,14 +121,13 @@ static void plan_layer(struct sn_session *session, struct arena *arena, const st
     struct layer_state *state = &session->layers[layer];
     size_t behind = layer + 1 == config->n_layer ? shape->last_panels : shape->panels;
     for (int which = 0; which < 2; which++) {
-        plan_norm(session, arena, which ? behind : shape->panels, state, which);
+        plan_norm(arena, which ? behind : shape->panels, state, which);
         state->read[which] = plan_read(session, arena, which ? behind : shape->panels, layer, which);
     }
     plan_attention(session, arena, shape, behind, state);
     if (site_has_attachment(session, site_index(layer, SITE_ATTN_Y), 0))
         state->y_before = take_floats(arena, behind, config_d_attn(config));
-    state->pre_act = take_floats(arena, behind, config->d_mlp);
-    state->post_act = take_floats(arena, behind, config->d_mlp);
+    plan_inside(session, arena, shape, layer, behind);
     for (int place = 0; place < TOPK_PLACES; place++)
         state->mask[place] = take_mask(arena, config, (enum topk_place)place, shape->panels);
 }
@@ -121,10 +150,10 @@ static void plan_shared_layers(struct sn_session *session, struct arena *arena,
     struct layer_state shared = {0};
     float *read = NULL;
     plan_attention(session, arena, shape, shape->panels, &shared);
-    plan_norm(session, arena, shape->slots, &shared, 0);
+    plan_norm(arena, shape->slots, &shared, 0);
     shared.mean[1] = shared.mean[0];
     shared.inverse[1] = shared.inverse[0];
-    shared.act_in[1] = shared.act_in[0];
+    shared.act_in[0] = shared.act_in[1] = plan_act_in(session, arena, shape->slots);
     shared.pre_act = shared.post_act = take_floats(arena, shape->slots, config->d_mlp);
     for (int place = 0; place < TOPK_PLACES;
          place++) /* of widths that differ: each with its own slots */

@@ -12,7 +12,8 @@
 #include "model/session.h"
 
 /* What one layer keeps between forward and backward. In a session that keeps nothing all layers share one
- * set, and of what no other panel looks at (all but the stream, qkv, lse and y) each worker has one panel. */
+ * set, and of what no other panel looks at (all but the stream, qkv, lse and y) each worker has one panel. In one
+ * that recomputes they share act_in, pre_act and post_act. */
 struct layer_state {
     float *read[2];              /* what the norms read: the stream, or a copy where a reader's
                                     intervention makes it differ; [0] attention, [1] MLP */
@@ -56,6 +57,7 @@ struct sn_session {
     struct sn_model *model; /* retained */
     enum gradient_mode mode;
     int keeps;         /* activations, for a backward */
+    int recomputes;    /* the backward computes anew what only its own layer looks at */
     int selected_only; /* option: of the last layer only what the selected rows need */
 
     /* batch (batch.c) */
@@ -245,6 +247,9 @@ int attention_forward_all(struct sn_session *session, size_t layer);
 int attention_backward_all(struct sn_session *session, size_t layer);
 
 /* forward.c, backward.c */
+/* What the backward of a block (which: 0 attention, 1 MLP) looks at and a session that recomputes has let go:
+ * act_in and, of the MLP, pre_act and post_act of one panel, bit for bit as the forward had them. */
+void forward_again(struct sn_session *session, size_t layer, int which, size_t panel, void *scratch);
 int forward_sublayers(struct sn_session *session);
 int backward_sublayers(struct sn_session *session);
 void norm_forward(const struct sn_session *session, float *y, float *mean, float *inverse,

@@ -76,8 +76,11 @@ static int fill(struct sn_trainer *trainer)
     if (status != SN_OK)
         return status;
     int dense = trainer->settings.gradient == TRAIN_DENSE;
-    return session_create(&trainer->session, context, trainer->model,
-                          dense ? GRADIENT_DENSE : GRADIENT_SUPPORT);
+    status = session_create(&trainer->session, context, trainer->model,
+                            dense ? GRADIENT_DENSE : GRADIENT_SUPPORT);
+    if (status == SN_OK && trainer->settings.recompute)
+        session_recompute(trainer->session);
+    return status;
 }
 
 int trainer_allocate(struct sn_trainer **out, struct sn_context *context, struct sn_model *model,

@@ -18,7 +18,8 @@ enum train_order { ORDER_DECAY_FIRST, ORDER_SCRIPT };
 enum density_class { CLASS_MATRIX, CLASS_EMBEDDING, CLASS_BIAS, CLASS_BIGRAM, CLASS_DENSE, N_CLASSES };
 
 struct train_settings {
-    size_t steps, batch, window, seed, minimum_per_neuron, refresh_interval, checkpoint_interval;
+    size_t steps, batch, window, seed, minimum_per_neuron, refresh_interval, checkpoint_interval,
+        recompute;
     double learning_rate, warmup, beta1, beta2, epsilon, weight_decay, rms_limit;
     double density, density_embedding, density_bias, density_bigram;
     double schedule_power, schedule_start_density, schedule_start, schedule_end;

@@ -155,6 +155,11 @@ def whole_model(quick):
         yield Contest("model", name, {**mine, **torch},
                       [Line(side, "torch", asked) for side, (_, asked) in ours.items()] +
                       [Line(side, "torch", 10, memory=True) for side in ours], fresh=True)
+    for name, what, settings, ours in works[1:3]:
+        mine, torch = sides(what, settings, {side: job for side, job in ours.items() if job[0] != "step"})
+        yield Contest("model", f"{name}, recomputing", {**{s: f"{job} recompute=1" for s, job in mine.items()}, **torch},
+                      [Line(side, "torch", 14) for side in mine] +
+                      [Line(side, "torch", 10, memory=True) for side in mine], fresh=True)
     yield Contest("model", "forward on AVX2",
                   {"avx2": f"avx2:model {batch}", "avx512": f"ours:model {batch}"},
                   [Line("avx2", "avx512", AVX2)])

@@ -140,6 +140,7 @@ static void open_trainer(struct bench_model *b, const struct settings *settings,
     check(context,
           sn_options_set(options, context, "refresh_interval", setting(settings, "interval", 20)));
     check(context, sn_options_set(options, context, "window", (double)b->length));
+    check(context, sn_options_set(options, context, "recompute", setting(settings, "recompute", 0)));
     check(context, sn_trainer_create(&b->trainer, context, b->model, options));
     check(context, sn_corpus_create(&b->corpus, context));
     check(context, sn_corpus_add_tokens(b->corpus, context, tokens, n));
@@ -223,6 +224,8 @@ static void (*open_what(struct bench_model *b, const struct settings *settings))
     }
     if (strcmp(what, "backward") == 0) {
         check(context, session_create(&b->session, context, b->model, GRADIENT_SUPPORT));
+        if (setting_size(settings, "recompute", 0))
+            session_recompute(b->session);
         return run_backward;
     }
     if (strcmp(what, "first") == 0)
@@ -288,6 +291,6 @@ static const char *open_model(struct job *job, const struct settings *settings)
 const struct job_kind model_jobs[] = {{"model",
                                        "what (forward backward step step-support generate prune first) "
                                        "width layers density embedding batch "
-                                       "tokens steps interval pairs",
+                                       "tokens steps interval pairs recompute",
                                        open_model},
                                       {NULL, NULL, NULL}};
