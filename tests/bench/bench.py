@@ -105,9 +105,10 @@ class Side:
         try:
             if fresh:
                 before = int(self.child.ask("memory").split()[0])
-                self.child.ask("forget")
             answer = self.child.open(f"{job} threads={threads}")
             self.number, units, operations, amount, self.isa = answer
+            if fresh:
+                self.child.ask("forget")  # making random weights takes more than having them
         except Absent:
             if fresh:
                 self.child.end()

@@ -6,6 +6,7 @@
 
 The whole model is a rewrite in PyTorch of how the authors' code computes: dense products with weights
 that are mostly zero, torch.topk for AbsTopK and, after each step of a dense AdamW, for the weights."""
+import ctypes
 import os
 import sys
 import time
@@ -401,6 +402,7 @@ def answer(words, jobs):
     if command == "memory":
         return memory()
     if command == "forget":
+        ctypes.CDLL(None).malloc_trim(0)
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
         return "ok"

@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ double time_now(int wall)
 
 void memory_forget_peak(void)
 {
+    malloc_trim(0);
     FILE *file = fopen("/proc/self/clear_refs", "w");
     if (!file)
         return;
