@@ -315,9 +315,9 @@ static struct study studies[] = {
      run_loss},
     {"circuits",
      CONFIG("128", "128", "8"),
-     "batch=16 learning_rate=0.015 learning_rate_scale=none density=0.0208333 density_bias=1 "
+     "batch=8 learning_rate=0.015 learning_rate_scale=none density=0.0208333 density_bias=1 "
      "schedule_start_density=0.3 schedule_end=0.5 minimum_per_neuron=1",
-     6000,
+     4000,
      3,
      2,
      {"gradient=dense", "gradient=support,refresh_interval=20"},
