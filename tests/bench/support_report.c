@@ -84,7 +84,7 @@ static void report_loss(const char *arm, size_t steps)
     if (!losses.n)
         return;
     double half = half_width(&differences), mean = average(&differences);
-    printf("%-48s %5zu %2zu %8.4f %8.4f %+8.4f [%+.4f, %+.4f] %6.2fx\n", arm, steps, losses.n,
+    printf("%-60s %5zu %2zu %8.4f %8.4f %+8.4f [%+.4f, %+.4f] %6.2fx\n", arm, steps, losses.n,
            average(&references), average(&losses), mean, mean - half, mean + half, exp(average(&gains)));
 }
 
@@ -160,7 +160,7 @@ int main(int n_arguments, char **arguments)
         return 2;
     }
     read_rows(arguments[1]);
-    printf("%-48s %5s %2s %8s %8s %8s %20s %7s\n", "validation loss, nats per token", "steps", "n",
+    printf("%-60s %5s %2s %8s %8s %8s %20s %7s\n", "validation loss, nats per token", "steps", "n",
            "dense", "arm", "mean", "95 % interval", "time");
     report("loss", report_loss);
     report("circuits", report_circuits);
