@@ -2,7 +2,7 @@
  * file of one instruction set after the other bodies.
  *
  * The sparse products are bound by loads and stores, not by arithmetic: gather instructions take longer than
- * the loads that they stand for, so entries are fetched one by one, but indices several at a time. */
+ * the loads that they stand for, so entries are fetched one by one (docs/performance.md, One token). */
 #ifndef SN_KERNELS_TOKEN_BODY_H
 #define SN_KERNELS_TOKEN_BODY_H
 
@@ -31,10 +31,22 @@ static inline uint64_t token_four(const uint16_t *index)
     return four;
 }
 
-/* y[row[i]] += add[i]. Rows of a column are distinct, so several can be loaded before any is stored. */
-static inline void token_scatter(float *y, const uint16_t *row, vec add)
+/* What entries one by one fill: AVX2 and AVX-512 alike, since elements of the upper half of 64 bytes are
+ * reached only by way of shuffles, which take longer than the loads. */
+#define SPREAD (LANES > 8 ? 8 : LANES)
+typedef float spread __attribute__((vector_size(SPREAD * 4)));
+typedef float spread_unaligned __attribute__((vector_size(SPREAD * 4), aligned(4), may_alias));
+typedef float spread_four __attribute__((vector_size(16)));
+
+static inline spread spread_load(const float *from)
 {
-    for (size_t i = 0; i < LANES; i += 4) {
+    return *(const spread_unaligned *)from;
+}
+
+/* y[row[i]] += add[i]. Rows of a column are distinct, so several can be loaded before any is stored. */
+static inline void token_scatter(float *y, const uint16_t *row, spread add)
+{
+    for (size_t i = 0; i < SPREAD; i += 4) {
         uint64_t four = token_four(row + i);
         float *a = y + (four & 0xFFFF), *b = y + (four >> 16 & 0xFFFF);
         float *c = y + (four >> 32 & 0xFFFF), *d = y + (four >> 48);
@@ -63,25 +75,42 @@ static void token_columns(float *y, const struct sparse_columns *columns, const 
             token_prefetch(value + next[0], (next[1] - next[0]) * sizeof *value);
         }
         float factor = x[a];
-        for (; i + LANES <= end; i += LANES)
-            token_scatter(y, row + i, vec_load(value + i) * factor);
+        for (; i + SPREAD <= end; i += SPREAD)
+            token_scatter(y, row + i, spread_load(value + i) * factor);
         for (; i < end; i++)
             y[row[i]] += factor * value[i];
     }
 }
 
-/* LANES entries of x. */
-static inline vec token_gather(const float *x, const uint16_t *index)
+/* SPREAD entries of x. Half of the indices come four in a load, half one by one: the former take shifts, the
+ * latter loads, and both are scarce. */
+static inline spread token_gather(const float *x, const uint16_t *index)
 {
-    vec gathered;
-    for (size_t i = 0; i < LANES; i += 4) {
-        uint64_t four = token_four(index + i);
-        gathered[i] = x[four & 0xFFFF];
-        gathered[i + 1] = x[four >> 16 & 0xFFFF];
-        gathered[i + 2] = x[four >> 32 & 0xFFFF];
-        gathered[i + 3] = x[four >> 48];
+    spread_four part[SPREAD / 4];
+    for (size_t i = 0; i < SPREAD / 4; i++) {
+        const uint16_t *at = index + 4 * i;
+        uint64_t four = token_four(at);
+        part[i] = i % 2 ? (spread_four){x[at[0]], x[at[1]], x[at[2]], x[at[3]]}
+                        : (spread_four){x[four & 0xFFFF], x[four >> 16 & 0xFFFF], x[four >> 32 & 0xFFFF],
+                                        x[four >> 48]};
     }
-    return gathered;
+#if LANES >= 8
+    return __builtin_shufflevector(part[0], part[1], 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+    return part[0];
+#endif
+}
+
+static inline float spread_sum(spread x)
+{
+#if LANES >= 8
+    spread_four sum =
+        __builtin_shufflevector(x, x, 0, 1, 2, 3) + __builtin_shufflevector(x, x, 4, 5, 6, 7);
+#else
+    spread_four sum = x;
+#endif
+    sum += __builtin_shufflevector(sum, sum, 2, 3, 0, 1);
+    return sum[0] + sum[1];
 }
 
 static void token_rows(float *y, const struct sparse_block *block, const float *x, const float *bias)
@@ -92,12 +121,12 @@ static void token_rows(float *y, const struct sparse_block *block, const float *
     for (size_t r = 0; r < block->rows; r++) {
         size_t i = block->start[r], end = block->end[r];
         float rest = bias ? bias[r] : 0;
-        vec sum = {0};
-        for (; i + LANES <= end; i += LANES)
-            sum += vec_load(value + i) * token_gather(x, index + i);
+        spread sum = {0};
+        for (; i + SPREAD <= end; i += SPREAD)
+            sum += spread_load(value + i) * token_gather(x, index + i);
         for (; i < end; i++)
             rest += value[i] * x[index[i]];
-        y[r] = vec_sum(sum) + rest;
+        y[r] = spread_sum(sum) + rest;
     }
 }
 
