@@ -53,6 +53,17 @@ static inline __attribute__((always_inline)) void sparse_prefetch(const struct s
     __builtin_prefetch(block->index + end, 0, 2);
 }
 
+/* Nor does hardware follow the rows of y and dy beyond a page, which 16 of them fill: with these, dW at 1/64
+ * takes three quarters of the time. */
+#define PANEL_ROWS_AHEAD 4
+
+static inline __attribute__((always_inline)) void panel_prefetch(const float *panel, size_t r,
+                                                                 size_t rows)
+{
+    for (size_t t = 0; r < rows && t < PANEL; t += 16)
+        __builtin_prefetch(panel + r * PANEL + t);
+}
+
 static void sparse_multiply(float *y, const struct sparse_block *block, const float *x,
                             const float *bias, int accumulate)
 {
@@ -61,6 +72,7 @@ static void sparse_multiply(float *y, const struct sparse_block *block, const fl
     for (size_t r = 0; r < block->rows; r++) {
         size_t first = block->start[r], n = block->end[r] - first;
         sparse_prefetch(block, block->value, r + ahead);
+        panel_prefetch(y, r + PANEL_ROWS_AHEAD, block->rows);
         if (accumulate && n == 0)
             continue;
         for (size_t t = 0; t < PANEL; t += ROW_FLOATS)
@@ -184,6 +196,7 @@ static void sparse_gradient(float *gradient, const struct sparse_block *block, s
     for (size_t r = first_row; r < last_row; r++) {
         size_t i = block->start[r], end = block->end[r];
         sparse_prefetch(block, gradient, r + ahead);
+        panel_prefetch(dy, r + PANEL_ROWS_AHEAD, last_row);
         if (i == end)
             continue;
         vec row[PANEL_VECTORS];
