@@ -6,7 +6,6 @@
 
 #include "base/context.h"
 #include "golden.h"
-#include "kernels/dense.h"
 #include "kernels/kernels.h"
 
 #define MAX_BLOCKS 256
@@ -184,7 +183,6 @@ struct attention_case {
 
 static void run_head(struct ops *ops, struct attention_case *c, size_t sequence, size_t head)
 {
-    const struct dense_kernels *dense = dense_kernels_for(ops->kernels);
     struct attention_shape shape = {.n_tokens = TOKENS,
                                     .stride = ATTENTION_TILE,
                                     .d_head = D_HEAD,
@@ -196,8 +194,8 @@ static void run_head(struct ops *ops, struct attention_case *c, size_t sequence,
     float *v = head_of(ops, c->v, sequence, head), *dy = head_of(ops, c->dy, sequence, head);
     float *y = floats(ops, n), *dq = floats(ops, n), *dk = floats(ops, n), *dv = floats(ops, n);
     float *lse = floats(ops, ATTENTION_TILE), dsink = 0;
-    ops->kernels->attention(y, lse, q, k, v, &shape, dense, block(ops, attention_scratch(&shape)));
-    ops->kernels->attention_backward(dq, dk, dv, &dsink, dy, y, q, k, v, lse, &shape, dense,
+    ops->kernels->attention(y, lse, q, k, v, &shape, block(ops, attention_scratch(&shape)));
+    ops->kernels->attention_backward(dq, dk, dv, &dsink, dy, y, q, k, v, lse, &shape,
                                      block(ops, attention_backward_scratch(&shape)));
     put_head(c->y, y, sequence, head);
     put_head(c->dq, dq, sequence, head);

@@ -1,160 +1,18 @@
-/* Attention of one head over one sequence, by tiles of ATTENTION_TILE (B) queries and chunks of up to
- * CHUNK keys (a multiple of B); keys above the diagonal are never touched. Scores stand as
- * [keys][queries], so that the softmax runs down the keys and is vectorised across queries. All products
- * use packed operands whose leading dimensions are B, CHUNK or d_head, whatever the sequence: a few
- * shapes of `gemm` per d_head, all of which a sequence of 2 CHUNK tokens uses. */
+/* Attention of one head over one sequence, by squares of ATTENTION_TILE queries and keys; squares above
+ * the diagonal are never touched. Forward: scores stand as [keys][queries], so that the softmax runs down
+ * the keys and is vectorised across queries. Backward: as [queries][keys], so that what many queries give
+ * to one tile of keys is summed up in registers. In both, a score is the same sum in the same order. */
 #ifndef SN_KERNELS_ATTENTION_BODY_H
 #define SN_KERNELS_ATTENTION_BODY_H
 
-#include "kernels/attention_chunk.h"
 #include "kernels/attention_few_body.h"
-#include "kernels/dense.h"
-#include "kernels/elementwise_body.h"
+#include "kernels/attention_tile_body.h"
 #include "kernels/math_body.h"
 
-#define TILE ATTENTION_TILE
-#define TILE_VECTORS (TILE / LANES)
-#define CHUNK ATTENTION_CHUNK
-
-/* One tile of queries (or their gradients): [d_head][B], and as rows [B][d_head]. It sees keys
- * 0..n_keys-1, of which the last B are its own. */
-struct attention_queries {
-    size_t n_keys;
-    const float *tile, *rows;
-};
-
-static inline size_t chunk_keys(size_t first, size_t n_keys)
+/* Queries are packed with this factor, so that 2 to the power of a score is its exponential. */
+static inline float query_factor(const struct attention_shape *shape)
 {
-    return n_keys - first < CHUNK ? n_keys - first : CHUNK;
-}
-
-/* s[keys][queries] = rows[keys][d] tile[d][queries] */
-static inline void chunk_scores(const struct dense_kernels *dense, float *s, const float *tile,
-                                const float *rows, size_t keys, size_t d_head)
-{
-    dense->gemm(dense, s, TILE, tile, TILE, rows, d_head, TILE, keys, d_head, 0);
-}
-
-/* out[d][queries] (+)= packed[d][keys] p[keys][queries] */
-static inline void chunk_mix(const struct dense_kernels *dense, float *out, const float *p,
-                             const float *packed, size_t keys, size_t d_head, int accumulate)
-{
-    dense->gemm(dense, out, TILE, p, TILE, packed, CHUNK, TILE, d_head, keys, accumulate);
-}
-
-/* out[keys][d] += p[keys][queries] rows[queries][d] */
-static inline void chunk_gather(const struct dense_kernels *dense, float *out, const float *p,
-                                const float *rows, size_t keys, size_t d_head)
-{
-    dense->gemm(dense, out, d_head, rows, d_head, p, TILE, d_head, keys, TILE, 1);
-}
-
-/* n a multiple of LANES. Not memcpy: at these lengths gcc makes slow string instructions of it. */
-static inline void copy_vectors(float *to, const float *from, size_t n)
-{
-    for (size_t i = 0; i < n; i += LANES)
-        vec_store(to + i, vec_load(from + i));
-}
-
-/* packed: blocks of `block` tokens, each [d_head][block], from x: [d_head][stride] */
-static inline void attention_pack(float *packed, const float *x, size_t stride, size_t d_head,
-                                  size_t block)
-{
-    for (size_t t = 0; t < stride; t += block) {
-        size_t n = stride - t < block ? stride - t : block;
-        for (size_t d = 0; d < d_head; d++, packed += block)
-            copy_vectors(packed, x + d * stride + t, n);
-    }
-}
-
-/* Hides the future among a tile's own keys: those after the query. */
-static inline void tile_mask(float *s)
-{
-    ivec query;
-    for (int lane = 0; lane < LANES; lane++)
-        query[lane] = lane;
-    for (size_t i = 0; i < TILE_VECTORS; i++, query += LANES)
-        for (size_t key = 0; key < TILE; key++) {
-            float *at = s + key * TILE + i * LANES;
-            ivec future = (ivec)(query < (int32_t)key);
-            vec_store(at, vec_select(future, vec_splat(ATTENTION_MASKED), vec_load(at)));
-        }
-}
-
-static inline void scores_max(vec *top, const float *s, size_t keys)
-{
-    for (size_t key = 0; key < keys; key++)
-        for (size_t i = 0; i < TILE_VECTORS; i++)
-            top[i] = vec_max(vec_load(s + key * TILE + i * LANES), top[i]);
-}
-
-/* p = 2^(scale2 (s - top)) in place, added up in sum. The difference comes first, so that the greatest
- * score gives exactly 1 and a query with one key gives exactly that key's value. */
-static inline void scores_exp(float *s, vec *sum, size_t keys, float scale2, const vec *top)
-{
-    for (size_t i = 0; i < TILE_VECTORS; i++) { /* outside: constants leave registers for one column */
-        vec greatest = top[i], part = {0};
-        float *at = s + i * LANES;
-        for (size_t key = 0; key < keys; key++, at += TILE) {
-            vec p = vec_exp2((vec_load(at) - greatest) * scale2);
-            vec_store(at, p);
-            part += p;
-        }
-        sum[i] += part;
-    }
-}
-
-/* All scores of one tile of queries (s: [n_keys][B]), before the scale, and for each query the greatest,
- * top. The sink counts as a score; sum starts with its exponential. */
-static inline void attention_scores(float *s, vec *top, vec *sum, const struct attention_queries *q,
-                                    const float *k_rows, const struct attention_shape *shape,
-                                    const struct dense_kernels *dense)
-{
-    float sink = shape->has_sink ? shape->sink / shape->scale : ATTENTION_MASKED;
-    for (size_t i = 0; i < TILE_VECTORS; i++)
-        top[i] = vec_splat(sink);
-    for (size_t key = 0; key < q->n_keys; key += CHUNK) {
-        size_t n = chunk_keys(key, q->n_keys);
-        chunk_scores(dense, s + key * TILE, q->tile, k_rows + key * shape->d_head, n, shape->d_head);
-        if (key + n == q->n_keys)
-            tile_mask(s + (q->n_keys - TILE) * TILE);
-        scores_max(top, s + key * TILE, n);
-    }
-    for (size_t i = 0; i < TILE_VECTORS; i++)
-        sum[i] = shape->has_sink ? vec_exp((sink - top[i]) * shape->scale) : (vec){0};
-}
-
-/* What the forward keeps in scratch. */
-struct attention_forward {
-    float *q_tiles;  /* [tiles][d_head][B] */
-    float *k_rows;   /* [tokens][d_head] */
-    float *v_chunks; /* [chunks][d_head][CHUNK] */
-    float *mix;      /* [d_head][B] */
-    float *s;        /* [tokens][B] */
-};
-
-/* One tile of queries: its scores, then chunk by chunk the exponentials and the mix of values. */
-static inline void attention_tile(float *y, float *lse, const struct attention_forward *work,
-                                  const struct attention_queries *q, const struct attention_shape *shape,
-                                  const struct dense_kernels *dense)
-{
-    size_t d_head = shape->d_head;
-    vec top[TILE_VECTORS], sum[TILE_VECTORS];
-    attention_scores(work->s, top, sum, q, work->k_rows, shape, dense);
-    for (size_t key = 0; key < q->n_keys; key += CHUNK) {
-        size_t n = chunk_keys(key, q->n_keys);
-        scores_exp(work->s + key * TILE, sum, n, shape->scale * LOG2_E, top);
-        chunk_mix(dense, work->mix, work->s + key * TILE, work->v_chunks + key * d_head, n, d_head,
-                  key > 0);
-    }
-    for (size_t i = 0; i < TILE_VECTORS; i++) {
-        vec inverse = 1.0f / sum[i];
-        for (size_t d = 0; d < d_head; d++)
-            vec_store(y + d * shape->stride + i * LANES,
-                      vec_load(work->mix + d * TILE + i * LANES) * inverse);
-        for (size_t lane = 0; lane < LANES; lane++)
-            lse[i * LANES + lane] = top[i][lane] * shape->scale + logf(sum[i][lane]);
-    }
+    return shape->scale * LOG2_E;
 }
 
 static inline int attention_has_few(const struct attention_shape *shape)
@@ -162,33 +20,98 @@ static inline int attention_has_few(const struct attention_shape *shape)
     return shape->n_tokens - shape->first_query <= FEW_QUERIES;
 }
 
-static void attention_tiles(float *y, float *lse, const float *q, const float *k, const float *v,
-                            const struct attention_shape *shape, const struct dense_kernels *dense,
-                            void *scratch)
+/* What the forward keeps in scratch: tiles of keys and values, one of queries and one of their output, the
+ * scores of one tile of queries. */
+struct attention_forward {
+    float *k, *v;   /* [tiles][channels][TILE] */
+    float *q, *mix; /* [channels][TILE] */
+    float *s;       /* [tokens][TILE] */
+};
+
+/* The square on the diagonal, [keys][queries]: hides the keys after a query. */
+static inline void hide_later_keys(float *s)
 {
-    size_t d_head = shape->d_head, stride = shape->stride;
-    struct attention_forward work = {.q_tiles = scratch};
-    work.k_rows = work.q_tiles + stride * d_head;
-    work.v_chunks = work.k_rows + stride * d_head;
-    work.mix = work.v_chunks + attention_whole_chunks(stride) * d_head;
-    work.s = work.mix + TILE * d_head;
-    attention_pack(work.q_tiles, q, stride, d_head, TILE);
-    attention_pack(work.v_chunks, v, stride, d_head, CHUNK);
-    transpose(work.k_rows, d_head, k, stride, d_head, stride);
-    for (size_t t = shape->first_query / TILE * TILE; t < stride; t += TILE) {
-        struct attention_queries queries = {t + TILE, work.q_tiles + t * d_head, NULL};
-        attention_tile(y + t, lse + t, &work, &queries, shape, dense);
+    ivec query;
+    for (int lane = 0; lane < LANES; lane++)
+        query[lane] = lane;
+    for (size_t i = 0; i < TILE; i += LANES, query += LANES)
+        for (size_t key = 0; key < TILE; key++) {
+            float *at = s + key * TILE + i;
+            ivec later = (ivec)(query < (int32_t)key);
+            vec_store(at, vec_select(later, vec_splat(ATTENTION_MASKED), vec_load(at)));
+        }
+}
+
+/* p = 2^(s - top) in place, top being the greatest of each column and of `sink`. Gives the sum. */
+static inline vec column_softmax(float *s, size_t n_keys, float sink, vec *top)
+{
+    vec greatest = vec_splat(sink), other = greatest;
+    for (size_t key = 0; key < n_keys; key += 2) {
+        greatest = vec_max(vec_load(s + key * TILE), greatest);
+        other = vec_max(vec_load(s + (key + 1) * TILE), other);
+    }
+    greatest = vec_max(other, greatest);
+    vec sum = vec_exp2(sink - greatest);
+    for (size_t key = 0; key < n_keys; key++) {
+        vec p = vec_exp2(vec_load(s + key * TILE) - greatest);
+        vec_store(s + key * TILE, p);
+        sum += p;
+    }
+    *top = greatest;
+    return sum;
+}
+
+/* The tile of queries from t on. */
+static inline void attention_tile(float *y, float *lse, const struct attention_forward *work,
+                                  const float *q, size_t t, size_t blocks,
+                                  const struct attention_shape *shape)
+{
+    size_t n_tiles = t / TILE + 1;
+    float sink = shape->has_sink ? shape->sink * LOG2_E : ATTENTION_MASKED;
+    tile_pack(work->q, q + t, shape, query_factor(shape));
+    for (size_t i = 0; i < n_tiles; i++)
+        tile_scores(work->s + i * SQUARE, work->k + i * blocks * SQUARE, work->q, blocks);
+    hide_later_keys(work->s + t * TILE);
+    vec sum[TILE_VECTORS];
+    for (size_t i = 0; i < TILE_VECTORS; i++) {
+        vec top;
+        sum[i] = column_softmax(work->s + i * LANES, n_tiles * TILE, sink, &top);
+        for (size_t lane = 0; lane < LANES; lane++)
+            lse[t + i * LANES + lane] = top[lane] * LN_2 + logf(sum[i][lane]);
+    }
+    tile_mix(work->mix, work->v, work->s, n_tiles, blocks);
+    for (size_t i = 0; i < TILE_VECTORS; i++) {
+        vec inverse = 1.0f / sum[i];
+        for (size_t d = 0; d < shape->d_head; d++)
+            vec_store(y + d * shape->stride + t + i * LANES,
+                      vec_load(work->mix + d * TILE + i * LANES) * inverse);
     }
 }
 
+static void attention_tiles(float *y, float *lse, const float *q, const float *k, const float *v,
+                            const struct attention_shape *shape, float *scratch)
+{
+    size_t blocks = attention_blocks(shape->d_head), tile = blocks * SQUARE;
+    struct attention_forward work = {.k = scratch};
+    work.v = work.k + shape->stride / TILE * tile;
+    work.q = work.v + shape->stride / TILE * tile;
+    work.mix = work.q + tile;
+    work.s = work.mix + tile;
+    for (size_t t = 0; t < shape->stride; t += TILE) {
+        tile_pack(work.k + t / TILE * tile, k + t, shape, 1);
+        tile_pack(work.v + t / TILE * tile, v + t, shape, 1);
+    }
+    for (size_t t = shape->first_query / TILE * TILE; t < shape->stride; t += TILE)
+        attention_tile(y, lse, &work, q, t, blocks, shape);
+}
+
 static void attention(float *y, float *lse, const float *q, const float *k, const float *v,
-                      const struct attention_shape *shape, const struct dense_kernels *dense,
-                      void *scratch)
+                      const struct attention_shape *shape, void *scratch)
 {
     if (attention_has_few(shape))
         attention_few(y, lse, q, k, v, shape, scratch);
     else
-        attention_tiles(y, lse, q, k, v, shape, dense, scratch);
+        attention_tiles(y, lse, q, k, v, shape, scratch);
     for (size_t t = shape->n_tokens; t < shape->stride; t++) {
         lse[t] = 0;
         for (size_t d = 0; d < shape->d_head; d++)
@@ -196,140 +119,151 @@ static void attention(float *y, float *lse, const float *q, const float *k, cons
     }
 }
 
-/* What the backward keeps in scratch. Rows are [tokens][d_head], tiles and chunks as above. */
+/* What the backward keeps in scratch: of all queries, and of one tile of keys. */
 struct attention_work {
-    float *q_tiles, *dy_tiles, *q_rows, *k_rows, *v_rows, *dy_rows, *dk_rows, *dv_rows;
-    float *k_chunks;
-    float *p;   /* [tokens][B] scores, then exponentials, then probabilities */
-    float *ds;  /* [tokens][B] gradient of the probabilities, then of the scores */
-    float *mix; /* [d_head][B] */
+    float *q, *dy;          /* [tiles][channels][TILE] */
+    float *dq;              /* [tiles][blocks][TILE queries][TILE channels] */
+    float *lse, *delta;     /* [tokens], lse to the base 2 */
+    float *k, *v, *dk, *dv; /* [channels][TILE] */
+    float *k_rows;          /* [blocks][TILE keys][TILE channels], with the scale */
+    float *p, *ds;          /* [TILE queries][TILE keys]: scores, then probabilities; gradients */
 };
 
-static inline struct attention_work attention_prepare(float *scratch, const float *dy, const float *q,
-                                                      const float *k, const float *v,
-                                                      const struct attention_shape *shape)
+/* Queries that nobody looks at get probabilities of 0. */
+static inline void attention_prepare(struct attention_work *work, const float *dy, const float *y,
+                                     const float *q, const float *lse,
+                                     const struct attention_shape *shape, size_t blocks)
 {
-    size_t d_head = shape->d_head, stride = shape->stride, whole = stride * d_head;
-    struct attention_work work;
-    float **part[] = {&work.q_tiles, &work.dy_tiles, &work.q_rows,  &work.k_rows,
-                      &work.v_rows,  &work.dy_rows,  &work.dk_rows, &work.dv_rows};
-    size_t n_parts = sizeof part / sizeof *part;
-    for (size_t i = 0; i < n_parts; i++)
-        *part[i] = scratch + i * whole;
-    work.k_chunks = scratch + n_parts * whole;
-    work.p = work.k_chunks + attention_whole_chunks(stride) * d_head;
-    work.ds = work.p + stride * TILE;
-    work.mix = work.ds + stride * TILE;
-    attention_pack(work.q_tiles, q, stride, d_head, TILE);
-    attention_pack(work.dy_tiles, dy, stride, d_head, TILE);
-    attention_pack(work.k_chunks, k, stride, d_head, CHUNK);
-    transpose(work.q_rows, d_head, q, stride, d_head, stride);
-    transpose(work.k_rows, d_head, k, stride, d_head, stride);
-    transpose(work.v_rows, d_head, v, stride, d_head, stride);
-    transpose(work.dy_rows, d_head, dy, stride, d_head, stride);
-    memset(work.dk_rows, 0, whole * sizeof(float));
-    memset(work.dv_rows, 0, whole * sizeof(float));
-    return work;
+    size_t tile = blocks * SQUARE;
+    for (size_t t = shape->first_query / TILE * TILE; t < shape->stride; t += TILE) {
+        tile_pack(work->q + t / TILE * tile, q + t, shape, query_factor(shape));
+        tile_pack(work->dy + t / TILE * tile, dy + t, shape, 1);
+        for (size_t i = t; i < t + TILE; i++)
+            work->lse[i] =
+                i >= shape->first_query && i < shape->n_tokens ? lse[i] * LOG2_E : -ATTENTION_MASKED;
+        for (size_t i = t; i < t + TILE; i += LANES) {
+            vec delta = {0};
+            for (size_t d = 0; d < shape->d_head; d++)
+                delta += vec_load(dy + d * shape->stride + i) * vec_load(y + d * shape->stride + i);
+            vec_store(work->delta + i, delta);
+        }
+    }
 }
 
-/* delta += sum over keys of p dp */
-static inline void scores_delta(vec *delta, const float *p, const float *dp, size_t keys)
+/* One square, in place: scores to probabilities, their gradient to that of the scores. */
+static inline void square_backward(float *p, float *ds, const float *lse, const float *delta,
+                                   int diagonal)
 {
-    vec part[TILE_VECTORS] = {{0}};
-    for (size_t key = 0; key < keys; key++)
-        for (size_t i = 0; i < TILE_VECTORS; i++)
-            part[i] += vec_load(p + key * TILE + i * LANES) * vec_load(dp + key * TILE + i * LANES);
-    for (size_t i = 0; i < TILE_VECTORS; i++)
-        delta[i] += part[i];
-}
-
-/* Exponentials to probabilities, and ds = p (dp - delta) scale in place of dp. */
-static inline void scores_backward(float *p, float *ds, size_t keys, const vec *inverse,
-                                   const vec *delta, float scale)
-{
-    for (size_t key = 0; key < keys; key++)
-        for (size_t i = 0; i < TILE_VECTORS; i++) {
-            size_t at = key * TILE + i * LANES;
-            vec probability = vec_load(p + at) * inverse[i];
-            vec_store(p + at, probability);
-            vec_store(ds + at, probability * (vec_load(ds + at) - delta[i]) * scale);
+    ivec key;
+    for (int lane = 0; lane < LANES; lane++)
+        key[lane] = lane;
+    for (size_t i = 0; i < TILE; i += LANES, key += LANES)
+        for (size_t query = 0; query < TILE; query++) {
+            float *p_at = p + query * TILE + i, *ds_at = ds + query * TILE + i;
+            vec probability = vec_exp2(vec_load(p_at) - lse[query]);
+            if (diagonal)
+                probability = vec_select((ivec)(key > (int32_t)query), vec_splat(0), probability);
+            vec_store(p_at, probability);
+            vec_store(ds_at, probability * (vec_load(ds_at) - delta[query]));
         }
 }
 
-/* Of one tile of queries: exponentials in work->p and one over their sum; in work->ds the gradient of
- * the probabilities, and delta, its mean under them. delta is not taken as dy y, nor the shift from the
- * saved lse, because then rounding would leave gradients where there are none (a query with one key). */
-static inline void
-attention_probabilities(vec *inverse, vec *delta, vec *dsink, const struct attention_work *work,
-                        const struct attention_queries *q, const struct attention_queries *dy,
-                        const struct attention_shape *shape, const struct dense_kernels *dense)
+/* What the tile of queries from t on gives to and takes from the tile of keys from `key` on. */
+static inline void attention_square(const struct attention_work *work, size_t t, size_t key,
+                                    size_t blocks)
 {
-    vec top[TILE_VECTORS], sum[TILE_VECTORS], sink[TILE_VECTORS];
-    attention_scores(work->p, top, sum, q, work->k_rows, shape, dense);
-    for (size_t i = 0; i < TILE_VECTORS; i++) {
-        sink[i] = sum[i];
-        delta[i] = (vec){0};
-    }
-    for (size_t key = 0; key < q->n_keys; key += CHUNK) {
-        size_t n = chunk_keys(key, q->n_keys);
-        float *p = work->p + key * TILE, *dp = work->ds + key * TILE;
-        chunk_scores(dense, dp, dy->tile, work->v_rows + key * shape->d_head, n, shape->d_head);
-        scores_exp(p, sum, n, shape->scale * LOG2_E, top);
-        scores_delta(delta, p, dp, n);
-    }
-    for (size_t i = 0; i < TILE_VECTORS; i++) {
-        inverse[i] = 1.0f / sum[i];
-        delta[i] *= inverse[i];
-        *dsink -= sink[i] * inverse[i] * delta[i];
-    }
+    size_t at = t / TILE * blocks * SQUARE;
+    tile_scores(work->p, work->q + at, work->k, blocks);
+    tile_scores(work->ds, work->dy + at, work->v, blocks);
+    if (t == key)
+        square_backward(work->p, work->ds, work->lse + t, work->delta + t, 1);
+    else
+        square_backward(work->p, work->ds, work->lse + t, work->delta + t, 0);
+    tile_add(work->dv, work->dy + at, SQUARE, work->p, 0, blocks);
+    tile_add(work->dk, work->q + at, SQUARE, work->ds, 0, blocks);
+    tile_add(work->dq + at, work->ds, 0, work->k_rows, SQUARE, blocks);
 }
 
-/* One tile of queries: dq of its queries, and its share of dk_rows and dv_rows. Adds to *dsink. */
-static inline void attention_backward_tile(float *dq, vec *dsink, const struct attention_work *work,
-                                           size_t first, const struct attention_shape *shape,
-                                           const struct dense_kernels *dense)
+/* All that hangs on the tile of keys from `key` on. */
+static inline void attention_backward_keys(float *dk, float *dv, const struct attention_work *work,
+                                           const float *k, const float *v, size_t key, size_t blocks,
+                                           const struct attention_shape *shape)
 {
-    size_t d_head = shape->d_head, at = first * d_head;
-    struct attention_queries q = {first + TILE, work->q_tiles + at, work->q_rows + at};
-    struct attention_queries dy = {first + TILE, work->dy_tiles + at, work->dy_rows + at};
-    vec inverse[TILE_VECTORS], delta[TILE_VECTORS];
-    attention_probabilities(inverse, delta, dsink, work, &q, &dy, shape, dense);
-    for (size_t key = 0; key < q.n_keys; key += CHUNK) {
-        size_t n = chunk_keys(key, q.n_keys);
-        float *p = work->p + key * TILE, *ds = work->ds + key * TILE;
-        scores_backward(p, ds, n, inverse, delta, shape->scale);
-        chunk_mix(dense, work->mix, ds, work->k_chunks + key * d_head, n, d_head, key > 0);
-        chunk_gather(dense, work->dk_rows + key * d_head, ds, q.rows, n, d_head);
-        chunk_gather(dense, work->dv_rows + key * d_head, p, dy.rows, n, d_head);
-    }
-    for (size_t d = 0; d < d_head; d++)
-        copy_vectors(dq + d * shape->stride + first, work->mix + d * TILE, TILE);
+    size_t first = shape->first_query / TILE * TILE;
+    tile_pack(work->dk, k + key, shape, shape->scale);
+    for (size_t b = 0; b < blocks; b++)
+        tile_transpose(work->k_rows + b * SQUARE, work->dk + b * SQUARE);
+    tile_pack(work->k, k + key, shape, 1);
+    tile_pack(work->v, v + key, shape, 1);
+    memset(work->dk, 0, blocks * SQUARE * sizeof(float));
+    memset(work->dv, 0, blocks * SQUARE * sizeof(float));
+    for (size_t t = key > first ? key : first; t < shape->stride; t += TILE)
+        attention_square(work, t, key, blocks);
+    tile_unpack(dk + key, work->dk, shape, LN_2);
+    tile_unpack(dv + key, work->dv, shape, 1);
+}
+
+/* The tile of queries from t on, as rows, to dq. */
+static inline void attention_put_queries(float *dq, const float *rows, float *square, size_t t,
+                                         size_t blocks, const struct attention_shape *shape)
+{
+    for (size_t b = 0; b < blocks; b++)
+        tile_transpose(square + b * SQUARE, rows + b * SQUARE);
+    tile_unpack(dq + t, square, shape, 1);
+}
+
+static inline float attention_sink(const struct attention_work *work,
+                                   const struct attention_shape *shape)
+{
+    vec sum = {0};
+    for (size_t t = shape->first_query / TILE * TILE; shape->has_sink && t < shape->stride; t += LANES)
+        sum -= vec_exp2(shape->sink * LOG2_E - vec_load(work->lse + t)) * vec_load(work->delta + t);
+    return vec_sum(sum);
+}
+
+static inline struct attention_work attention_work(float *scratch, size_t stride, size_t blocks)
+{
+    size_t tile = blocks * SQUARE, whole = stride / TILE * tile;
+    struct attention_work work = {.q = scratch};
+    work.dy = work.q + whole;
+    work.dq = work.dy + whole;
+    work.k = work.dq + whole;
+    work.v = work.k + tile;
+    work.dk = work.v + tile;
+    work.dv = work.dk + tile;
+    work.k_rows = work.dv + tile;
+    work.p = work.k_rows + tile;
+    work.ds = work.p + SQUARE;
+    work.lse = work.ds + SQUARE;
+    work.delta = work.lse + stride;
+    return work;
 }
 
 static void attention_backward(float *dq, float *dk, float *dv, float *dsink, const float *dy,
                                const float *y, const float *q, const float *k, const float *v,
-                               const float *lse, const struct attention_shape *shape,
-                               const struct dense_kernels *dense, void *scratch)
+                               const float *lse, const struct attention_shape *shape, void *scratch)
 {
-    (void)y, (void)lse; /* recomputed, more exactly than they were saved */
     if (attention_has_few(shape)) {
         attention_few_backward(dq, dk, dv, dsink, dy, q, k, v, shape, scratch);
         return;
     }
-    struct attention_work work = attention_prepare(scratch, dy, q, k, v, shape);
-    vec sink_sum = {0};
-    size_t first = shape->first_query / TILE * TILE;
+    size_t blocks = attention_blocks(shape->d_head), stride = shape->stride;
+    size_t first = shape->first_query / TILE * TILE, tile = blocks * SQUARE;
+    struct attention_work work = attention_work(scratch, stride, blocks);
+    attention_prepare(&work, dy, y, q, lse, shape, blocks);
+    memset(work.dq, 0, stride / TILE * tile * sizeof(float));
+    for (size_t key = 0; key < stride; key += TILE)
+        attention_backward_keys(dk, dv, &work, k, v, key, blocks, shape);
     for (size_t d = 0; d < shape->d_head && first > 0; d++)
-        memset(dq + d * shape->stride, 0, first * sizeof *dq);
-    for (size_t t = first; t < shape->stride; t += TILE)
-        attention_backward_tile(dq, &sink_sum, &work, t, shape, dense);
-    transpose(dk, shape->stride, work.dk_rows, shape->d_head, shape->stride, shape->d_head);
-    transpose(dv, shape->stride, work.dv_rows, shape->d_head, shape->stride, shape->d_head);
-    *dsink = vec_sum(sink_sum);
+        memset(dq + d * stride, 0, first * sizeof *dq);
+    for (size_t t = first; t < stride; t += TILE)
+        attention_put_queries(dq, work.dq + t / TILE * tile, work.k, t, blocks, shape);
+    *dsink = attention_sink(&work, shape);
 }
 
 #undef TILE
 #undef TILE_VECTORS
-#undef CHUNK
+#undef SQUARE
+#undef PRODUCT_ROWS
 
 #endif

@@ -1,6 +1,6 @@
 /* Dense products on panels through libxsmm's dispatched kernels, or through the portable kernel where
- * libxsmm has none (make XSMM=0, another architecture, a NULL dispatch). Kernels never allocate;
- * libxsmm's JIT happens at the first use of a shape, so sessions touch every shape when created. */
+ * libxsmm has none (make XSMM=0, another architecture, a NULL dispatch). libxsmm generates the code of a
+ * shape at its first use. */
 #ifndef SN_KERNELS_DENSE_H
 #define SN_KERNELS_DENSE_H
 
@@ -24,7 +24,7 @@ void dense_gradient(const struct kernel_table *kernels, float *gradient, size_t 
 #define DENSE_GRADIENT_ROWS 128
 
 /* c[j * ldc + i] = (accumulate ? c : 0) + sum_p a[p * lda + i] b[j * ldb + p], i < m, j < n, p < k:
- * column-major C = A B, the form that attention uses. */
+ * column-major C = A B. */
 struct dense_kernels {
     void (*gemm)(const struct dense_kernels *self, float *c, size_t ldc, const float *a, size_t lda,
                  const float *b, size_t ldb, size_t m, size_t n, size_t k, int accumulate);

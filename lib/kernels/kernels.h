@@ -26,7 +26,7 @@ struct sparse_block {
 /* Attention of one head over one sequence: causal, softmax with an optional sink logit in the
  * denominator (findings 5), scale 1/sqrt(d_head). T tokens, channel-major scratch: q, k, v, y are
  * [d_head][stride] with stride = T rounded up to ATTENTION_TILE; the padding holds zeros. */
-#define ATTENTION_TILE 32
+#define ATTENTION_TILE 16
 struct attention_shape {
     size_t n_tokens;
     size_t stride;
@@ -67,8 +67,6 @@ struct magnitude_scan {
     size_t capacity;  /* of between; further ones are only counted */
     size_t n_between;
 };
-
-struct dense_kernels; /* dispatched libxsmm kernels or the portable dense kernel: dense.h */
 
 struct kernel_table {
     const char *name; /* "reference", "portable", "avx2", "avx512" */
@@ -147,15 +145,12 @@ struct kernel_table {
     /* ---- attention, one head of one sequence */
     /* y[d][t]; lse[stride]: log of the softmax denominator, saved for backward. */
     void (*attention)(float *y, float *lse, const float *q, const float *k, const float *v,
-                      const struct attention_shape *shape, const struct dense_kernels *dense,
-                      void *scratch);
-    /* dq, dk, dv overwritten [d_head][stride]; *dsink = gradient of the sink logit (0 without). The
-     * vector kernels compute the softmax anew and do not read y and lse. Running both kernels once over
-     * the longest sequence generates the code of every product they use. */
+                      const struct attention_shape *shape, void *scratch);
+    /* dq, dk, dv overwritten [d_head][stride]; *dsink = gradient of the sink logit (0 without). y and
+     * lse are those of the forward of the same shape. */
     void (*attention_backward)(float *dq, float *dk, float *dv, float *dsink, const float *dy,
                                const float *y, const float *q, const float *k, const float *v,
-                               const float *lse, const struct attention_shape *shape,
-                               const struct dense_kernels *dense, void *scratch);
+                               const float *lse, const struct attention_shape *shape, void *scratch);
 
     /* ---- one token: plain vectors of any length, no alignment asked for (token_body.h) */
     /* y[row] += x[a] value for the entries of column active[a], a < n_active: x and active as
@@ -194,6 +189,12 @@ struct kernel_table {
     /* sum of squares in double over any n, the same bits on every instruction set */
     double (*sum_of_squares)(const float *x, size_t n);
 };
+
+/* Channels of a head in squares of ATTENTION_TILE. */
+static inline size_t attention_blocks(size_t d_head)
+{
+    return (d_head + ATTENTION_TILE - 1) / ATTENTION_TILE;
+}
 
 /* Bytes of scratch, which is 64-byte aligned; none shrinks when its argument grows. */
 size_t abs_topk_scratch(size_t width);

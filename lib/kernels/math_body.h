@@ -11,6 +11,7 @@
 #define STRIP_TOKENS (STRIP_VECTORS * LANES)
 
 #define LOG2_E 1.44269504f
+#define LN_2 0.693147181f
 
 static inline vec vec_sqrt(vec x)
 {

@@ -29,12 +29,10 @@ void reference_cross_entropy_backward(float *logits, const float *lse, const int
                                       size_t classes, float scale);
 
 void reference_attention(float *y, float *lse, const float *q, const float *k, const float *v,
-                         const struct attention_shape *shape, const struct dense_kernels *dense,
-                         void *scratch);
+                         const struct attention_shape *shape, void *scratch);
 void reference_attention_backward(float *dq, float *dk, float *dv, float *dsink, const float *dy,
                                   const float *y, const float *q, const float *k, const float *v,
-                                  const float *lse, const struct attention_shape *shape,
-                                  const struct dense_kernels *dense, void *scratch);
+                                  const float *lse, const struct attention_shape *shape, void *scratch);
 
 void reference_transpose(float *to, size_t to_stride, const float *from, size_t from_stride, size_t rows,
                          size_t cols);

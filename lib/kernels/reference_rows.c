@@ -187,10 +187,9 @@ static double attention_denominator(const float *q, const float *k, size_t i,
 }
 
 void reference_attention(float *y, float *lse, const float *q, const float *k, const float *v,
-                         const struct attention_shape *shape, const struct dense_kernels *dense,
-                         void *scratch)
+                         const struct attention_shape *shape, void *scratch)
 {
-    (void)dense, (void)scratch;
+    (void)scratch;
     size_t stride = shape->stride;
     for (size_t i = 0; i < stride; i++) {
         double denominator = i < shape->n_tokens ? attention_denominator(q, k, i, shape) : 0;
@@ -220,10 +219,9 @@ static void attention_pair_backward(float *dq, float *dk, float *dv, const float
 
 void reference_attention_backward(float *dq, float *dk, float *dv, float *dsink, const float *dy,
                                   const float *y, const float *q, const float *k, const float *v,
-                                  const float *lse, const struct attention_shape *shape,
-                                  const struct dense_kernels *dense, void *scratch)
+                                  const float *lse, const struct attention_shape *shape, void *scratch)
 {
-    (void)dense, (void)scratch, (void)lse;
+    (void)scratch, (void)lse;
     size_t whole = shape->d_head * shape->stride;
     double sink = 0;
     memset(dq, 0, whole * sizeof *dq);

@@ -1,5 +1,4 @@
 /* How much scratch the kernels need: the same for every instruction set. */
-#include "kernels/attention_chunk.h"
 #include "kernels/kernels.h"
 
 /* One row of 16-bit keys per channel, as wide as the widest vector (topk_body.h). */
@@ -8,19 +7,22 @@ size_t abs_topk_scratch(size_t width)
     return width * 64;
 }
 
-/* Packed q, k and v, one tile of output, the scores of one tile of queries (attention_body.h). */
+/* Packed k and v, one tile of q and of output, the scores of one tile of queries (attention_body.h). */
 size_t attention_scratch(const struct attention_shape *shape)
 {
-    size_t channel = 2 * shape->stride + attention_whole_chunks(shape->stride) + ATTENTION_TILE;
-    return (channel * shape->d_head + shape->stride * ATTENTION_TILE) * sizeof(float);
+    size_t channels = attention_blocks(shape->d_head) * ATTENTION_TILE;
+    return ((2 * shape->stride + 2 * ATTENTION_TILE) * channels + shape->stride * ATTENTION_TILE) *
+           sizeof(float);
 }
 
-/* q, k, v and dy packed by tiles, by chunks and by rows, dk, dv; one tile of dq; the scores of one tile
- * of queries and their gradient. */
+/* Packed q and dy, the rows of dq; one tile of k, as channels and as rows, of v, dk and dv; two squares;
+ * lse and delta. */
 size_t attention_backward_scratch(const struct attention_shape *shape)
 {
-    size_t channel = 8 * shape->stride + attention_whole_chunks(shape->stride) + ATTENTION_TILE;
-    return (channel * shape->d_head + 2 * shape->stride * ATTENTION_TILE) * sizeof(float);
+    size_t channels = attention_blocks(shape->d_head) * ATTENTION_TILE;
+    return ((3 * shape->stride + 5 * ATTENTION_TILE) * channels +
+            2 * (ATTENTION_TILE * ATTENTION_TILE + shape->stride)) *
+           sizeof(float);
 }
 
 /* The scores of whole pages; the channels of the query that are not zero, with their factors. */

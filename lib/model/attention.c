@@ -195,7 +195,7 @@ static int attend(void *payload, size_t chunk, size_t worker)
     float *q = worker_scratch(session, worker), *k = q + block, *v = k + block, *y = v + block;
     gather_qkv(session, work->layer, sequence, head, &shape, q);
     session_kernels(session)->attention(y, lse_of(session, work->layer, sequence, head), q, k, v, &shape,
-                                        dense_kernels_for(session_kernels(session)), y + block);
+                                        y + block);
     if (session_layer_by_rows(session, work->layer))
         scatter_rows(session, sequence, y, shape.stride, &to);
     else
@@ -252,8 +252,7 @@ static void sequence_backward(struct sn_session *session, size_t layer, size_t s
     gather_y(session, layer, sequence, dy, stride, &dy_channels);
     session_kernels(session)->attention_backward(
         dq, dk, dv, &session->sink_partial[sequence * config->n_head + head], dy, y, q, k, v,
-        lse_of(session, layer, sequence, head), &shape, dense_kernels_for(session_kernels(session)),
-        dv + block);
+        lse_of(session, layer, sequence, head), &shape, dv + block);
     struct channels to = head_of_qkv(config, session->d_wide, 0, head);
     scatter_own(session, sequence, dq, stride, &to);
     to = head_of_qkv(config, session->d_wide, 1, head);

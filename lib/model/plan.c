@@ -4,8 +4,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WARM_UP_TOKENS 1024
-
 static void *take(struct arena *arena, size_t count, size_t element_size)
 {
     size_t bytes, start = arena->used;
@@ -312,29 +310,6 @@ int plan_prepare(struct sn_session *session)
     if (status == SN_OK)
         hand_out(session, &shape);
     return status;
-}
-
-/* libxsmm compiles a shape at its first use: attention over the longest sequence touches all of its own. */
-int plan_warm_up(struct sn_session *session)
-{
-    const struct config *config = session_config(session);
-    const struct kernel_table *kernels = session_kernels(session);
-    struct memory *memory = session->context->memory;
-    size_t longest = config->block_size < WARM_UP_TOKENS ? config->block_size : WARM_UP_TOKENS;
-    struct attention_shape shape = longest_shape(config, longest);
-    size_t block = shape.d_head * shape.stride, bytes = scratch_bytes(config, longest, session->keeps);
-    float *q = memory_allocate_zeroed(memory, bytes), sink;
-    if (!q)
-        return fail_memory(session->context, "scratch of attention", bytes);
-    float *k = q + block, *v = k + block, *y = v + block, *last = session->keeps ? y + 4 * block : y;
-    float *lse = last + block, *rest = lse + 2 * shape.stride;
-    rest += (64 - (uintptr_t)rest % 64) % 64 / sizeof *rest;
-    kernels->attention(y, lse, q, k, v, &shape, dense_kernels_for(kernels), rest);
-    if (session->keeps)
-        kernels->attention_backward(y + 2 * block, y + 3 * block, last, &sink, y + block, y, q, k, v,
-                                    lse, &shape, dense_kernels_for(kernels), rest);
-    memory_free(memory, q, bytes);
-    return SN_OK;
 }
 
 void plan_free(struct sn_session *session)

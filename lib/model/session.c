@@ -19,8 +19,7 @@ static int allocate_parts(struct sn_session *session)
     if (!session->layers || !session->stream || !session->records || !session->gradients ||
         !session->gradient_size)
         return fail_memory(session->context, "a session", 0);
-    int status = gradients_prepare(session);
-    return status == SN_OK ? plan_warm_up(session) : status;
+    return gradients_prepare(session);
 }
 
 static int create(struct sn_session **out, struct sn_context *context, struct sn_model *model,

@@ -208,7 +208,6 @@ void batch_free(struct sn_session *session);
 /* plan.c: sizes the arena, the scratch and the attachments for the batch and the range. plan_bytes: what a
  * forward (and a backward, if the session keeps for one) over such a batch makes the session hold. */
 int plan_prepare(struct sn_session *session);
-int plan_warm_up(struct sn_session *session);
 size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequences);
 void plan_free(struct sn_session *session);
 

@@ -9,7 +9,6 @@
 
 #include "base/float_mode.h"
 #include "base/random.h"
-#include "kernels/dense.h"
 #include "kernels/kernels.h"
 
 static double now(void)
@@ -21,7 +20,6 @@ static double now(void)
 
 struct arena {
     const struct kernel_table *kernels;
-    const struct dense_kernels *dense;
     size_t width; /* channels, elements / PANEL, or tokens of a head */
     size_t k;
     float *x, *y, *z, *w, *small, *kept;
@@ -118,13 +116,13 @@ static void run_squares(struct arena *a)
 static void run_attention(struct arena *a)
 {
     size_t n = a->shape.d_head * a->shape.stride;
-    a->kernels->attention(a->y, a->small, a->x, a->x + n, a->x + 2 * n, &a->shape, a->dense, a->scratch);
+    a->kernels->attention(a->y, a->small, a->x, a->x + n, a->x + 2 * n, &a->shape, a->scratch);
 }
 static void run_attention_backward(struct arena *a)
 {
     size_t n = a->shape.d_head * a->shape.stride;
     a->kernels->attention_backward(a->z, a->z + n, a->z + 2 * n, a->w, a->kept, a->y, a->x, a->x + n,
-                                   a->x + 2 * n, a->small, &a->shape, a->dense, a->scratch);
+                                   a->x + 2 * n, a->small, &a->shape, a->scratch);
 }
 
 static void set_shape(struct arena *a)
@@ -167,7 +165,7 @@ static struct arena arena_create(const struct kernel_table *kernels, size_t widt
 {
     struct random_state random;
     size_t n = (width < 1024 ? 1024 : width) * PANEL + 64;
-    struct arena a = {.kernels = kernels, .dense = dense_kernels_for(kernels), .width = width};
+    struct arena a = {.kernels = kernels, .width = width};
     float **arrays[] = {&a.x, &a.y, &a.z, &a.w, &a.small, &a.kept};
     random_seed(&random, 1, 0);
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "bench.h"
-#include "kernels/dense.h"
 
 /* --------------------------------------------------------------- top-k over weights */
 
@@ -114,7 +113,6 @@ static const char *open_topk(struct job *job, const struct settings *settings)
 
 struct attention {
     const struct kernel_table *kernels;
-    const struct dense_kernels *dense;
     struct attention_shape shape;
     size_t heads, head; /* floats of one array of one head */
     float *q, *k, *v, *y, *dy, *dq, *dk, *dv, *lse;
@@ -127,7 +125,7 @@ static void run_attention(void *state)
     for (size_t h = 0; h < a->heads; h++) {
         size_t at = h * a->head;
         a->kernels->attention(a->y + at, a->lse + h * a->shape.stride, a->q + at, a->k + at, a->v + at,
-                              &a->shape, a->dense, a->scratch);
+                              &a->shape, a->scratch);
     }
 }
 
@@ -139,7 +137,7 @@ static void run_attention_backward(void *state)
         size_t at = h * a->head;
         a->kernels->attention_backward(a->dq + at, a->dk + at, a->dv + at, &dsink, a->dy + at, a->y + at,
                                        a->q + at, a->k + at, a->v + at, a->lse + h * a->shape.stride,
-                                       &a->shape, a->dense, a->scratch);
+                                       &a->shape, a->scratch);
     }
 }
 
@@ -162,7 +160,6 @@ static const char *open_attention(struct job *job, const struct settings *settin
     size_t stride = (n + ATTENTION_TILE - 1) / ATTENTION_TILE * ATTENTION_TILE;
     *a = (struct attention){
         .kernels = job->context->kernels,
-        .dense = dense_kernels_for(job->context->kernels),
         .shape = {.n_tokens = n, .stride = stride, .d_head = d_head, .scale = 0.25f, .has_sink = 1},
         .heads = setting_size(settings, "heads", 64),
         .head = d_head * stride};
