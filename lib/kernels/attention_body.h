@@ -20,10 +20,10 @@ static inline int attention_has_few(const struct attention_shape *shape)
     return shape->n_tokens - shape->first_query <= FEW_QUERIES;
 }
 
-/* What the forward keeps in scratch: tiles of keys and values, one of queries and one of their output, the
- * scores of one tile of queries. */
+/* What the forward keeps in scratch: tiles of values, one of queries and one of their output, the scores
+ * of one tile of queries. */
 struct attention_forward {
-    float *k, *v;   /* [tiles][channels][TILE] */
+    float *v;       /* [tiles][channels][TILE] */
     float *q, *mix; /* [channels][TILE] */
     float *s;       /* [tokens][TILE] */
 };
@@ -63,46 +63,36 @@ static inline vec column_softmax(float *s, size_t n_keys, float sink, vec *top)
 
 /* The tile of queries from t on. */
 static inline void attention_tile(float *y, float *lse, const struct attention_forward *work,
-                                  const float *q, size_t t, size_t blocks,
+                                  const float *q, const float *k, size_t t,
                                   const struct attention_shape *shape)
 {
-    size_t n_tiles = t / TILE + 1;
-    float sink = shape->has_sink ? shape->sink * LOG2_E : ATTENTION_MASKED;
-    tile_pack(work->q, q + t, shape, query_factor(shape));
-    for (size_t i = 0; i < n_tiles; i++)
-        tile_scores(work->s + i * SQUARE, work->k + i * blocks * SQUARE, work->q, blocks);
+    size_t n_tiles = t / TILE + 1, stride = shape->stride, d_head = shape->d_head;
+    float sink = shape->has_sink ? shape->sink * LOG2_E : ATTENTION_MASKED, inverse[TILE];
+    tile_pack(work->q, q + t, stride, d_head, query_factor(shape));
+    for (size_t key = 0; key <= t; key += TILE)
+        tile_scores(work->s + key * TILE, k + key, stride, work->q, d_head);
     hide_later_keys(work->s + t * TILE);
-    vec sum[TILE_VECTORS];
-    for (size_t i = 0; i < TILE_VECTORS; i++) {
-        vec top;
-        sum[i] = column_softmax(work->s + i * LANES, n_tiles * TILE, sink, &top);
-        for (size_t lane = 0; lane < LANES; lane++)
-            lse[t + i * LANES + lane] = top[lane] * LN_2 + logf(sum[i][lane]);
+    for (size_t i = 0; i < TILE; i += LANES) {
+        vec top, sum = column_softmax(work->s + i, n_tiles * TILE, sink, &top);
+        vec_store(lse + t + i, top * LN_2 + vec_log(sum));
+        vec_store(inverse + i, 1.0f / sum);
     }
-    tile_mix(work->mix, work->v, work->s, n_tiles, blocks);
-    for (size_t i = 0; i < TILE_VECTORS; i++) {
-        vec inverse = 1.0f / sum[i];
-        for (size_t d = 0; d < shape->d_head; d++)
-            vec_store(y + d * shape->stride + t + i * LANES,
-                      vec_load(work->mix + d * TILE + i * LANES) * inverse);
-    }
+    tile_mix(work->mix, work->v, work->s, n_tiles, attention_blocks(d_head));
+    tile_unpack(y + t, stride, work->mix, d_head, inverse);
 }
 
 static void attention_tiles(float *y, float *lse, const float *q, const float *k, const float *v,
                             const struct attention_shape *shape, float *scratch)
 {
-    size_t blocks = attention_blocks(shape->d_head), tile = blocks * SQUARE;
-    struct attention_forward work = {.k = scratch};
-    work.v = work.k + shape->stride / TILE * tile;
+    size_t tile = attention_blocks(shape->d_head) * SQUARE;
+    struct attention_forward work = {.v = scratch};
     work.q = work.v + shape->stride / TILE * tile;
     work.mix = work.q + tile;
     work.s = work.mix + tile;
-    for (size_t t = 0; t < shape->stride; t += TILE) {
-        tile_pack(work.k + t / TILE * tile, k + t, shape, 1);
-        tile_pack(work.v + t / TILE * tile, v + t, shape, 1);
-    }
+    for (size_t t = 0; t < shape->stride; t += TILE)
+        tile_pack(work.v + t / TILE * tile, v + t, shape->stride, shape->d_head, 1);
     for (size_t t = shape->first_query / TILE * TILE; t < shape->stride; t += TILE)
-        attention_tile(y, lse, &work, q, t, blocks, shape);
+        attention_tile(y, lse, &work, q, k, t, shape);
 }
 
 static void attention(float *y, float *lse, const float *q, const float *k, const float *v,
@@ -125,29 +115,29 @@ struct attention_work {
     float *dq;              /* [tiles][blocks][TILE queries][TILE channels] */
     float *lse, *delta;     /* [tokens], lse to the base 2 */
     float *k, *v, *dk, *dv; /* [channels][TILE] */
-    float *k_rows;          /* [blocks][TILE keys][TILE channels], with the scale */
+    float *k_rows;          /* [blocks][TILE keys][TILE channels] */
     float *p, *ds;          /* [TILE queries][TILE keys]: scores, then probabilities; gradients */
 };
 
-/* Queries that nobody looks at get probabilities of 0. */
-static inline void attention_prepare(struct attention_work *work, const float *dy, const float *y,
-                                     const float *q, const float *lse,
-                                     const struct attention_shape *shape, size_t blocks)
+/* The tile of queries from t on. Queries that nobody looks at get probabilities of 0. */
+static inline void attention_prepare(const struct attention_work *work, const float *dy, const float *y,
+                                     const float *q, const float *lse, size_t t,
+                                     const struct attention_shape *shape)
 {
-    size_t tile = blocks * SQUARE;
-    for (size_t t = shape->first_query / TILE * TILE; t < shape->stride; t += TILE) {
-        tile_pack(work->q + t / TILE * tile, q + t, shape, query_factor(shape));
-        tile_pack(work->dy + t / TILE * tile, dy + t, shape, 1);
-        for (size_t i = t; i < t + TILE; i++)
-            work->lse[i] =
-                i >= shape->first_query && i < shape->n_tokens ? lse[i] * LOG2_E : -ATTENTION_MASKED;
-        for (size_t i = t; i < t + TILE; i += LANES) {
-            vec delta = {0};
-            for (size_t d = 0; d < shape->d_head; d++)
-                delta += vec_load(dy + d * shape->stride + i) * vec_load(y + d * shape->stride + i);
-            vec_store(work->delta + i, delta);
-        }
+    size_t stride = shape->stride, d_head = shape->d_head, at = t * attention_blocks(d_head) * TILE;
+    tile_pack(work->q + at, q + t, stride, d_head, query_factor(shape));
+    tile_pack(work->dy + at, dy + t, stride, d_head, 1);
+    for (size_t i = t; i < t + TILE; i += LANES) {
+        vec delta = {0};
+        for (size_t d = 0; d < d_head; d++)
+            delta += vec_load(dy + d * stride + i) * vec_load(y + d * stride + i);
+        vec_store(work->delta + i, delta);
+        vec_store(work->lse + i, vec_load(lse + i) * LOG2_E);
     }
+    for (size_t i = t; i < shape->first_query; i++)
+        work->lse[i] = -ATTENTION_MASKED;
+    for (size_t i = shape->n_tokens; i < t + TILE; i++)
+        work->lse[i] = -ATTENTION_MASKED;
 }
 
 /* One square, in place: scores to probabilities, their gradient to that of the scores. */
@@ -168,48 +158,51 @@ static inline void square_backward(float *p, float *ds, const float *lse, const 
         }
 }
 
-/* What the tile of queries from t on gives to and takes from the tile of keys from `key` on. */
+/* What the tile of queries from t on gives to and takes from the tile of keys from `key` on. The first
+ * queries do not add to dk and dv but begin them, the first keys dq. */
 static inline void attention_square(const struct attention_work *work, size_t t, size_t key,
-                                    size_t blocks)
+                                    int first_queries, const struct attention_shape *shape)
 {
-    size_t at = t / TILE * blocks * SQUARE;
-    tile_scores(work->p, work->q + at, work->k, blocks);
-    tile_scores(work->ds, work->dy + at, work->v, blocks);
+    size_t d_head = shape->d_head, blocks = attention_blocks(d_head), at = t * blocks * TILE;
+    tile_scores(work->p, work->q + at, TILE, work->k, d_head);
+    tile_scores(work->ds, work->dy + at, TILE, work->v, d_head);
     if (t == key)
         square_backward(work->p, work->ds, work->lse + t, work->delta + t, 1);
     else
         square_backward(work->p, work->ds, work->lse + t, work->delta + t, 0);
-    tile_add(work->dv, work->dy + at, SQUARE, work->p, 0, blocks);
-    tile_add(work->dk, work->q + at, SQUARE, work->ds, 0, blocks);
-    tile_add(work->dq + at, work->ds, 0, work->k_rows, SQUARE, blocks);
+    tile_add(work->dv, work->dy + at, SQUARE, work->p, 0, blocks, !first_queries);
+    tile_add(work->dk, work->q + at, SQUARE, work->ds, 0, blocks, !first_queries);
+    tile_add(work->dq + at, work->ds, 0, work->k_rows, SQUARE, blocks, key > 0);
 }
 
 /* All that hangs on the tile of keys from `key` on. */
 static inline void attention_backward_keys(float *dk, float *dv, const struct attention_work *work,
-                                           const float *k, const float *v, size_t key, size_t blocks,
+                                           const float *k, const float *v, size_t key,
                                            const struct attention_shape *shape)
 {
-    size_t first = shape->first_query / TILE * TILE;
-    tile_pack(work->dk, k + key, shape, shape->scale);
-    for (size_t b = 0; b < blocks; b++)
-        tile_transpose(work->k_rows + b * SQUARE, work->dk + b * SQUARE);
-    tile_pack(work->k, k + key, shape, 1);
-    tile_pack(work->v, v + key, shape, 1);
-    memset(work->dk, 0, blocks * SQUARE * sizeof(float));
-    memset(work->dv, 0, blocks * SQUARE * sizeof(float));
-    for (size_t t = key > first ? key : first; t < shape->stride; t += TILE)
-        attention_square(work, t, key, blocks);
-    tile_unpack(dk + key, work->dk, shape, LN_2);
-    tile_unpack(dv + key, work->dv, shape, 1);
+    size_t stride = shape->stride, d_head = shape->d_head, first = shape->first_query / TILE * TILE;
+    float factor[TILE];
+    tile_pack(work->k, k + key, stride, d_head, 1);
+    tile_pack(work->v, v + key, stride, d_head, 1);
+    tile_transpose(work->k_rows, work->k, attention_blocks(d_head));
+    first = key > first ? key : first;
+    for (size_t t = first; t < stride; t += TILE)
+        attention_square(work, t, key, t == first, shape);
+    tile_fill(factor, LN_2); /* so that of the queries' factor the scale is left */
+    tile_unpack(dk + key, stride, work->dk, d_head, factor);
+    tile_fill(factor, 1);
+    tile_unpack(dv + key, stride, work->dv, d_head, factor);
 }
 
-/* The tile of queries from t on, as rows, to dq. */
-static inline void attention_put_queries(float *dq, const float *rows, float *square, size_t t,
-                                         size_t blocks, const struct attention_shape *shape)
+/* dq of the tile of queries from t on. */
+static inline void attention_put_queries(float *dq, const struct attention_work *work, size_t t,
+                                         const struct attention_shape *shape)
 {
-    for (size_t b = 0; b < blocks; b++)
-        tile_transpose(square + b * SQUARE, rows + b * SQUARE);
-    tile_unpack(dq + t, square, shape, 1);
+    size_t blocks = attention_blocks(shape->d_head);
+    float factor[TILE];
+    tile_transpose(work->k, work->dq + t * blocks * TILE, blocks);
+    tile_fill(factor, shape->scale);
+    tile_unpack(dq + t, shape->stride, work->k, shape->d_head, factor);
 }
 
 static inline float attention_sink(const struct attention_work *work,
@@ -247,17 +240,16 @@ static void attention_backward(float *dq, float *dk, float *dv, float *dsink, co
         attention_few_backward(dq, dk, dv, dsink, dy, q, k, v, shape, scratch);
         return;
     }
-    size_t blocks = attention_blocks(shape->d_head), stride = shape->stride;
-    size_t first = shape->first_query / TILE * TILE, tile = blocks * SQUARE;
-    struct attention_work work = attention_work(scratch, stride, blocks);
-    attention_prepare(&work, dy, y, q, lse, shape, blocks);
-    memset(work.dq, 0, stride / TILE * tile * sizeof(float));
+    size_t stride = shape->stride, first = shape->first_query / TILE * TILE;
+    struct attention_work work = attention_work(scratch, stride, attention_blocks(shape->d_head));
+    for (size_t t = first; t < stride; t += TILE)
+        attention_prepare(&work, dy, y, q, lse, t, shape);
     for (size_t key = 0; key < stride; key += TILE)
-        attention_backward_keys(dk, dv, &work, k, v, key, blocks, shape);
+        attention_backward_keys(dk, dv, &work, k, v, key, shape);
     for (size_t d = 0; d < shape->d_head && first > 0; d++)
         memset(dq + d * stride, 0, first * sizeof *dq);
     for (size_t t = first; t < stride; t += TILE)
-        attention_put_queries(dq, work.dq + t / TILE * tile, work.k, t, blocks, shape);
+        attention_put_queries(dq, &work, t, shape);
     *dsink = attention_sink(&work, shape);
 }
 

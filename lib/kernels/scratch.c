@@ -7,11 +7,11 @@ size_t abs_topk_scratch(size_t width)
     return width * 64;
 }
 
-/* Packed k and v, one tile of q and of output, the scores of one tile of queries (attention_body.h). */
+/* Packed v, one tile of q and of output, the scores of one tile of queries (attention_body.h). */
 size_t attention_scratch(const struct attention_shape *shape)
 {
     size_t channels = attention_blocks(shape->d_head) * ATTENTION_TILE;
-    return ((2 * shape->stride + 2 * ATTENTION_TILE) * channels + shape->stride * ATTENTION_TILE) *
+    return ((shape->stride + 2 * ATTENTION_TILE) * channels + shape->stride * ATTENTION_TILE) *
            sizeof(float);
 }
 
