@@ -1,7 +1,7 @@
 /* What avx512.c is made of, for any machine: the compiler splits each vector of 64 bytes into what the
  * base machine has. So every shuffle, stride and count of 16 lanes runs where AVX-512 does not. Where
- * SIMDe is installed (libsimde-dev), its emulation runs the branches under __AVX512F__, __AVX512BW__ and
- * __AVX512DQ__ as well; elsewhere the general branches beside them run (docs/testing.md). */
+ * SIMDe is installed (libsimde-dev), its emulation runs the branches under __AVX512F__ and __AVX512DQ__
+ * as well; elsewhere the general branches beside them run (docs/testing.md). */
 #include "kernel_tables.h"
 
 #if defined(__SSE2__) && !defined(__AVX512F__) && __has_include(<simde/x86/avx512/mov_mask.h>)
@@ -9,12 +9,11 @@
 #include <simde/x86/avx512/max.h>
 #include <simde/x86/avx512/min.h>
 #include <simde/x86/avx512/mov_mask.h>
-#include <simde/x86/avx512/set1.h>
 #include <simde/x86/avx512/sqrt.h>
 #include <simde/x86/avx512/test.h>
 #include <string.h>
 
-/* What SIMDe 0.7.4 lacks: extension of bytes with zeros, 16-bit comparison, subtraction under a mask. */
+/* What SIMDe 0.7.4 lacks: extension of bytes with zeros. */
 static inline simde__m512i emulated_cvtepu8_epi32(__m128i bytes)
 {
     unsigned char narrow[16];
@@ -27,45 +26,15 @@ static inline simde__m512i emulated_cvtepu8_epi32(__m128i bytes)
     return result;
 }
 
-static inline uint32_t emulated_cmpgt_epi16_mask(simde__m512i a, simde__m512i b)
-{
-    int16_t x[32], y[32];
-    uint32_t mask = 0;
-    memcpy(x, &a, sizeof x);
-    memcpy(y, &b, sizeof y);
-    for (int i = 0; i < 32; i++)
-        mask |= (uint32_t)(x[i] > y[i]) << i;
-    return mask;
-}
-
-static inline simde__m512i emulated_mask_sub_epi16(simde__m512i from, uint32_t mask, simde__m512i a,
-                                                   simde__m512i b)
-{
-    int16_t result[32], x[32], y[32];
-    memcpy(result, &from, sizeof result);
-    memcpy(x, &a, sizeof x);
-    memcpy(y, &b, sizeof y);
-    for (int i = 0; i < 32; i++)
-        if (mask >> i & 1)
-            result[i] = (int16_t)(x[i] - y[i]);
-    memcpy(&from, result, sizeof from);
-    return from;
-}
-
 #define __m512 simde__m512
 #define __m512i simde__m512i
-#undef _mm512_cmpgt_epi16_mask /* in clang a macro */
-#define _mm512_cmpgt_epi16_mask emulated_cmpgt_epi16_mask
 #define _mm512_cvtepu8_epi32 emulated_cvtepu8_epi32
-#define _mm512_mask_sub_epi16 emulated_mask_sub_epi16
 #define _mm512_max_ps simde_mm512_max_ps
 #define _mm512_min_ps simde_mm512_min_ps
 #define _mm512_movepi32_mask simde_mm512_movepi32_mask
-#define _mm512_set1_epi16 simde_mm512_set1_epi16
 #define _mm512_sqrt_ps simde_mm512_sqrt_ps
 #define _mm512_test_epi32_mask simde_mm512_test_epi32_mask
 #define __AVX512F__ 1
-#define __AVX512BW__ 1
 #define __AVX512DQ__ 1
 #endif
 

@@ -1,7 +1,7 @@
 /* How much scratch the kernels need: the same for every instruction set. */
 #include "kernels/kernels.h"
 
-/* One row of 16-bit keys per channel, as wide as the widest vector (topk_body.h). */
+/* One vector of 16-bit keys per channel (topk_body.h), or of one token the keys and a bucket. */
 size_t abs_topk_scratch(size_t width)
 {
     return width * 64;

@@ -4,7 +4,7 @@
 #ifndef SN_KERNELS_TOKEN_TOPK_BODY_H
 #define SN_KERNELS_TOKEN_TOPK_BODY_H
 
-#define TOKEN_KEYS (2 * LANES)        /* magnitudes per vector of upper halves */
+#define TOKEN_KEYS TOPK_TOKENS        /* magnitudes per vector of upper halves */
 #define TOKEN_COUNTED ((size_t)32000) /* vectors that counts of 16 bits can take */
 
 /* How many of the upper halves are >= candidate > 0. */
@@ -14,8 +14,10 @@ static inline size_t token_count(const svec *key, size_t n, int candidate)
     for (size_t i = 0; i < n; i += TOKEN_COUNTED) {
         size_t part = n - i < TOKEN_COUNTED ? n - i : TOKEN_COUNTED;
         svec count = topk_count(key + i, part, svec_splat(candidate - 1));
-        ivec pairs = ((ivec)count & 0xFFFF) + (ivec)((uvec)count >> 16);
-        total += (size_t)vec_sum(__builtin_convertvector(pairs, vec)); /* exact below 2^24 */
+        uint16_t lanes[TOKEN_KEYS];
+        memcpy(lanes, &count, sizeof lanes);
+        for (size_t lane = 0; lane < TOKEN_KEYS; lane++)
+            total += lanes[lane];
     }
     return total;
 }
@@ -45,9 +47,9 @@ static inline int32_t token_magnitude(float x)
 static inline size_t token_bucket(int32_t *bucket, const float *x, size_t width, int upper)
 {
     size_t n = 0, i = 0;
-    for (; i + LANES <= width; i += LANES) {
-        ivec whole = magnitude(x + i);
-        uint64_t bits = mask_bits((ivec)((whole >> 16) == upper) & (ivec)(whole != 0));
+    for (; i + TOPK_LANES <= width; i += TOPK_LANES) {
+        tvec whole = magnitude(x + i);
+        uint64_t bits = topk_mask_bits((tvec)((whole >> 16) == upper) & (tvec)(whole != 0));
         for (; bits; bits &= bits - 1)
             bucket[n++] = token_magnitude(x[i + (size_t)__builtin_ctzll(bits)]);
     }

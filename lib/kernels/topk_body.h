@@ -11,12 +11,21 @@
 
 #include "kernels/math_body.h"
 
-typedef int16_t svec __attribute__((vector_size(VECTOR_BYTES)));
-typedef uint16_t uvec16 __attribute__((vector_size(VECTOR_BYTES)));
+/* Vectors of at most 32 bytes: with wider ones the keys of 1024 channels leave the L1 cache, and comparisons
+ * go through mask registers. */
+#define TOPK_BYTES (VECTOR_BYTES < 32 ? VECTOR_BYTES : 32)
+#define TOPK_LANES (TOPK_BYTES / 4)
+#define TOPK_PARTS (VECTOR_BYTES / TOPK_BYTES)
+
+typedef int16_t svec __attribute__((vector_size(TOPK_BYTES)));
+typedef uint16_t uvec16 __attribute__((vector_size(TOPK_BYTES)));
+typedef int32_t tvec __attribute__((vector_size(TOPK_BYTES)));
+typedef uint32_t tuvec __attribute__((vector_size(TOPK_BYTES)));
+typedef int32_t tvec_unaligned __attribute__((vector_size(TOPK_BYTES), aligned(4), may_alias));
 
 /* Two vectors of tokens share one vector of keys: token i of the first in the lower half of 32-bit
  * lane i, token i of the second in the upper half. No shuffles. */
-#define TOPK_TOKENS (2 * LANES)
+#define TOPK_TOKENS (2 * TOPK_LANES)
 #define TOPK_NARROW 32000 /* widths up to this keep their counts in 16 bits */
 
 static inline svec svec_splat(int value)
@@ -29,53 +38,78 @@ static inline svec svec_select(svec mask, svec a, svec b)
     return (mask & a) | (~mask & b);
 }
 
-static inline int any_bit(ivec x)
+/* The bits of a vector of floats. */
+static inline tvec topk_load(const float *x)
 {
-#if VECTOR_BYTES == 64 && defined(__AVX512F__)
-    return _mm512_test_epi32_mask((__m512i)x, (__m512i)x) != 0;
-#elif VECTOR_BYTES == 32 && defined(__AVX__)
+    return *(const tvec_unaligned *)x;
+}
+
+static inline void topk_store(float *x, tvec bits)
+{
+    *(tvec_unaligned *)x = bits;
+}
+
+static inline int topk_any_bit(tvec x)
+{
+#if VECTOR_BYTES >= 32 && defined(__AVX__)
     return !_mm256_testz_si256((__m256i)x, (__m256i)x);
 #elif VECTOR_BYTES == 16 && defined(__SSE2__)
     return _mm_movemask_epi8((__m128i)(x == 0)) != 0xFFFF;
 #else
     int32_t bits = 0;
-    for (size_t i = 0; i < LANES; i++)
+    for (size_t i = 0; i < TOPK_LANES; i++)
         bits |= x[i];
     return bits != 0;
 #endif
 }
 
 /* Bit i = lane i of a mask of zeros and ones. */
-static inline uint64_t mask_bits(ivec mask)
+static inline uint64_t topk_mask_bits(tvec mask)
 {
-#if VECTOR_BYTES == 64 && defined(__AVX512DQ__)
-    return (uint64_t)_mm512_movepi32_mask((__m512i)mask);
-#elif VECTOR_BYTES == 32 && defined(__AVX__)
+#if VECTOR_BYTES >= 32 && defined(__AVX__)
     return (uint64_t)(unsigned)_mm256_movemask_ps((__m256)mask);
 #elif VECTOR_BYTES == 16 && defined(__SSE2__)
     return (uint64_t)(unsigned)_mm_movemask_ps((__m128)mask);
 #else
     uint64_t bits = 0;
-    for (size_t i = 0; i < LANES; i++)
+    for (size_t i = 0; i < TOPK_LANES; i++)
         bits |= (uint64_t)(mask[i] & 1) << i;
     return bits;
 #endif
 }
 
-static inline ivec magnitude(const float *x)
+/* The same of whole vectors. */
+static inline int any_bit(ivec x)
 {
-    return (ivec)vec_load(x) & 0x7FFFFFFF;
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)x, (__m512i)x) != 0;
+#else
+    tvec part[TOPK_PARTS];
+    int any = 0;
+    memcpy(part, &x, sizeof x);
+    for (size_t i = 0; i < TOPK_PARTS; i++)
+        any |= topk_any_bit(part[i]);
+    return any;
+#endif
 }
 
-/* count + 1 in the lanes where key > above */
-static inline svec topk_tally(svec count, svec key, svec above)
+static inline uint64_t mask_bits(ivec mask)
 {
-#if VECTOR_BYTES == 64 && defined(__AVX512BW__) /* gcc widens the mask to a vector first */
-    __mmask32 more = _mm512_cmpgt_epi16_mask((__m512i)key, (__m512i)above);
-    return (svec)_mm512_mask_sub_epi16((__m512i)count, more, (__m512i)count, _mm512_set1_epi16(-1));
+#if VECTOR_BYTES == 64 && defined(__AVX512DQ__)
+    return (uint64_t)_mm512_movepi32_mask((__m512i)mask);
 #else
-    return count - (svec)(key > above);
+    tvec part[TOPK_PARTS];
+    uint64_t bits = 0;
+    memcpy(part, &mask, sizeof mask);
+    for (size_t i = 0; i < TOPK_PARTS; i++)
+        bits |= topk_mask_bits(part[i]) << i * TOPK_LANES;
+    return bits;
 #endif
+}
+
+static inline tvec magnitude(const float *x)
+{
+    return topk_load(x) & 0x7FFFFFFF;
 }
 
 static inline svec topk_count(const svec *key, size_t width, svec above)
@@ -83,13 +117,13 @@ static inline svec topk_count(const svec *key, size_t width, svec above)
     svec a = {0}, b = {0}, c = {0}, d = {0};
     size_t i = 0;
     for (; i + 4 <= width; i += 4) {
-        a = topk_tally(a, key[i], above);
-        b = topk_tally(b, key[i + 1], above);
-        c = topk_tally(c, key[i + 2], above);
-        d = topk_tally(d, key[i + 3], above);
+        a = a - (svec)(key[i] > above);
+        b = b - (svec)(key[i + 1] > above);
+        c = c - (svec)(key[i + 2] > above);
+        d = d - (svec)(key[i + 3] > above);
     }
     for (; i < width; i++)
-        a = topk_tally(a, key[i], above);
+        a = a - (svec)(key[i] > above);
     return (a + b) + (c + d);
 }
 
@@ -112,7 +146,7 @@ static inline void topk_bisect(struct topk_level *level, const svec *key, size_t
         level->threshold = svec_select(enough, candidate, level->threshold);
         level->at_least = svec_select(enough, count, level->at_least);
         level->above = svec_select(enough, level->above, count);
-        if (!any_bit((ivec)(~exact & (svec)(level->at_least != level->need))))
+        if (!topk_any_bit((tvec)(~exact & (svec)(level->at_least != level->need))))
             return;
     }
 }
@@ -127,10 +161,10 @@ struct topk_window {
 
 static inline struct topk_window topk_window_around(svec threshold)
 {
-    int16_t lane[2 * LANES];
+    int16_t lane[2 * TOPK_LANES];
     int low = 0x7FFF, high = 0, bits = 0;
     memcpy(lane, &threshold, sizeof lane);
-    for (size_t i = 0; i < 2 * LANES; i++) {
+    for (size_t i = 0; i < 2 * TOPK_LANES; i++) {
         low = lane[i] < low ? lane[i] : low;
         high = lane[i] > high ? lane[i] : high;
     }
@@ -151,7 +185,7 @@ static inline struct topk_level topk_upper_level(const svec *key, size_t width, 
     topk_bisect(&level, key, width, window->bits, 0, zero);
     svec inexact = (svec)(level.at_least != need);
     svec lost = (svec)(level.at_least < need) | (inexact & ~(svec)(level.above < need));
-    if (any_bit((ivec)lost)) {
+    if (topk_any_bit((tvec)lost)) {
         level = (struct topk_level){zero, svec_splat((int)width), zero, need};
         topk_bisect(&level, key, width, 15, 0, zero);
     }
@@ -162,34 +196,34 @@ static inline struct topk_level topk_upper_level(const svec *key, size_t width, 
 /* What the last pass over a strip applies, per token: keep magnitudes > threshold, and of those equal to
  * threshold the first `ties`. */
 struct topk_cut {
-    ivec threshold[2], ties[2];
+    tvec threshold[2], ties[2];
 };
 
 static inline struct topk_cut topk_cut_of(const struct topk_level *upper, const struct topk_level *lower,
                                           svec exact, svec resolved)
 {
-    ivec high = (ivec)upper->threshold, low = (ivec)(lower->threshold & ~exact);
-    ivec ties = (ivec)((lower->need - lower->above) & ~resolved);
+    tvec high = (tvec)upper->threshold, low = (tvec)(lower->threshold & ~exact);
+    tvec ties = (tvec)((lower->need - lower->above) & ~resolved);
     struct topk_cut cut;
     cut.threshold[0] = (high << 16) | (low & 0xFFFF);
-    cut.threshold[1] = (ivec)((uvec)high & 0xFFFF0000u) | (ivec)((uvec)low >> 16);
+    cut.threshold[1] = (tvec)((tuvec)high & 0xFFFF0000u) | (tvec)((tuvec)low >> 16);
     cut.ties[0] = ties & 0xFFFF;
-    cut.ties[1] = (ivec)((uvec)ties >> 16);
+    cut.ties[1] = (tvec)((tuvec)ties >> 16);
     for (int i = 0; i < 2; i++) /* a resolved lane keeps all that reach its threshold */
-        cut.threshold[i] += (ivec)(cut.ties[i] == 0);
+        cut.threshold[i] += (tvec)(cut.ties[i] == 0);
     return cut;
 }
 
 /* The upper and the lower 16 bits of the magnitudes of one channel's tokens. */
 static inline svec topk_upper(const float *x)
 {
-    ivec first = (ivec)vec_load(x), second = (ivec)vec_load(x + LANES);
+    tvec first = topk_load(x), second = topk_load(x + TOPK_LANES);
     return (svec)(((first >> 16) & 0x7FFF) | (second & 0x7FFF0000));
 }
 
 static inline svec topk_lower(const float *x)
 {
-    ivec first = (ivec)vec_load(x), second = (ivec)vec_load(x + LANES);
+    tvec first = topk_load(x), second = topk_load(x + TOPK_LANES);
     return (svec)((first & 0xFFFF) | (second << 16));
 }
 
@@ -201,11 +235,11 @@ static inline size_t topk_bucket(svec *key, const float *x, size_t width, svec t
     size_t n = 0;
     for (size_t c = 0; c < width; c++) {
         svec inside = (svec)(key[c] == threshold) & ~exact;
-        if (!any_bit((ivec)inside))
+        if (!topk_any_bit((tvec)inside))
             continue;
         svec lower = topk_lower(x + c * PANEL) & inside;
         key[n] = lower ^ svec_splat(0x8000);
-        n += (size_t)any_bit((ivec)lower);
+        n += (size_t)topk_any_bit((tvec)lower);
     }
     return n;
 }
@@ -219,7 +253,7 @@ static inline struct topk_cut topk_select(svec *key, struct topk_window *window,
     struct topk_level upper = topk_upper_level(key, width, k, window);
     struct topk_level lower = {{0}, upper.at_least - upper.above, {0}, upper.need - upper.above};
     svec exact = (svec)(upper.at_least == upper.need);
-    if (any_bit((ivec)~exact)) {
+    if (topk_any_bit((tvec)~exact)) {
         size_t n = topk_bucket(key, x, width, upper.threshold, exact);
         topk_bisect(&lower, key, n, 16, 0x8000, exact);
     }
@@ -227,34 +261,34 @@ static inline struct topk_cut topk_select(svec *key, struct topk_window *window,
 }
 
 /* The same for widths whose counts need 32 bits: one bisection on the whole pattern. */
-static inline void topk_select_wide(ivec *threshold, ivec *ties, const float *x, size_t width, size_t k)
+static inline void topk_select_wide(tvec *threshold, tvec *ties, const float *x, size_t width, size_t k)
 {
-    ivec found = {0}, above = {0}, need = (int32_t)k - (ivec){0}, at_least = (int32_t)width - (ivec){0};
+    tvec found = {0}, above = {0}, need = (int32_t)k - (tvec){0}, at_least = (int32_t)width - (tvec){0};
     for (int bit = 30; bit >= 0; bit--) {
-        ivec candidate = found | (int32_t)(1u << bit), count = {0};
+        tvec candidate = found | (int32_t)(1u << bit), count = {0};
         for (size_t c = 0; c < width; c++)
-            count += (ivec)(magnitude(x + c * PANEL) < candidate);
+            count += (tvec)(magnitude(x + c * PANEL) < candidate);
         count += (int32_t)width;
-        ivec enough = ~(ivec)(count < need);
+        tvec enough = ~(tvec)(count < need);
         found = (enough & candidate) | (~enough & found);
         at_least = (enough & count) | (~enough & at_least);
         above = (enough & above) | (~enough & count);
     }
-    *ties = (need - above) & ~(ivec)(at_least == need);
-    *threshold = found + (ivec)(*ties == 0);
+    *ties = (need - above) & ~(tvec)(at_least == need);
+    *threshold = found + (tvec)(*ties == 0);
 }
 
 static inline void topk_apply(float *x, uint64_t *mask, size_t width, size_t token,
                               const struct topk_cut *cut)
 {
-    ivec threshold0 = cut->threshold[0], threshold1 = cut->threshold[1];
+    tvec threshold0 = cut->threshold[0], threshold1 = cut->threshold[1];
     for (size_t c = 0; c < width; c++) {
         float *at = x + c * PANEL + token;
-        ivec keep0 = (ivec)(magnitude(at) > threshold0);
-        ivec keep1 = (ivec)(magnitude(at + LANES) > threshold1);
-        vec_store(at, (vec)((ivec)vec_load(at) & keep0));
-        vec_store(at + LANES, (vec)((ivec)vec_load(at + LANES) & keep1));
-        mask[c] |= (mask_bits(keep0) | mask_bits(keep1) << LANES) << token;
+        tvec keep0 = (tvec)(magnitude(at) > threshold0);
+        tvec keep1 = (tvec)(magnitude(at + TOPK_LANES) > threshold1);
+        topk_store(at, topk_load(at) & keep0);
+        topk_store(at + TOPK_LANES, topk_load(at + TOPK_LANES) & keep1);
+        mask[c] |= (topk_mask_bits(keep0) | topk_mask_bits(keep1) << TOPK_LANES) << token;
     }
 }
 
@@ -262,18 +296,18 @@ static inline void topk_apply(float *x, uint64_t *mask, size_t width, size_t tok
 static inline void topk_apply_ties(float *x, uint64_t *mask, size_t width, size_t token,
                                    const struct topk_cut *cut)
 {
-    ivec threshold0 = cut->threshold[0], threshold1 = cut->threshold[1];
-    ivec ties0 = cut->ties[0], ties1 = cut->ties[1];
+    tvec threshold0 = cut->threshold[0], threshold1 = cut->threshold[1];
+    tvec ties0 = cut->ties[0], ties1 = cut->ties[1];
     for (size_t c = 0; c < width; c++) {
         float *at = x + c * PANEL + token;
-        ivec magnitude0 = magnitude(at), magnitude1 = magnitude(at + LANES);
-        ivec keep0 = (ivec)(magnitude0 > threshold0 + (ivec)(ties0 > 0));
-        ivec keep1 = (ivec)(magnitude1 > threshold1 + (ivec)(ties1 > 0));
-        ties0 += (ivec)(magnitude0 == threshold0);
-        ties1 += (ivec)(magnitude1 == threshold1);
-        vec_store(at, (vec)((ivec)vec_load(at) & keep0));
-        vec_store(at + LANES, (vec)((ivec)vec_load(at + LANES) & keep1));
-        mask[c] |= (mask_bits(keep0) | mask_bits(keep1) << LANES) << token;
+        tvec magnitude0 = magnitude(at), magnitude1 = magnitude(at + TOPK_LANES);
+        tvec keep0 = (tvec)(magnitude0 > threshold0 + (tvec)(ties0 > 0));
+        tvec keep1 = (tvec)(magnitude1 > threshold1 + (tvec)(ties1 > 0));
+        ties0 += (tvec)(magnitude0 == threshold0);
+        ties1 += (tvec)(magnitude1 == threshold1);
+        topk_store(at, topk_load(at) & keep0);
+        topk_store(at + TOPK_LANES, topk_load(at + TOPK_LANES) & keep1);
+        mask[c] |= (topk_mask_bits(keep0) | topk_mask_bits(keep1) << TOPK_LANES) << token;
     }
 }
 
@@ -291,8 +325,8 @@ static void abs_topk(float *x, uint64_t *mask, size_t width, size_t k, void *scr
             cut = topk_select(scratch, &window, x + token, width, k);
         else
             for (size_t i = 0; i < 2; i++)
-                topk_select_wide(&cut.threshold[i], &cut.ties[i], x + token + i * LANES, width, k);
-        if (any_bit(cut.ties[0] | cut.ties[1]))
+                topk_select_wide(&cut.threshold[i], &cut.ties[i], x + token + i * TOPK_LANES, width, k);
+        if (topk_any_bit(cut.ties[0] | cut.ties[1]))
             topk_apply_ties(x, mask, width, token, &cut);
         else
             topk_apply(x, mask, width, token, &cut);
