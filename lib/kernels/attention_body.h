@@ -150,9 +150,10 @@ static inline void square_backward(float *p, float *ds, const float *lse, const 
     for (size_t i = 0; i < TILE; i += LANES, key += LANES)
         for (size_t query = 0; query < TILE; query++) {
             float *p_at = p + query * TILE + i, *ds_at = ds + query * TILE + i;
-            vec probability = vec_exp2(vec_load(p_at) - lse[query]);
-            if (diagonal)
-                probability = vec_select((ivec)(key > (int32_t)query), vec_splat(0), probability);
+            vec exponent = vec_load(p_at) - lse[query];
+            if (diagonal) /* what lies ahead knows no bounds; 2^-127 is exactly 0 here */
+                exponent = vec_select((ivec)(key > (int32_t)query), vec_splat(-127), exponent);
+            vec probability = vec_exp2(exponent);
             vec_store(p_at, probability);
             vec_store(ds_at, probability * (vec_load(ds_at) - delta[query]));
         }
