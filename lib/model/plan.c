@@ -203,15 +203,17 @@ static void plan_backward(struct sn_session *session, struct arena *arena,
     session->sink_partial = take(arena, shape->n_sequences * config->n_head, sizeof(float));
 }
 
-/* A sublayer reads one stream and writes the next: where nothing is kept, two take turns. */
+/* A sublayer reads one stream and writes the next: where nothing is kept, two take turns. But for the last one where
+ * the last layer goes by rows: its panels are written while others still gather rows of the stream in front. */
 static void plan_streams(struct sn_session *session, struct arena *arena, const struct plan_shape *shape)
 {
     const struct config *config = session_config(session);
     for (size_t s = 0; s <= 2 * config->n_layer; s++) {
-        size_t panels =
-            session->keeps && s >= 2 * config->n_layer - 1 ? shape->last_panels : shape->panels;
-        session->stream[s] = session->keeps || s < 2 ? take_floats(arena, panels, config->d_model)
-                                                     : session->stream[s - 2];
+        int last = session->by_rows && s == 2 * config->n_layer;
+        int behind = last || (session->keeps && s >= 2 * config->n_layer - 1);
+        int own = session->keeps || s < 2 || last;
+        size_t panels = behind ? shape->last_panels : shape->panels;
+        session->stream[s] = own ? take_floats(arena, panels, config->d_model) : session->stream[s - 2];
     }
 }
 
