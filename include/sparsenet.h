@@ -256,12 +256,14 @@ SN_API int sn_model_tensor(float *values, size_t capacity, size_t *needed, sn_co
  * "backward" 1 (0: the session runs forward only, in a fraction of the memory: activations pass through a
  * buffer that all layers share. The numbers are the same bits; sites are recorded and interventions act as
  * ever; a backward is refused with SN_ERROR_STATE; "gradients" must be "none");
- * "selected_only" 0 (1: where logits are selected, a run that goes from the last layer's attention or from in
- * front of it to the logits computes of that layer, behind its keys and values, the selected tokens alone.
- * From there on sites, sn_session_residual and gradients at sites have one row for each selected token);
- * "recompute" 0 (1: of what lies inside the blocks - what they read after AbsTopK, and the MLP's neurons - one
- * layer's is held at a time, and the backward computes the others' anew: about half of the memory for a tenth
- * more time, the same bits. Between a forward and its backward neither weights nor interventions may change).
+ * "selected_only" 0 (1: where logits are selected, a run that goes from the last layer's attention or
+ * from in front of it to the logits computes of that layer, behind its keys and values, the selected
+ * tokens alone. From there on sites, sn_session_residual and gradients at sites have one row for each
+ * selected token);
+ * "recompute" 0 (1: of what lies inside the blocks - what they read after AbsTopK, and the MLP's
+ * neurons - one layer's is held at a time, and the backward computes the others' anew: about 0.6 of the
+ * memory for some per cent more time, the same bits. Between a forward and its backward neither weights
+ * nor interventions may change).
  * The session retains the model; it uses its context until freed. */
 SN_API int sn_session_create(sn_session **out, sn_context *context, sn_model *model,
                              const sn_options *options);
@@ -385,9 +387,10 @@ SN_API const char *sn_python_task_name(size_t index);
  * sn_tokenizer_train takes; static storage. */
 SN_API const char *sn_python_required_tokens(void);
 /* Makes `n_pairs` pairs of the named task. Options: "seed" 0, "split" (text: "prune", "develop",
- * "fresh"; no template of one is in another, and of the last two none is in the generator's lists, nor are
- * their identifiers and strings those of training or of one another), "min_tokens" 20, "max_tokens" 120, "distractor" 0.33 (share of pairs behind unrelated
- * code). Errors: SN_ERROR_ARGUMENT naming a target that is no single token. */
+ * "fresh"; no template of one is in another, and of the last two none is in the generator's lists, nor
+ * are their identifiers and strings those of training or of one another), "min_tokens" 20,
+ * "max_tokens" 120, "distractor" 0.33 (share of pairs behind unrelated code). Errors: SN_ERROR_ARGUMENT
+ * naming a target that is no single token. */
 SN_API int sn_python_task(sn_task **out, sn_context *context, const sn_tokenizer *tokenizer,
                           const char *name, size_t n_pairs, const sn_options *options);
 /* Checks that no identifier and no word of a string in the prompts of `fresh` occurs in the texts of
@@ -451,7 +454,8 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
  * "init_bias" 0.1, "init_noise" 0.01, "temperature" 1, "weight_decay" 1e-3, "beta2" 0.95, "warmup" 0,
  * "tie_query_key" 0, "loss" ("pair"; "vocabulary"), "greedy" 2 (passes), "grow" 1,
  * "necessity" 0.15 (grow until the recalibrated loss of the complement >= ln 2 - this), "seed" 0.
- * `develop` (may be NULL: `task`) is where settings are chosen; the target must hold on it and on `task`.
+ * `develop` (may be NULL: `task`) is where settings are chosen; the target must hold on it and on
+ * `task`.
  * Errors: SN_ERROR_TARGET when the model cannot do the task or the target stays out of reach; the
  * message says what was achieved. Progress stages "prune", "greedy", "eliminate", "grow". */
 SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model,

@@ -741,7 +741,8 @@ START_TEST(checksum_of_every_length)
 }
 END_TEST
 
-/* Zeros are passed over: every single bit of two blocks and a rest, then any share of words, scattered. */
+/* Zeros are passed over: every single bit of two blocks and a rest, then any share of words,
+ * scattered. */
 START_TEST(checksum_of_mostly_zeros)
 {
     static unsigned char bytes[1216];

@@ -494,8 +494,8 @@ START_TEST(reset_starts_anew)
 }
 END_TEST
 
-/* The model may be given up; memory is what the header says, and all of it comes back, but for the columns of
- * matrices, which the first generator leaves with the model. */
+/* The model may be given up; memory is what the header says, and all of it comes back, but for the
+ * columns of matrices, which the first generator leaves with the model. */
 START_TEST(memory)
 {
     size_t before, created, held;

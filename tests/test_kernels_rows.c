@@ -409,8 +409,8 @@ static void attention_compare(const struct attention_case *a, const struct atten
                       "%s: padding of token %zu not zero", case_state.label, t);
 }
 
-/* Queries in front of `first` are not looked at: the others are as they were, and so is all that hangs on
- * them alone. */
+/* Queries in front of `first` are not looked at: the others are as they were, and so is all that
+ * hangs on them alone. */
 static void attention_later_queries(struct attention_case a, struct attention_case r, size_t first)
 {
     size_t stride = r.shape.stride, d_head = r.shape.d_head;

@@ -188,8 +188,8 @@ static int list_holds(const char *const *list, const char *pattern)
     return *list != NULL;
 }
 
-/* A template of a held-out split stands in no list of what comes before it: training, pruning and, for fresh
- * ones, development. */
+/* A template of a held-out split stands in no list of what comes before it: training, pruning and,
+ * for fresh ones, development. */
 static void check_absent(const char *pattern, int fresh)
 {
     for (size_t i = 0; i < N_CONSTRUCTS; i++) {

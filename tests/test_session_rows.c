@@ -1,5 +1,6 @@
-/* Sessions that run of the last layer only what the selected tokens need, batches whose sequences begin alike,
- * and sessions that compute anew what they let go, against sessions that run and keep all. */
+/* Sessions that run of the last layer only what the selected tokens need, batches whose sequences
+ * begin alike, and sessions that compute anew what they let go, against sessions that run and keep
+ * all. */
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -79,8 +80,8 @@ static sn_session *open_session(const char *gradients, int backward, int selecte
     return open_keeping(gradients, backward, selected_only, 0);
 }
 
-/* At random weights attention is all but even and gradients through it are lost in the rest. One token of
- * the last layer's neurons is changed too, by its index in the batch. */
+/* At random weights attention is all but even and gradients through it are lost in the rest. One
+ * token of the last layer's neurons is changed too, by its index in the batch. */
 static void sharpen(sn_session *session)
 {
     static const char *const kinds[] = {"attn.q", "attn.k", "attn.v"};
@@ -301,7 +302,8 @@ END_TEST
 #define N_LIKE 5
 static const size_t like_own[N_LIKE] = {70, 5, 50, 20, 1}, like_shared[N_LIKE] = {0, 65, 30, 0, 20};
 
-/* The sequences as the session takes them and in full; origin: of each token in full, its place in `own`. */
+/* The sequences as the session takes them and in full; origin: of each token in full, its place in
+ * `own`. */
 struct like {
     int32_t own[N_TOKENS], full[2 * N_TOKENS];
     size_t own_offsets[N_LIKE + 1], full_offsets[N_LIKE + 1], origin[2 * N_TOKENS];

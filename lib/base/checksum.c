@@ -87,8 +87,9 @@ __attribute__((target("pclmul,sse4.1"))) static uint32_t reduce(__m128i x, __m12
     return (uint32_t)_mm_extract_epi32(x, 1);
 }
 
-/* Gopal et al., "Fast CRC computation for generic polynomials using PCLMULQDQ", Intel 2009; the constants are that
- * paper's for this polynomial, bits reflected: 128 bits move over 64 bytes, and over 16. */
+/* Gopal et al., "Fast CRC computation for generic polynomials using PCLMULQDQ", Intel 2009; the
+ * constants are that paper's for this polynomial, bits reflected: 128 bits move over 64 bytes, and
+ * over 16. */
 #define FOLD_64 _mm_set_epi64x(0x01C6E41596, 0x0154442BD4)
 #define FOLD_16 _mm_set_epi64x(0x00CCAA009E, 0x01751997D0)
 
@@ -111,11 +112,11 @@ fold_all(uint32_t crc, const unsigned char *byte, size_t size)
     return x[3];
 }
 
-/* ---- most of the bytes of a sparse model's dense tensors are zero, and zeros add nothing: of a block, each word
- * that is not zero moves by itself to the block's last 16 bytes. */
+/* ---- most of the bytes of a sparse model's dense tensors are zero, and zeros add nothing: of a
+ * block, each word that is not zero moves by itself to the block's last 16 bytes. */
 
-/* power[i] = x^(64 (64 - i) + 32) modulo the polynomial, as in FOLD_16: for the two words in front of a block, for
- * its words but the last two, and a 0. */
+/* power[i] = x^(64 (64 - i) + 32) modulo the polynomial, as in FOLD_16: for the two words in front of
+ * a block, for its words but the last two, and a 0. */
 static const uint64_t power[BLOCK_WORDS + 1] = {
     0x01072DB28, 0x1D741F35C, 0x0398E2FF2, 0x1CF247394, 0x119ADC226, 0x145972F08, 0x144C76D92,
     0x1B631F204, 0x0AD0D2BB2, 0x0CD669A40, 0x13484EFDC, 0x0F9D9C7EE, 0x04B700AA8, 0x0EEA395C4,

@@ -1,7 +1,8 @@
-/* Attention of one head over one sequence, by squares of ATTENTION_TILE queries and keys; squares above
- * the diagonal are never touched. Forward: scores stand as [keys][queries], so that the softmax runs down
- * the keys and is vectorised across queries. Backward: as [queries][keys], so that what many queries give
- * to one tile of keys is summed up in registers. In both, a score is the same sum in the same order. */
+/* Attention of one head over one sequence, by squares of ATTENTION_TILE queries and keys; squares
+ * above the diagonal are never touched. Forward: scores stand as [keys][queries], so that the softmax
+ * runs down the keys and is vectorised across queries. Backward: as [queries][keys], so that what
+ * many queries give to one tile of keys is summed up in registers. In both, a score is the same sum
+ * in the same order. */
 #ifndef SN_KERNELS_ATTENTION_BODY_H
 #define SN_KERNELS_ATTENTION_BODY_H
 

@@ -1,5 +1,6 @@
-/* Attention of a few queries, as the end of a prompt has them: one after the other over keys and values as
- * they stand, [d_head][stride]. Tiles of queries would have to be packed and mostly be empty. */
+/* Attention of a few queries, as the end of a prompt has them: one after the other over keys and
+ * values as they stand, [d_head][stride]. Tiles of queries would have to be packed and mostly be
+ * empty. */
 #ifndef SN_KERNELS_ATTENTION_FEW_BODY_H
 #define SN_KERNELS_ATTENTION_FEW_BODY_H
 
@@ -79,8 +80,8 @@ static inline void attention_few(float *y, float *lse, const float *q, const flo
     }
 }
 
-/* Of one query, from its exponentials p and dp, the gradient of its probabilities: probabilities in p and
- * the gradient of the scores in dp. Gives that of the sink. */
+/* Of one query, from its exponentials p and dp, the gradient of its probabilities: probabilities in p
+ * and the gradient of the scores in dp. Gives that of the sink. */
 static inline float few_score_gradients(float *p, float *dp, size_t n_keys,
                                         const struct few_softmax *softmax, float scale)
 {

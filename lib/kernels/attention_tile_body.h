@@ -1,6 +1,6 @@
-/* Squares of numbers, TILE x TILE, and their products. What attention keeps of a head stands in tiles of
- * that many tokens, [channels][TILE], with channels rounded up to whole squares by zeros. A product C = A B
- * keeps C in registers, takes B by vectors and A by single numbers. */
+/* Squares of numbers, TILE x TILE, and their products. What attention keeps of a head stands in tiles
+ * of that many tokens, [channels][TILE], with channels rounded up to whole squares by zeros. A
+ * product C = A B keeps C in registers, takes B by vectors and A by single numbers. */
 #ifndef SN_KERNELS_ATTENTION_TILE_BODY_H
 #define SN_KERNELS_ATTENTION_TILE_BODY_H
 
@@ -18,7 +18,8 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* Element (row, column) of square i of A stands at at[i step + row row_stride + column column_stride]. */
+/* Element (row, column) of square i of A stands at at[i step + row row_stride + column
+ * column_stride]. */
 struct tile_factor {
     const float *at;
     size_t row_stride, column_stride, step;
@@ -75,8 +76,8 @@ static __attribute__((noinline)) void tile_mix(float *out, const float *x, const
                      n, TILE, 0);
 }
 
-/* c[i] = (accumulate ? c[i] : 0) + a[i] b[i], squares one after another, or where a step is 0 all with the
- * same one. */
+/* c[i] = (accumulate ? c[i] : 0) + a[i] b[i], squares one after another, or where a step is 0 all
+ * with the same one. */
 static __attribute__((noinline)) void tile_add(float *c, const float *a, size_t a_step, const float *b,
                                                size_t b_step, size_t blocks, int accumulate)
 {

@@ -13,8 +13,8 @@
 
 #define PANEL 64
 
-/* A sparse matrix, or one block of its columns: row r's entries are start[r] .. end[r] - 1 of index (column -
- * first_column, < 65536) and value. Where the rows follow each other, end is start + 1. */
+/* A sparse matrix, or one block of its columns: row r's entries are start[r] .. end[r] - 1 of index
+ * (column - first_column, < 65536) and value. Where the rows follow each other, end is start + 1. */
 struct sparse_block {
     size_t rows;
     size_t first_column;
@@ -34,7 +34,8 @@ struct attention_shape {
     float scale;
     int has_sink;
     float sink;
-    /* Nobody looks at queries in front of this one: their y and lse need not be written, their dy is zero. */
+    /* Nobody looks at queries in front of this one: their y and lse need not be written, their dy is
+     * zero. */
     size_t first_query;
 };
 
@@ -99,19 +100,20 @@ struct kernel_table {
     /* Counts and collects; entries with skip[i] = 1 do not exist (bytes 0 or 1; skip may be NULL). */
     void (*magnitude_scan)(struct magnitude_scan *scan, const float *w, const unsigned char *skip,
                            size_t n);
-    /* keep[i] (0 or 1) = 1 where it was clear and key_i > threshold, or key_i == threshold and *ties, counted down,
-     * was not yet 0. */
+    /* keep[i] (0 or 1) = 1 where it was clear and key_i > threshold, or key_i == threshold and *ties,
+     * counted down, was not yet 0. */
     void (*magnitude_mark)(unsigned char *keep, const float *w, size_t n, int32_t threshold,
                            size_t *ties);
     /* The same with a threshold and ties for every column of one row of n. */
     void (*magnitude_mark_columns)(unsigned char *keep, const float *w, size_t n,
                                    const int32_t *threshold, uint32_t *ties);
-    /* levels[l * stride + i], descending in l: the n_levels largest keys that column i has seen; takes in
-     * one row of n <= stride. Starts from -1. */
+    /* levels[l * stride + i], descending in l: the n_levels largest keys that column i has seen;
+     * takes in one row of n <= stride. Starts from -1. */
     void (*magnitude_levels)(int32_t *levels, size_t stride, size_t n_levels, const float *w, size_t n);
 
-    /* The entries of x that are not zero, in order, and where they stand: returns how many. value, index: room
-     * for n. *not_finite is set to 1 when a NaN or an infinity is among them, and left alone otherwise. */
+    /* The entries of x that are not zero, in order, and where they stand: returns how many. value,
+     * index: room for n. *not_finite is set to 1 when a NaN or an infinity is among them, and left
+     * alone otherwise. */
     size_t (*gather_nonzeros)(float *value, uint32_t *index, int *not_finite, const float *x, size_t n);
 
     /* ---- norms; weight [width], bias [width] or NULL; inverse, mean: [PANEL] saved for backward */

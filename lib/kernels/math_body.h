@@ -70,8 +70,8 @@ static inline vec vec_exp(vec x)
     return vec_exp2(x * LOG2_E);
 }
 
-/* ln x of a positive normal x, within 1e-7 of itself or of 1: x = 2^n m, 1/2 < m^2 <= 2, and the series of
- * ln m in (m - 1) / (m + 1), which is at most 0.172. ln 1 is exactly 0. */
+/* ln x of a positive normal x, within 1e-7 of itself or of 1: x = 2^n m, 1/2 < m^2 <= 2, and the
+ * series of ln m in (m - 1) / (m + 1), which is at most 0.172. ln 1 is exactly 0. */
 static inline vec vec_log(vec x)
 {
     ivec n = ((ivec)x - 0x3F3504F3) >> 23; /* the bits of the root of 1/2 */

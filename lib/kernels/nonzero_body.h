@@ -6,8 +6,8 @@
 #define FEW 3 /* nonzeros of a block that are taken without asking how many there are */
 #define FIRST_INFINITE 0x7F800000u /* keys from here on are no finite numbers */
 
-/* Bit i: x[i] of SCAN_BLOCK entries is not zero. AVX2 packs with saturation, which leaves a nonzero one, and
- * sorts what the two halves of its registers keep apart. */
+/* Bit i: x[i] of SCAN_BLOCK entries is not zero. AVX2 packs with saturation, which leaves a nonzero
+ * one, and sorts what the two halves of its registers keep apart. */
 static inline uint64_t nonzero_bits(const float *x)
 {
     uint64_t bits = 0;

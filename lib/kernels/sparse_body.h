@@ -29,10 +29,10 @@ static inline __attribute__((always_inline)) void sparse_row(float *y, const uin
 }
 
 /* Where a matrix has several blocks of columns, rows follow each other in a block, but not in memory:
- * what a row has there is a short stretch of its entries, of which no hardware knows. Without fetching
- * them ahead products at 1/4 take 1.2 to 1.5 times as long; from further ahead they push the input out of
- * the L1 cache. (Always inlined: gcc 12 takes a function that only prefetches for one without effect, and
- * drops the calls.) */
+ * what a row has there is a short stretch of its entries, of which no hardware knows. Without
+ * fetching them ahead products at 1/4 take 1.2 to 1.5 times as long; from further ahead they push the
+ * input out of the L1 cache. (Always inlined: gcc 12 takes a function that only prefetches for one
+ * without effect, and drops the calls.) */
 #define SPARSE_ROWS_AHEAD 2
 
 static inline size_t sparse_ahead(const struct sparse_block *block)

@@ -1,8 +1,9 @@
 /* One token at a time: products, norms and attention on plain vectors of any length. Included by the
  * file of one instruction set after the other bodies.
  *
- * The sparse products are bound by loads and stores, not by arithmetic: gather instructions take longer than
- * the loads that they stand for, so entries are fetched one by one (docs/performance.md, One token). */
+ * The sparse products are bound by loads and stores, not by arithmetic: gather instructions take
+ * longer than the loads that they stand for, so entries are fetched one by one (docs/performance.md,
+ * One token). */
 #ifndef SN_KERNELS_TOKEN_BODY_H
 #define SN_KERNELS_TOKEN_BODY_H
 
@@ -82,8 +83,8 @@ static void token_columns(float *y, const struct sparse_columns *columns, const 
     }
 }
 
-/* SPREAD entries of x. Half of the indices come four in a load, half one by one: the former take shifts, the
- * latter loads, and both are scarce. */
+/* SPREAD entries of x. Half of the indices come four in a load, half one by one: the former take
+ * shifts, the latter loads, and both are scarce. */
 static inline spread token_gather(const float *x, const uint16_t *index)
 {
     spread_four part[SPREAD / 4];

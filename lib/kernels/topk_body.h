@@ -11,8 +11,8 @@
 
 #include "kernels/math_body.h"
 
-/* Vectors of at most 32 bytes: with wider ones the keys of 1024 channels leave the L1 cache, and comparisons
- * go through mask registers. */
+/* Vectors of at most 32 bytes: with wider ones the keys of 1024 channels leave the L1 cache, and
+ * comparisons go through mask registers. */
 #define TOPK_BYTES (VECTOR_BYTES < 32 ? VECTOR_BYTES : 32)
 #define TOPK_LANES (TOPK_BYTES / 4)
 #define TOPK_PARTS (VECTOR_BYTES / TOPK_BYTES)

@@ -2,10 +2,11 @@
 
 #include <string.h>
 
-/* Measured on panels of 64 tokens (docs/performance.md). Blocks must be wide enough for some 32 entries
- * per row, else reading and writing the sums costs more than the nearer input saves; narrower than fits
- * the L1 cache (32 KB) helps no more. So dense matrices stream their input from L1, sparser ones from L2,
- * and the sparsest, bound by their sums, see one block. Sums of a tile stay in the L2 cache. */
+/* Measured on panels of 64 tokens (docs/performance.md). Blocks must be wide enough for some 32
+ * entries per row, else reading and writing the sums costs more than the nearer input saves; narrower
+ * than fits the L1 cache (32 KB) helps no more. So dense matrices stream their input from L1, sparser
+ * ones from L2, and the sparsest, bound by their sums, see one block. Sums of a tile stay in the L2
+ * cache. */
 #define BLOCK_ENTRIES 32
 #define L1_BLOCK_COLS 112
 #define L1_TILE_ROWS 256

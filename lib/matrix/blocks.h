@@ -1,6 +1,7 @@
-/* How a sparse product goes over an order of a pattern: tiles of rows times blocks of columns, so that a block of
- * the input panel stays in the L1 or L2 cache while a tile of rows uses it. Columns ascend in each row, so a row's
- * part of a block is a stretch of its entries: what is kept is where the stretches end, nothing is copied. */
+/* How a sparse product goes over an order of a pattern: tiles of rows times blocks of columns, so
+ * that a block of the input panel stays in the L1 or L2 cache while a tile of rows uses it. Columns
+ * ascend in each row, so a row's part of a block is a stretch of its entries: what is kept is where
+ * the stretches end, nothing is copied. */
 #ifndef SN_MATRIX_BLOCKS_H
 #define SN_MATRIX_BLOCKS_H
 
@@ -12,8 +13,8 @@
 
 #define INDEX_RANGE ((size_t)1 << 16) /* what the lower half of an index tells apart */
 
-/* The other side of each entry (of a row its column): the lower 16 bits, which the kernels read, and the upper
- * ones where that side is longer than INDEX_RANGE. */
+/* The other side of each entry (of a row its column): the lower 16 bits, which the kernels read, and
+ * the upper ones where that side is longer than INDEX_RANGE. */
 struct sparse_index {
     uint16_t *low;
     uint16_t *high; /* NULL: zeros */
@@ -31,7 +32,8 @@ static inline void index_set(struct sparse_index *index, size_t i, uint32_t valu
         index->high[i] = (uint16_t)(value >> 16);
 }
 
-/* Unfilled, for n entries of a side of this length; 0 when out of memory, and then to be freed all the same. */
+/* Unfilled, for n entries of a side of this length; 0 when out of memory, and then to be freed all
+ * the same. */
 int index_allocate(struct sparse_index *index, struct memory *memory, size_t side, size_t n);
 void index_free(struct sparse_index *index, struct memory *memory, size_t n);
 size_t index_bytes(size_t side, size_t n);

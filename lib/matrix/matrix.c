@@ -173,7 +173,8 @@ int matrix_values_changed(struct sn_matrix *matrix, struct sn_context *context)
                         transpose_chunk, &transposition);
 }
 
-/* next: room for a place of each column. A matrix whose values never change needs no places of its entries. */
+/* next: room for a place of each column. A matrix whose values never change needs no places of its
+ * entries. */
 static void fill_transposed(float *transposed, uint32_t *next, const struct sn_matrix *matrix,
                             const struct pattern_columns *columns)
 {
@@ -182,7 +183,8 @@ static void fill_transposed(float *transposed, uint32_t *next, const struct sn_m
         transposed[next[pattern_column(matrix->pattern, i)]++] = matrix->values[i];
 }
 
-/* Nothing else of a matrix changes while it is shared; of threads that make it at the same time the first wins. */
+/* Nothing else of a matrix changes while it is shared; of threads that make it at the same time the
+ * first wins. */
 int matrix_prepare_transposed(const struct sn_matrix *matrix, struct sn_context *context)
 {
     struct memory *memory = matrix->memory;

@@ -184,7 +184,8 @@ int pattern_adopt(struct pattern **out, struct sn_context *context, size_t rows,
     return SN_OK;
 }
 
-/* The columns of up to 8 kept bytes from column `c` on become entries at, at + 1 ...; index NULL only counts. */
+/* The columns of up to 8 kept bytes from column `c` on become entries at, at + 1 ...; index NULL only
+ * counts. */
 static size_t take_word(struct sparse_index *index, size_t at, const unsigned char *keep, size_t c,
                         size_t n)
 {

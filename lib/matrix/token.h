@@ -1,7 +1,7 @@
-/* A matrix times one token. Where the input is expected to be mostly zeros (what AbsTopK leaves) the product
- * goes by columns, through the order of the transposed product, and touches the columns of the nonzero inputs
- * only; elsewhere, by rows. (By whole rows: cut into blocks for panels, they are too short.) docs/running.md has
- * the figures. */
+/* A matrix times one token. Where the input is expected to be mostly zeros (what AbsTopK leaves) the
+ * product goes by columns, through the order of the transposed product, and touches the columns of
+ * the nonzero inputs only; elsewhere, by rows. (By whole rows: cut into blocks for panels, they are
+ * too short.) docs/running.md has the figures. */
 #ifndef SN_MATRIX_TOKEN_H
 #define SN_MATRIX_TOKEN_H
 
@@ -16,8 +16,8 @@ struct token_matrix {
     int by_columns;
 };
 
-/* The matrix is lent and must not go. sparse_input: whether to expect mostly zeros; then the matrix holds its
- * transposed order from now on, for all who share it. */
+/* The matrix is lent and must not go. sparse_input: whether to expect mostly zeros; then the matrix
+ * holds its transposed order from now on, for all who share it. */
 int token_matrix_create(struct token_matrix *out, struct sn_context *context,
                         const struct sn_matrix *matrix, int sparse_input);
 /* y[rows] = (bias or 0) + W x[cols]; scratch: token_scratch(cols) bytes, aligned for floats. */

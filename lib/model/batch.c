@@ -1,5 +1,5 @@
-/* Ragged batches: sequences packed end to end, no padding between them; what a sequence shares with the one
- * in front of it is not repeated. */
+/* Ragged batches: sequences packed end to end, no padding between them; what a sequence shares with
+ * the one in front of it is not repeated. */
 #include "model/session_state.h"
 
 #include <string.h>

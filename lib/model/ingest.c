@@ -27,7 +27,8 @@ static size_t next_capacity(size_t capacity, size_t needed)
     return wanted < needed ? needed : wanted;
 }
 
-/* A block of *bytes; NULL when out of memory, and then the old one stands. Large ones move without a copy. */
+/* A block of *bytes; NULL when out of memory, and then the old one stands. Large ones move without a
+ * copy. */
 static void *resized(struct memory *memory, void *block, size_t *bytes, size_t wanted)
 {
     void *moved = memory_resize(memory, block, *bytes, wanted);

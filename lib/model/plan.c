@@ -203,8 +203,9 @@ static void plan_backward(struct sn_session *session, struct arena *arena,
     session->sink_partial = take(arena, shape->n_sequences * config->n_head, sizeof(float));
 }
 
-/* A sublayer reads one stream and writes the next: where nothing is kept, two take turns. But for the last one where
- * the last layer goes by rows: its panels are written while others still gather rows of the stream in front. */
+/* A sublayer reads one stream and writes the next: where nothing is kept, two take turns. But for the
+ * last one where the last layer goes by rows: its panels are written while others still gather rows
+ * of the stream in front. */
 static void plan_streams(struct sn_session *session, struct arena *arena, const struct plan_shape *shape)
 {
     const struct config *config = session_config(session);

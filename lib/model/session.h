@@ -16,10 +16,10 @@ int session_create_forward(struct sn_session **out, struct sn_context *context, 
 void session_run_selected_only(struct sn_session *session);
 /* As the option "recompute". Before the first run. */
 void session_recompute(struct sn_session *session);
-/* sn_session_forward of sequences that begin alike: sequence s consists of the first shared[s] tokens of
- * sequence s - 1, which are not in the batch again, and of tokens[offsets[s] .. offsets[s + 1]), at least one.
- * What looks at positions sees those in the whole sequence; `sequence` of a shared token is that of the first
- * that has it, and gradients there are those of all. shared NULL: none. */
+/* sn_session_forward of sequences that begin alike: sequence s consists of the first shared[s] tokens
+ * of sequence s - 1, which are not in the batch again, and of tokens[offsets[s] .. offsets[s + 1]),
+ * at least one. What looks at positions sees those in the whole sequence; `sequence` of a shared
+ * token is that of the first that has it, and gradients there are those of all. shared NULL: none. */
 int session_forward_shared(struct sn_session *session, const int32_t *tokens, const size_t *offsets,
                            const size_t *shared, size_t n_sequences);
 /* Accumulated gradient of parameter `index`: order of parameter_values; rows x cols row-major for

@@ -11,9 +11,9 @@
 #include "base/threads.h"
 #include "model/session.h"
 
-/* What one layer keeps between forward and backward. In a session that keeps nothing all layers share one
- * set, and of what no other panel looks at (all but the stream, qkv, lse and y) each worker has one panel. In one
- * that recomputes they share act_in, pre_act and post_act. */
+/* What one layer keeps between forward and backward. In a session that keeps nothing all layers share
+ * one set, and of what no other panel looks at (all but the stream, qkv, lse and y) each worker has
+ * one panel. In one that recomputes they share act_in, pre_act and post_act. */
 struct layer_state {
     float *read[2];              /* what the norms read: the stream, or a copy where a reader's
                                     intervention makes it differ; [0] attention, [1] MLP */
@@ -27,7 +27,8 @@ struct layer_state {
     uint64_t *mask[TOPK_PLACES]; /* [P][width] kept entries; NULL where the place is off */
 };
 
-/* Where the tokens of an array stand, by panel and place in it: of the whole batch, or of the selected rows. */
+/* Where the tokens of an array stand, by panel and place in it: of the whole batch, or of the
+ * selected rows. */
 struct places {
     uint32_t *token;    /* packed index in the batch */
     uint32_t *sequence; /* its sequence */
@@ -177,7 +178,8 @@ static inline size_t session_length(const struct sn_session *session, size_t seq
 {
     return session->shared[sequence] + session->offsets[sequence + 1] - session->offsets[sequence];
 }
-/* Where a panel stands in an array of which a session that keeps nothing has one panel for each worker. */
+/* Where a panel stands in an array of which a session that keeps nothing has one panel for each
+ * worker. */
 static inline size_t session_slot(const struct sn_session *session, size_t panel, size_t worker)
 {
     return session->slots_by_worker ? worker : panel;
@@ -205,8 +207,9 @@ void batch_add_to_tokens(const struct sn_session *session, size_t row_panel, flo
                          const float *rows, size_t width);
 void batch_free(struct sn_session *session);
 
-/* plan.c: sizes the arena, the scratch and the attachments for the batch and the range. plan_bytes: what a
- * forward (and a backward, if the session keeps for one) over such a batch makes the session hold. */
+/* plan.c: sizes the arena, the scratch and the attachments for the batch and the range. plan_bytes:
+ * what a forward (and a backward, if the session keeps for one) over such a batch makes the session
+ * hold. */
 int plan_prepare(struct sn_session *session);
 size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequences);
 void plan_free(struct sn_session *session);
@@ -246,8 +249,9 @@ int attention_forward_all(struct sn_session *session, size_t layer);
 int attention_backward_all(struct sn_session *session, size_t layer);
 
 /* forward.c, backward.c */
-/* What the backward of a block (which: 0 attention, 1 MLP) looks at and a session that recomputes has let go:
- * act_in and, of the MLP, pre_act and post_act of one panel, bit for bit as the forward had them. */
+/* What the backward of a block (which: 0 attention, 1 MLP) looks at and a session that recomputes has
+ * let go: act_in and, of the MLP, pre_act and post_act of one panel, bit for bit as the forward had
+ * them. */
 void forward_again(struct sn_session *session, size_t layer, int which, size_t panel, void *scratch);
 int forward_sublayers(struct sn_session *session);
 int backward_sublayers(struct sn_session *session);

@@ -1,5 +1,6 @@
-/* What it gives that a panel of tokens goes through a stretch of a block before the next panel starts: the same
- * steps panel by panel, with what lies between them in the cache, and step by step over all tokens. */
+/* What it gives that a panel of tokens goes through a stretch of a block before the next panel
+ * starts: the same steps panel by panel, with what lies between them in the cache, and step by step
+ * over all tokens. */
 #include <stdlib.h>
 
 #include "bench.h"

@@ -1,5 +1,5 @@
-/* What the machine can do: fused multiply-adds, reading and writing memory, and what the input and output
- * of a product alone would take. */
+/* What the machine can do: fused multiply-adds, reading and writing memory, and what the input and
+ * output of a product alone would take. */
 #include <stdlib.h>
 #include <string.h>
 #if defined(__SSE__)

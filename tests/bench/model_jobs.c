@@ -1,5 +1,6 @@
-/* Whole models: d_head 16, d_mlp 4 x width, vocabulary 2048, AbsTopK 1/4 at the 8 published places, sinks,
- * sinusoidal positions, a learnable bigram table. Matrices and embeddings have `density`, the rest is dense. */
+/* Whole models: d_head 16, d_mlp 4 x width, vocabulary 2048, AbsTopK 1/4 at the 8 published places,
+ * sinks, sinusoidal positions, a learnable bigram table. Matrices and embeddings have `density`, the
+ * rest is dense. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
