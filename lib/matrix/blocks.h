@@ -42,9 +42,9 @@ struct blocks {
     size_t rows, cols;
     size_t tile_rows, n_tiles;
     size_t block_cols, n_blocks; /* a block lies within one INDEX_RANGE */
-    uint32_t *
-        cut; /* of each tile n_blocks + 1 times its rows: where they enter each block, and end. NULL where
-                      n_blocks is 1 */
+    /* Of each tile n_blocks + 1 times its rows: where they enter each block, and end. NULL where n_blocks
+     * is 1. */
+    uint32_t *cut;
 };
 
 /* Chooses and allocates; 0 when out of memory, and then to be freed all the same. */
