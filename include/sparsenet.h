@@ -386,11 +386,14 @@ SN_API const char *sn_python_task_name(size_t index);
 /* The strings that must be single tokens for all tasks, in the form that "required" of
  * sn_tokenizer_train takes; static storage. */
 SN_API const char *sn_python_required_tokens(void);
-/* Makes `n_pairs` pairs of the named task. Options: "seed" 0, "split" (text: "prune", "develop",
- * "fresh"; no template of one is in another, and of the last two none is in the generator's lists, nor
- * are their identifiers and strings those of training or of one another), "min_tokens" 20,
- * "max_tokens" 120, "distractor" 0.33 (share of pairs behind unrelated code). Errors: SN_ERROR_ARGUMENT
- * naming a target that is no single token. */
+/* Makes `n_pairs` pairs of the named task (docs/tasks.md shows one of each) for any tokenizer in which both
+ * targets are single tokens; where it keeps newlines apart from what stands in front, the targets are
+ * without them ("]]" and "]"). What the prompts differ in may be any number of tokens.
+ * Options: "seed" 0, "split" (text: "prune", "develop", "fresh"; no template of one is in another, and of
+ * the last two none is in the generator's lists, nor are their identifiers and strings those of training
+ * or of one another), "min_tokens" 20, "max_tokens" 120, "distractor" 0.33 (share of pairs behind
+ * unrelated code). Errors: SN_ERROR_ARGUMENT naming the task, the target that is no single token and what
+ * the tokenizer makes of it. */
 SN_API int sn_python_task(sn_task **out, sn_context *context, const sn_tokenizer *tokenizer,
                           const char *name, size_t n_pairs, const sn_options *options);
 /* Checks that no identifier and no word of a string in the prompts of `fresh` occurs in the texts of

@@ -41,14 +41,23 @@ int unit_choice_named(struct unit_choice *choice, struct sn_context *context, co
     }
 }
 
+size_t count_patterns(const char *const *patterns)
+{
+    size_t n = 0;
+    while (patterns[n])
+        n++;
+    return n;
+}
+
 static const char *draw_pattern(struct writer *writer, const struct unit_choice *choice)
 {
     if (choice->patterns)
         return choice->patterns[random_below(&writer->random, choice->n_patterns)];
-    size_t index = choice->constructs[random_below(&writer->random, choice->n_constructs)], n = 0;
+    size_t index = choice->constructs[random_below(&writer->random, choice->n_constructs)];
     const char *const *patterns = CONSTRUCTS[index].patterns;
-    while (patterns[n])
-        n++;
+    size_t n = choice->in_front ? CONSTRUCTS[index].n_in_front : 0;
+    if (!n)
+        n = count_patterns(patterns);
     return patterns[random_below(&writer->random, n)];
 }
 

@@ -1,12 +1,10 @@
 /* Pairs of prompts for the tasks of the paper (A.3), from one table of templates. */
 #include <string.h>
 
-#include "base/context.h"
 #include "base/options.h"
-#include "python/units.h"
+#include "python/candidate.h"
 
-#define MAX_ATTEMPTS 200 /* candidates per pair before the last error is given up to the caller */
-#define MAX_CONTEXT_UNITS 64
+#define MAX_ATTEMPTS 200 /* candidates per pair before the task is refused */
 
 size_t sn_python_task_count(void)
 {
@@ -27,15 +25,6 @@ const char *sn_python_required_tokens(void)
            "('\n(\"\n '\n \"\n [\n],\n [[\nfor\n for\nwhile\n while\n set\n()\\n\n \"\"\\n";
 }
 
-struct task_settings {
-    size_t seed;
-    int split;
-    size_t min_tokens, max_tokens;
-    double distractor;
-};
-
-enum { SPLIT_PRUNE, SPLIT_DEVELOP, SPLIT_FRESH };
-
 static const struct option_spec TASK_OPTIONS[] = {
     {"seed", OPTION_INTEGER, offsetof(struct task_settings, seed), 0, 0, 9e15, NULL},
     {"split", OPTION_CHOICE, offsetof(struct task_settings, split), 0, 0, 0, "prune|develop|fresh"},
@@ -44,204 +33,67 @@ static const struct option_spec TASK_OPTIONS[] = {
     {"distractor", OPTION_NUMBER, offsetof(struct task_settings, distractor), 0.33, 0, 1, NULL},
 };
 
-/* One pair in the making; prompt i is context + core. */
-struct candidate {
-    struct buffer before, core[2], prompt[2], target[2];
-};
-
-struct maker {
-    struct sn_context *context;
-    const sn_tokenizer *tokenizer;
-    const struct task_row *row;
-    struct task_settings settings;
-    struct unit_choice plain, unrelated; /* code in front: statements only, or whole units */
-    const char *const *patterns;
-    size_t n_patterns;
-};
-
-static void candidate_init(struct candidate *candidate, struct memory *memory)
+/* Adds pair `index` with the maker's form, drawing candidates until one fits. *verdict: of the last
+ * attempts, CANDIDATE_TARGET if the targets of any candidate were the reason to go on. */
+static int try_pair(enum verdict *verdict, sn_task *task, struct maker *maker, size_t index)
 {
-    buffer_init(&candidate->before, memory);
-    for (int side = 0; side < 2; side++) {
-        buffer_init(&candidate->core[side], memory);
-        buffer_init(&candidate->prompt[side], memory);
-        buffer_init(&candidate->target[side], memory);
-    }
-}
-
-static void candidate_free(struct candidate *candidate)
-{
-    buffer_free(&candidate->before);
-    for (int side = 0; side < 2; side++) {
-        buffer_free(&candidate->core[side]);
-        buffer_free(&candidate->prompt[side]);
-        buffer_free(&candidate->target[side]);
-    }
-}
-
-static void candidate_clear(struct candidate *candidate)
-{
-    candidate->before.size = 0;
-    for (int side = 0; side < 2; side++)
-        candidate->core[side].size = candidate->prompt[side].size = candidate->target[side].size = 0;
-}
-
-static int candidate_failed(const struct candidate *candidate)
-{
-    int failed = candidate->before.failed;
-    for (int side = 0; side < 2; side++)
-        failed |= candidate->core[side].failed | candidate->prompt[side].failed |
-                  candidate->target[side].failed;
-    return failed;
-}
-
-static size_t count_patterns(const char *const *patterns)
-{
-    size_t n = 0;
-    while (patterns[n])
-        n++;
-    return n;
-}
-
-static enum word_partition partition_of(const struct maker *maker)
-{
-    static const enum word_partition PARTITIONS[] = {WORDS_TRAINING, WORDS_DEVELOP, WORDS_FRESH};
-    return PARTITIONS[maker->settings.split];
-}
-
-/* Splits draw from different seeds; the top bits keep them apart from the seeds of the idioms. */
-static uint64_t split_seed(const struct task_settings *settings)
-{
-    return settings->seed ^ ((uint64_t)(settings->split + 1) << 60);
-}
-
-static int token_count(size_t *n, const struct maker *maker, const struct buffer *text)
-{
-    return sn_tokenizer_encode(NULL, 0, n, maker->context, maker->tokenizer,
-                               text->size ? text->bytes : "", text->size);
-}
-
-/* Expands pattern and target together, so that they share names: "prompt \1 target". */
-static void write_core(struct candidate *candidate, const struct maker *maker, const char *pattern,
-                       uint64_t stream, int side)
-{
-    struct writer writer;
-    struct buffer joined, text;
-    buffer_init(&joined, maker->context->memory);
-    buffer_init(&text, maker->context->memory);
-    buffer_format(&joined, "%s\1%s", pattern,
-                  side == SIDE_A ? maker->row->target_a : maker->row->target_b);
-    writer_init(&writer, &text, split_seed(&maker->settings), stream, partition_of(maker));
-    writer.side = side;
-    if (!joined.failed)
-        expand(&writer, joined.bytes);
-    if (joined.failed || text.failed)
-        candidate->core[side].failed = 1;
-    else {
-        size_t length = strcspn(text.bytes, "\1");
-        buffer_append(&candidate->core[side], text.bytes, length);
-        buffer_text(&candidate->target[side], text.bytes + length + 1);
-    }
-    buffer_free(&text);
-    buffer_free(&joined);
-}
-
-/* Code in front until the prompt has `wanted` tokens; a unit that would pass max_tokens is dropped. */
-static int write_before(struct candidate *candidate, const struct maker *maker, uint64_t stream,
-                        size_t core_tokens, size_t wanted, int unrelated)
-{
-    struct writer writer;
-    struct buffer *before = &candidate->before;
-    size_t n = 0;
-    writer_init(&writer, before, split_seed(&maker->settings), stream, partition_of(maker));
-    for (size_t i = 0; i < MAX_CONTEXT_UNITS && core_tokens + n < wanted; i++) {
-        size_t size = before->size, n_more;
-        write_unit(&writer, unrelated ? &maker->unrelated : &maker->plain);
-        if (before->failed)
-            return SN_OK; /* seen by the caller */
-        int status = token_count(&n_more, maker, before);
-        if (status != SN_OK)
-            return status;
-        if (core_tokens + n_more <= maker->settings.max_tokens)
-            n = n_more;
-        else
-            before->size = size;
-    }
-    return SN_OK;
-}
-
-/* For tasks that copy a name of several tokens: the target is the first of them. */
-static int shorten_target(struct buffer *target, const struct maker *maker)
-{
-    size_t n, length;
-    int32_t tokens[NAME_CAPACITY + 1];
-    int status = sn_tokenizer_encode(tokens, NAME_CAPACITY + 1, &n, maker->context, maker->tokenizer,
-                                     target->bytes, target->size);
-    if (status != SN_OK || !n)
-        return status;
-    sn_tokenizer_token(&length, maker->tokenizer, tokens[0]);
-    target->size = length;
-    target->bytes[length] = '\0';
-    return SN_OK;
-}
-
-/* Writes candidate number `stream`. *fits says whether its length is within bounds. */
-static int write_candidate(struct candidate *candidate, int *fits, const struct maker *maker,
-                           uint64_t stream)
-{
-    struct random_state random;
-    const struct task_settings *settings = &maker->settings;
-    size_t range = settings->max_tokens - settings->min_tokens, n[2] = {0, 0};
+    struct candidate candidate;
+    enum verdict last = CANDIDATE_LENGTH;
     int status = SN_OK;
-    candidate_clear(candidate);
-    random_seed(&random, split_seed(settings), 4 * stream);
-    int unrelated = random_uniform(&random) < settings->distractor;
-    const char *pattern = maker->patterns[random_below(&random, maker->n_patterns)];
-    size_t wanted = settings->min_tokens + (unrelated ? range / 3 : 0);
-    wanted += random_below(&random, (unrelated ? range - range / 3 : range / 3) + 1);
-    for (int side = 0; side < 2; side++)
-        write_core(candidate, maker, pattern, 4 * stream + 1, side);
-    for (int side = 0; side < 2 && status == SN_OK && !candidate_failed(candidate); side++) {
-        status = token_count(&n[side], maker, &candidate->core[side]);
-        if (status == SN_OK && maker->row->copies_name)
-            status = shorten_target(&candidate->target[side], maker);
+    *verdict = CANDIDATE_LENGTH;
+    candidate_init(&candidate, maker->context->memory);
+    for (size_t attempt = 0; attempt < MAX_ATTEMPTS && status == SN_OK; attempt++) {
+        status = candidate_write(&last, &candidate, maker, index * MAX_ATTEMPTS + attempt);
+        if (status == SN_OK && last == CANDIDATE_FITS) {
+            const struct token_list *a = &candidate.tokens[0], *b = &candidate.tokens[1];
+            status = sn_task_add_pair(task, maker->context, a->tokens, a->n_tokens, b->tokens,
+                                      b->n_tokens, candidate.targets[0], candidate.targets[1]);
+            *verdict = CANDIDATE_FITS;
+            break;
+        }
+        if (last == CANDIDATE_TARGET) {
+            *verdict = CANDIDATE_TARGET;
+            maker->wrong_side = candidate.wrong_side;
+        }
     }
-    size_t longer = n[0] > n[1] ? n[0] : n[1], shorter = n[0] + n[1] - longer;
-    if (status == SN_OK && !candidate_failed(candidate) && longer <= settings->max_tokens)
-        status = write_before(candidate, maker, 4 * stream + 2, longer, wanted, unrelated);
-    for (int side = 0; side < 2; side++) {
-        buffer_append(&candidate->prompt[side], candidate->before.bytes, candidate->before.size);
-        buffer_append(&candidate->prompt[side], candidate->core[side].bytes, candidate->core[side].size);
-    }
-    if (status != SN_OK || candidate_failed(candidate))
-        return status != SN_OK ? status : fail_memory(maker->context, "a generated prompt", longer);
-    status = token_count(&n[0], maker, &candidate->before);
-    *fits = n[0] + shorter >= settings->min_tokens && n[0] + longer <= settings->max_tokens;
+    candidate_free(&candidate);
     return status;
 }
 
-/* Adds pair `index`, drawing candidates until one fits. A target that is no single token fails for
- * every candidate, and its message is the one that stays. */
-static int add_pair(sn_task *task, const struct maker *maker, size_t index)
+static int refuse_pair(const struct maker *maker, enum verdict verdict)
 {
-    struct candidate candidate;
-    int status = SN_ERROR_ARGUMENT, fits = 0, stop = 0;
-    candidate_init(&candidate, maker->context->memory);
-    for (size_t attempt = 0; attempt < MAX_ATTEMPTS && !stop; attempt++) {
-        status = write_candidate(&candidate, &fits, maker, index * MAX_ATTEMPTS + attempt);
-        if (status == SN_OK && fits)
-            status = sn_task_add_text_pair(task, maker->context, maker->tokenizer,
-                                           candidate.prompt[0].bytes, candidate.prompt[1].bytes,
-                                           candidate.target[0].bytes, candidate.target[1].bytes);
-        stop = status == SN_OK ? fits : status != SN_ERROR_ARGUMENT;
+    if (verdict == CANDIDATE_TARGET)
+        return refuse_targets(maker);
+    return fail(maker->context, SN_ERROR_ARGUMENT,
+                "sn_python_task: no prompt of task %s has between min_tokens %zu and max_tokens %zu "
+                "tokens",
+                maker->row->name, maker->settings.min_tokens, maker->settings.max_tokens);
+}
+
+/* Adds the first pair in the first form of the targets that this tokenizer writes; all pairs have that. */
+static int add_first_pair(sn_task *task, struct maker *maker)
+{
+    enum verdict verdict = CANDIDATE_TARGET;
+    for (size_t i = 0; i < N_TARGET_FORMS && maker->row->forms[i].before; i++) {
+        maker->form = &maker->row->forms[i];
+        if (!form_is_possible(maker, maker->form))
+            continue;
+        int status = try_pair(&verdict, task, maker, 0);
+        if (status != SN_OK || verdict != CANDIDATE_TARGET)
+            return status != SN_OK || verdict == CANDIDATE_FITS ? status : refuse_pair(maker, verdict);
     }
-    if (status == SN_OK && !fits)
-        status =
-            fail(maker->context, SN_ERROR_ARGUMENT,
-                 "sn_python_task: no prompt of task %s has between min_tokens %zu and max_tokens %zu "
-                 "tokens",
-                 maker->row->name, maker->settings.min_tokens, maker->settings.max_tokens);
-    candidate_free(&candidate);
+    return refuse_targets(maker);
+}
+
+static int add_pairs(sn_task *task, struct maker *maker, size_t n_pairs)
+{
+    int status = add_first_pair(task, maker);
+    for (size_t i = 1; status == SN_OK && i < n_pairs; i++) {
+        enum verdict verdict;
+        status = try_pair(&verdict, task, maker, i);
+        if (status == SN_OK && verdict != CANDIDATE_FITS)
+            status = refuse_pair(maker, verdict);
+    }
     return status;
 }
 
@@ -261,6 +113,7 @@ static void choose_patterns(struct maker *maker)
     maker->plain.patterns = split->context;
     maker->plain.n_patterns = split->n_plain;
     unit_choice_excluding(&maker->unrelated, row->excluded);
+    maker->unrelated.in_front = 1;
     if (split->n_context) {
         maker->unrelated.patterns = split->context;
         maker->unrelated.n_patterns = split->n_context;
@@ -307,8 +160,8 @@ int sn_python_task(sn_task **out, sn_context *context, const sn_tokenizer *token
     int status = maker_init(&maker, context, tokenizer, name, options);
     if (status == SN_OK)
         status = sn_task_create(&task, context, name);
-    for (size_t i = 0; status == SN_OK && i < n_pairs; i++)
-        status = add_pair(task, &maker, i);
+    if (status == SN_OK)
+        status = add_pairs(task, &maker, n_pairs);
     if (status != SN_OK) {
         sn_task_free(task);
         return status;

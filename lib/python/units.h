@@ -8,10 +8,13 @@
 struct unit_choice {
     size_t constructs[N_CONSTRUCTS];
     size_t n_constructs;
+    int in_front;                /* units for code in front of prompts: the first n_in_front of each */
     const char *const *patterns; /* instead of constructs, when not NULL: n_patterns of them */
     size_t n_patterns;
 };
 
+/* Length of a list of templates that ends in NULL. */
+size_t count_patterns(const char *const *patterns);
 /* All constructs but those in `excluded` (names separated by commas). */
 void unit_choice_excluding(struct unit_choice *choice, const char *excluded);
 /* The constructs named in `list` ("all", or names separated by commas). SN_ERROR_ARGUMENT with a
