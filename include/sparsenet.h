@@ -366,6 +366,20 @@ SN_API int sn_task_add_pair(sn_task *task, sn_context *context, const int32_t *p
 SN_API int sn_task_add_text_pair(sn_task *task, sn_context *context, const sn_tokenizer *tokenizer,
                                  const char *prompt_a, const char *prompt_b, const char *target_a,
                                  const char *target_b);
+/* Reads a task from JSON Lines (docs/tasks.md): in each line an object with "prompt" and "alternative", what
+ * prompts A and B are, and "target" and "alternative_target", their right next tokens. With a tokenizer
+ * the four may be texts, under the rules of sn_task_add_text_pair; with or without, arrays of token ids and
+ * single ids. Blank lines are skipped; a line has at most 1 MiB. The task is named like the file, without
+ * folder and ".jsonl". Progress stage "task". Errors: SN_ERROR_IO, SN_ERROR_FORMAT naming file, line and
+ * field (not JSON, not UTF-8, a field missing or unknown, a bad target, no pair at all). */
+SN_API int sn_task_load_jsonl(sn_task **out, sn_context *context, const sn_tokenizer *tokenizer,
+                              const char *path);
+/* Writes a task as JSON Lines, atomically, so that sn_task_load_jsonl gives the same pairs: text where there
+ * is a tokenizer (may be NULL) and the text comes back as the same tokens, else token ids. Errors:
+ * SN_ERROR_IO, SN_ERROR_ARGUMENT (a token that the tokenizer does not have), SN_ERROR_UNSUPPORTED (a
+ * pair that takes more than a line may have). */
+SN_API int sn_task_save_jsonl(const sn_task *task, sn_context *context, const sn_tokenizer *tokenizer,
+                              const char *path);
 SN_API size_t sn_task_count(const sn_task *task);
 /* Lends pair `index`; any out-pointer may be NULL. */
 SN_API int sn_task_pair(const int32_t **prompt_a, size_t *n_a, const int32_t **prompt_b, size_t *n_b,

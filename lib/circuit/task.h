@@ -8,6 +8,9 @@
 #include "base/memory.h"
 #include "sparsenet.h"
 
+/* Bytes of one line of a file of pairs: a bound for what nobody vouches for. */
+#define TASK_LONGEST_LINE ((size_t)1 << 20)
+
 struct task_pair {
     size_t start;               /* of prompt A in the task's tokens; prompt B follows it */
     size_t n_a, n_b;            /* tokens of the prompts, each > 0 */
