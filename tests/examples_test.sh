@@ -15,7 +15,7 @@ fails() { # fails STATUS PATTERN COMMAND...: exactly that status, and a line tha
     return 1
 }
 
-for example in inspect evaluate convert generate; do
+for example in inspect evaluate convert generate task; do
     "$bin/$example" --help | grep -q "^usage: $example "
     fails 2 "^usage: $example " "$bin/$example"
     [ "$(wc -l < "examples/$example.c")" -lt 150 ]
@@ -23,6 +23,24 @@ done
 fails 1 "/nonexistent" "$bin/inspect" /nonexistent
 fails 1 "/nonexistent" "$bin/convert" /nonexistent "$work/out"
 [ ! -e "$work/out" ]
+
+# pairs of prompts: generated, written, read; as text, as ids
+[ "$("$bin/task" --list | wc -l)" = 20 ]
+"$bin/task" for_while --split fresh --pairs 5 > "$work/printed"
+[ "$(grep -c '^--- for_while, pair ., prompt [AB]$' "$work/printed")" = 10 ]
+[ "$(grep -c '<<< in>>>$' "$work/printed")" = 5 ]
+"$bin/task" bracket_brace --pairs 3 --out "$work/pairs.jsonl"
+[ "$(grep -c '"target": ":"' "$work/pairs.jsonl")" = 3 ]
+"$bin/task" "$work/pairs.jsonl" --tokenizer tests/data/tokenizer --out "$work/again.jsonl"
+cmp "$work/pairs.jsonl" "$work/again.jsonl"
+[ "$("$bin/task" "$work/pairs.jsonl" --tokenizer tests/data/tokenizer | grep -c '<<<,>>>$')" = 3 ]
+echo '{"prompt": [1, 2], "alternative": [3], "target": 4, "alternative_target": 5}' > "$work/ids.jsonl"
+"$bin/task" "$work/ids.jsonl" | grep -q '^1 2<<<4>>>$'
+fails 1 "line 1: holds text" "$bin/task" "$work/pairs.jsonl"
+fails 1 "task bracket_counting: target " "$bin/task" bracket_counting --tokenizer tests/data/tokenizer
+fails 1 "no_such_task" "$bin/task" no_such_task
+fails 1 "split" "$bin/task" for_while --split other
+fails 2 "^usage: task " "$bin/task" for_while --pairs many
 
 model=$SPARSENET_SHARED/goldens/p02_rms_afrac_bigram
 if [ ! -d "$model" ]; then

@@ -128,9 +128,8 @@ int candidate_write(enum verdict *verdict, struct candidate *candidate, const st
     wanted += random_below(&random, (unrelated ? range - range / 3 : range / 3) + 1);
     for (int side = 0; side < 2; side++)
         write_core(candidate, maker, pattern, 4 * stream + 1, side);
-    for (int side = 0; side < 2 && status == SN_OK && !candidate_failed(candidate); side++) {
+    for (int side = 0; side < 2 && status == SN_OK && !candidate_failed(candidate); side++)
         status = token_count(&n[side], maker, &candidate->core[side]);
-    }
     size_t longer = n[0] > n[1] ? n[0] : n[1], shorter = n[0] + n[1] - longer;
     if (status == SN_OK && !candidate_failed(candidate) && longer <= settings->max_tokens)
         status = write_before(candidate, maker, 4 * stream + 2, longer, wanted, unrelated);
