@@ -17,6 +17,10 @@
 #include <sparsenet.h>
 
 #define N_TASKS 4
+#define N_DRILLED 3 /* the first ones */
+#define N_ROUNDS 3
+#define LEARNT_LOSS 0.05
+#define DENSITY (1.0 / 48)
 #define PYTHON_LIBRARY "/usr/lib/python3.11"
 #define MODULE_BYTES 200000 /* longer ones are left out: mostly tables */
 #define TARGET_LOSS 0.15
@@ -42,6 +46,7 @@ struct demo {
     unsigned seed;
     double start;
     sn_corpus *idioms, *drill, *real, *held_out;
+    sn_corpus *more_drill[N_ROUNDS]; /* of the rounds that were needed */
     sn_tokenizer *tokenizer;
     sn_model *model;
     sn_means *means;
@@ -162,7 +167,8 @@ static void read_text(struct demo *demo)
 {
     demo->idioms = idioms(demo, 4, demo->seed, NULL);
     demo->drill =
-        idioms(demo, 2, demo->seed + 1000, "single_double_quote,for_while,set_or_string,set_or_string");
+        idioms(demo, 2, demo->seed + 1000,
+               "single_double_quote,for_while,set_or_string,set_or_string,set_or_string,set_or_string");
     check(demo, sn_corpus_create(&demo->real, demo->context));
     if (demo->source)
         check(demo,
@@ -179,6 +185,30 @@ static void read_text(struct demo *demo)
         1e-6 * (double)sn_corpus_token_count(demo->drill),
         1e-6 * (double)sn_corpus_token_count(demo->real), demo->source ? demo->source : PYTHON_LIBRARY,
         sn_corpus_count(demo->held_out), sn_corpus_count(demo->held_out) + sn_corpus_count(demo->real));
+}
+
+/* ------------------------------------------------------------------ tasks */
+
+static sn_task *make_task(const struct demo *demo, const char *name, const char *split, size_t n_pairs,
+                          unsigned seed)
+{
+    sn_task *task;
+    sn_options *how = options(demo);
+    set(demo, how, "seed", seed);
+    set_text(demo, how, "split", split);
+    check(demo, sn_python_task(&task, demo->context, demo->tokenizer, name, n_pairs, how));
+    sn_options_free(how);
+    return task;
+}
+
+static sn_evaluation evaluate(const struct demo *demo, const sn_circuit *circuit, int ablate,
+                              const sn_task *fit, const sn_task *task)
+{
+    sn_evaluation result;
+    result.struct_size = sizeof result;
+    check(demo,
+          sn_evaluate(&result, demo->context, demo->model, demo->means, circuit, ablate, fit, task));
+    return result;
 }
 
 /* --------------------------------------------------------------- training */
@@ -198,38 +228,110 @@ static double statistic(const struct demo *demo, sn_trainer *trainer, const char
     return value;
 }
 
-static void train(struct demo *demo)
+/* A stretch of training: the mix of drill, idioms and real source, towards the final density. */
+struct stage {
+    const sn_corpus *drill;
+    size_t steps;
+    double learning_rate, start_density;
+    unsigned seed;
+};
+
+/* Trains a model on; *out starts as `from` is. */
+static void train_stage(sn_model **out, struct demo *demo, const sn_model *from,
+                        const struct stage *stage)
 {
-    sn_model *start;
     sn_trainer *trainer;
     sn_options *how = options(demo);
     double loss;
-    check(demo, sn_model_create(&start, demo->context, config, strlen(config), demo->seed));
-    set(demo, how, "steps", 10000);
+    set(demo, how, "steps", (double)stage->steps);
     set(demo, how, "batch", 16);
-    set(demo, how, "seed", demo->seed);
-    set(demo, how, "learning_rate", 0.015);
+    set(demo, how, "seed", stage->seed);
+    set(demo, how, "learning_rate", stage->learning_rate);
     set_text(demo, how, "learning_rate_scale", "none");
-    set(demo, how, "density", 1.0 / 48);
+    set(demo, how, "density", DENSITY);
     set(demo, how, "density_bias", 1);
-    set(demo, how, "schedule_start_density", 0.3);
+    set(demo, how, "schedule_start_density", stage->start_density);
     set(demo, how, "schedule_end", 0.5);
     set_text(demo, how, "gradient", "support");
     set(demo, how, "minimum_per_neuron", 1);
-    check(demo, sn_trainer_create(&trainer, demo->context, start, how));
-    check(demo, sn_trainer_add_corpus(trainer, demo->drill, 0.5, 48));
-    check(demo, sn_trainer_add_corpus(trainer, demo->idioms, 0.35, 0));
-    check(demo, sn_trainer_add_corpus(trainer, demo->real, 0.15, 0));
+    check(demo, sn_trainer_create(&trainer, demo->context, from, how));
+    check(demo, sn_trainer_add_corpus(trainer, stage->drill, 0.6, 48));
+    check(demo, sn_trainer_add_corpus(trainer, demo->idioms, 0.28, 0));
+    check(demo, sn_trainer_add_corpus(trainer, demo->real, 0.12, 0));
     sn_context_set_progress(demo->context, report_step, demo);
     check(demo, sn_trainer_run(trainer, 0));
     sn_context_set_progress(demo->context, NULL, NULL);
     check(demo, sn_trainer_validate(&loss, trainer, demo->held_out, 256));
     say(demo, "trained: %.0f of %.0f weights are nonzero; loss on held-out files %.2f nats per token",
         statistic(demo, trainer, "nonzeros"), statistic(demo, trainer, "parameters"), loss);
-    check(demo, sn_trainer_snapshot(&demo->model, trainer));
+    check(demo, sn_trainer_snapshot(out, trainer));
     sn_trainer_free(trainer);
     sn_options_free(how);
+}
+
+/* How well a model does the drilled tasks: the worse loss of pruning and development pairs of each. */
+struct skill {
+    double loss[N_DRILLED], sum;
+    int weak; /* any above LEARNT_LOSS */
+};
+
+static struct skill measure_skill(const struct demo *demo)
+{
+    struct skill skill = {.weak = 0};
+    for (size_t i = 0; i < N_DRILLED; i++) {
+        sn_task *prune = make_task(demo, task_names[i], "prune", 128, 300 + demo->seed);
+        sn_task *develop = make_task(demo, task_names[i], "develop", 128, 400 + demo->seed);
+        sn_evaluation on_prune = evaluate(demo, NULL, SN_ABLATE_NOTHING, prune, prune);
+        sn_evaluation on_develop = evaluate(demo, NULL, SN_ABLATE_NOTHING, prune, develop);
+        skill.loss[i] = on_prune.loss > on_develop.loss ? on_prune.loss : on_develop.loss;
+        skill.sum += skill.loss[i];
+        skill.weak |= skill.loss[i] > LEARNT_LOSS;
+        say(demo, "%s: loss %.3f on pruning and development pairs", task_names[i], skill.loss[i]);
+        sn_task_free(prune);
+        sn_task_free(develop);
+    }
+    return skill;
+}
+
+/* A round's drill: all constructs, and four times as much of what the model does not do well. */
+static sn_corpus *round_drill(const struct demo *demo, const struct skill *skill, unsigned round)
+{
+    char constructs[1024];
+    size_t length = 0;
+    for (size_t i = 0; i < N_DRILLED; i++)
+        for (size_t k = 0; k < (skill->loss[i] > LEARNT_LOSS ? 4 : 1); k++)
+            length += (size_t)snprintf(constructs + length, sizeof constructs - length, "%s%s",
+                                       length ? "," : "", task_names[i]);
+    sn_corpus *drill = idioms(demo, 2, demo->seed + 1000 * (2 + round), constructs);
+    check(demo, sn_corpus_tokenize(drill, demo->context, demo->tokenizer));
+    return drill;
+}
+
+/* Once on everything, then in rounds on what the model does not do yet: which tasks a model learns first
+ * differs from seed to seed. Every other round lets in more weights to begin with, since what was never
+ * learnt may find no place among those of a sparse model. A round that makes things worse is dropped. */
+static void train(struct demo *demo)
+{
+    sn_model *start;
+    struct stage first = {demo->drill, 8000, 0.015, 0.3, demo->seed};
+    check(demo, sn_model_create(&start, demo->context, config, strlen(config), demo->seed));
+    train_stage(&demo->model, demo, start, &first);
     sn_model_free(start);
+    struct skill skill = measure_skill(demo);
+    for (unsigned round = 0; skill.weak && round < N_ROUNDS; round++) {
+        demo->more_drill[round] = round_drill(demo, &skill, round);
+        struct stage more = {demo->more_drill[round], 2000, 0.01, round % 2 ? 0.1 : DENSITY,
+                             demo->seed + 1 + round};
+        sn_model *before = demo->model;
+        train_stage(&demo->model, demo, before, &more);
+        struct skill now = measure_skill(demo);
+        const int better = now.sum < skill.sum;
+        sn_model_free(better ? before : demo->model);
+        if (better)
+            skill = now;
+        else
+            demo->model = before;
+    }
 }
 
 /* Means over the text that the model was trained on: idioms and real source in equal parts. */
@@ -246,30 +348,26 @@ static void measure_means(struct demo *demo)
 
 /* --------------------------------------------------------------- circuits */
 
-static sn_task *make_task(const struct demo *demo, const char *name, const char *split, size_t n_pairs,
-                          unsigned seed)
+/* SN_OK where no identifier or string of the pairs occurs in any text that the model was trained on. */
+static int check_fresh(size_t *n_words, const struct demo *demo, const sn_task *fresh)
 {
-    sn_task *task;
-    sn_options *how = options(demo);
-    set(demo, how, "seed", seed);
-    set_text(demo, how, "split", split);
-    check(demo, sn_python_task(&task, demo->context, demo->tokenizer, name, n_pairs, how));
-    sn_options_free(how);
-    return task;
+    const sn_corpus *const first[] = {demo->idioms, demo->drill, demo->real};
+    int status = SN_OK;
+    for (size_t i = 0; status == SN_OK && i < 3; i++)
+        status = sn_python_check_fresh(n_words, demo->context, demo->tokenizer, fresh, first[i]);
+    for (size_t i = 0; status == SN_OK && i < N_ROUNDS && demo->more_drill[i]; i++)
+        status =
+            sn_python_check_fresh(n_words, demo->context, demo->tokenizer, fresh, demo->more_drill[i]);
+    return status;
 }
 
 /* Fresh pairs whose identifiers and strings occur nowhere in the training text. */
 static sn_task *make_fresh(const struct demo *demo, const char *name)
 {
-    const sn_corpus *const trained_on[] = {demo->idioms, demo->drill, demo->real};
     size_t n_words = 0;
     for (unsigned attempt = 0; attempt < 8; attempt++) {
-        sn_task *fresh = make_task(demo, name, "fresh", 100, 640000 + 10 * demo->seed + attempt);
-        int status = SN_OK;
-        for (size_t i = 0; status == SN_OK && i < 3; i++)
-            status =
-                sn_python_check_fresh(&n_words, demo->context, demo->tokenizer, fresh, trained_on[i]);
-        if (status == SN_OK) {
+        sn_task *fresh = make_task(demo, name, "fresh", 100, 930000 + 10 * demo->seed + attempt);
+        if (check_fresh(&n_words, demo, fresh) == SN_OK) {
             printf("   fresh pairs: none of their %zu words occurs in the training text\n", n_words);
             return fresh;
         }
@@ -278,16 +376,6 @@ static sn_task *make_fresh(const struct demo *demo, const char *name)
     }
     fprintf(stderr, "demo: every draw of fresh %s pairs shares a word with the training text\n", name);
     exit(1);
-}
-
-static sn_evaluation evaluate(const struct demo *demo, const sn_circuit *circuit, int ablate,
-                              const sn_task *fit, const sn_task *task)
-{
-    sn_evaluation result;
-    result.struct_size = sizeof result;
-    check(demo,
-          sn_evaluate(&result, demo->context, demo->model, demo->means, circuit, ablate, fit, task));
-    return result;
 }
 
 static void print_evaluation(const char *what, const sn_evaluation *e)
@@ -483,6 +571,8 @@ static void free_all(struct demo *demo)
     sn_corpus_free(demo->drill);
     sn_corpus_free(demo->real);
     sn_corpus_free(demo->held_out);
+    for (size_t i = 0; i < N_ROUNDS; i++)
+        sn_corpus_free(demo->more_drill[i]);
     sn_context_free(demo->context);
 }
 
