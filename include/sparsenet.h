@@ -465,11 +465,14 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
                        const sn_task *task);
 
 /* Finds a circuit: learned masks, bisection to the target loss, greedy removal, then growing until
- * the circuit is necessary as well (paper 2.3, A.5; docs/circuits.md).
+ * the circuit is necessary as well (paper 2.3, A.5; docs/circuits.md). "method" says what has masks: "nodes",
+ * with all edges between the kept ones, or "edges": single nonzero weights, where what is not kept carries its
+ * source's mean, and the nodes are the ends of kept edges (these are not grown).
  * Options: "target_loss" 0.15, "calibrated" 1 (0: the target holds without calibration), "steps" 150,
  * "batch" 32 (pairs), "k_coef" (0 = search over 1e-4, 3e-4, 1e-3, 3e-3), "learning_rate" 0.01,
  * "init_bias" 0.1, "init_noise" 0.01, "temperature" 1, "weight_decay" 1e-3, "beta2" 0.95, "warmup" 0,
- * "tie_query_key" 0, "loss" ("pair"; "vocabulary"), "greedy" 2 (passes), "grow" 1,
+ * "tie_query_key" 0, "method" ("nodes"; "edges"), "loss" ("pair"; "vocabulary"),
+ * "greedy" 2 (passes), "grow" 1,
  * "necessity" 0.15 (grow until the recalibrated loss of the complement >= ln 2 - this), "seed" 0.
  * `develop` (may be NULL: `task`) is where settings are chosen; the target must hold on it and on
  * `task`.

@@ -147,7 +147,7 @@ START_TEST(edges_are_the_nonzeros_between_kept_nodes)
         }
     ck_assert_uint_gt(expected, 50);
     ck_assert_uint_eq(sn_circuit_edge_count(circuit), expected);
-    ck_assert_uint_eq(graph_count_edges(model, &circuit->layout, kept), expected);
+    ck_assert_uint_eq(graph_count_edges(model, &circuit->layout, kept, NULL), expected);
     free(kept);
     sn_circuit_free(circuit);
     sn_model_free(model);

@@ -32,7 +32,7 @@ START_TEST(gate_gradients_match_finite_differences)
     sn_task *task = random_task(9, 20, 11, 21);
     struct judge judge;
     unsigned seed = 77;
-    ok(judge_open(&judge, context, model, means, task, task));
+    ok(judge_open(&judge, context, model, means, task, task, JUDGE_NODES));
     size_t n = judge.layout.n_nodes;
     float *mask = malloc(n * sizeof *mask), *gradient = malloc(n * sizeof *gradient);
     for (size_t i = 0; i < n; i++)
@@ -89,7 +89,7 @@ START_TEST(shared_prompts_give_the_gradients_of_whole_ones)
     sn_task *task = similar_prompts(9, 40, 23);
     struct judge judge;
     unsigned seed = 78;
-    ok(judge_open(&judge, context, model, means, task, task));
+    ok(judge_open(&judge, context, model, means, task, task, JUDGE_NODES));
     size_t n = judge.layout.n_nodes;
     float *mask = malloc(n * sizeof *mask), *plain = malloc(n * sizeof *plain);
     for (size_t i = 0; i < n; i++)

@@ -56,7 +56,7 @@ static double margin_of(sn_model *model, const sn_means *means, const sn_circuit
     struct judge judge;
     struct measurement measured[JUDGE_SETS];
     double sum = 0;
-    ok(judge_open(&judge, context, model, means, task, task));
+    ok(judge_open(&judge, context, model, means, task, task, JUDGE_NODES));
     ok(judge_measure(measured, &judge, circuit->kept, SN_ABLATE_REST, ALL_PAIRS));
     size_t n = 2 * sn_task_count(task);
     for (size_t i = 0; i < n; i++)

@@ -53,12 +53,14 @@ struct graph {
     size_t *first_edge; /* n_nodes + 1: edges into node i */
 };
 
+/* kept_edges: a byte for each of edge_count(model) edges (circuit/edges.h), NULL = all are kept. */
 int graph_build(struct graph *graph, struct sn_context *context, const struct sn_model *model,
-                const struct node_layout *layout, const unsigned char *kept);
+                const struct node_layout *layout, const unsigned char *kept,
+                const unsigned char *kept_edges);
 void graph_free(struct graph *graph);
 /* Edges among kept nodes, without building anything. */
 size_t graph_count_edges(const struct sn_model *model, const struct node_layout *layout,
-                         const unsigned char *kept);
+                         const unsigned char *kept, const unsigned char *kept_edges);
 
 /* ---- nodes.c */
 struct traced_path {
@@ -75,17 +77,21 @@ struct sn_circuit {
     struct memory *memory;  /* retained */
     struct sn_model *model; /* retained */
     struct node_layout layout;
-    char *task;          /* name, strlen + 1 bytes */
-    unsigned char *kept; /* layout.n_nodes */
-    struct graph graph;  /* always that of `kept` */
+    char *task;                /* name, strlen + 1 bytes */
+    unsigned char *kept;       /* layout.n_nodes */
+    unsigned char *kept_edges; /* edge_count(model), or NULL: all edges between kept nodes */
+    struct graph graph;        /* always that of `kept` */
     struct traced_path *paths;
     size_t n_paths;
     struct kept_number *numbers; /* measurements of this very set of nodes, for reports */
     size_t n_numbers, number_capacity;
 };
 
-/* Replaces the whole set of nodes; on failure the old one stands. */
+/* Replaces the whole set of nodes, with all edges between them; on failure the old one stands. */
 int circuit_set_nodes(struct sn_circuit *circuit, struct sn_context *context, const unsigned char *kept);
+/* The same with the edges to be kept (edge_count(model) bytes, copied; NULL = all). */
+int circuit_set_edges(struct sn_circuit *circuit, struct sn_context *context, const unsigned char *kept,
+                      const unsigned char *kept_edges);
 void circuit_drop_paths(struct sn_circuit *circuit);
 
 /* ---- measurements.c */
@@ -100,9 +106,13 @@ struct sn_means {
     struct sn_model *model; /* retained */
     struct node_layout layout;
     float *values; /* layout.n_nodes */
+    float *
+        carried; /* n_layer x n_head d_head: of attention's output, what its c_proj reads; within `values` */
 };
 
-/* Means given by the caller, layout.n_nodes floats (copied); NULL = zeros. */
+/* Floats of `values`, carried included. */
+size_t means_size(const struct sn_means *means);
+/* Means given by the caller: means_size floats (copied), or NULL = zeros. */
 int means_create_values(struct sn_means **out, struct sn_context *context, struct sn_model *model,
                         const float *values);
 /* SN_ERROR_ARGUMENT unless the means are those of `model`. */

@@ -4,14 +4,28 @@
 
 #define CHUNK_TOKENS 1024 /* of one forward; bounds the session's memory */
 
-static int open_parts(struct judge *judge, const struct sn_means *means)
+static int open_sessions(struct judge *judge, const struct sn_means *means, enum judge_gates gates)
+{
+    struct sn_model *model = judge->model;
+    int status = SN_OK;
+    if (gates == JUDGE_EDGES) {
+        status = gated_create(&judge->gated, judge->context, model, &judge->layout, means);
+        model = judge->gated.model;
+    }
+    if (status == SN_OK)
+        status = session_create(&judge->session, judge->context, model,
+                                gates == JUDGE_EDGES ? GRADIENT_SUPPORT : GRADIENT_NONE);
+    if (status == SN_OK)
+        status = session_create_forward(&judge->measuring, judge->context, model);
+    return status;
+}
+
+static int open_parts(struct judge *judge, const struct sn_means *means, enum judge_gates gates)
 {
     struct sn_context *context = judge->context;
     int status = node_layout_create(&judge->layout, context, judge->model);
     if (status == SN_OK)
-        status = session_create(&judge->session, context, judge->model, GRADIENT_NONE);
-    if (status == SN_OK)
-        status = session_create_forward(&judge->measuring, context, judge->model);
+        status = open_sessions(judge, means, gates);
     if (status == SN_OK) {
         session_run_selected_only(judge->session);
         session_run_selected_only(judge->measuring);
@@ -31,7 +45,8 @@ static int open_parts(struct judge *judge, const struct sn_means *means)
 }
 
 int judge_open(struct judge *judge, struct sn_context *context, struct sn_model *model,
-               const struct sn_means *means, const struct sn_task *fit, const struct sn_task *task)
+               const struct sn_means *means, const struct sn_task *fit, const struct sn_task *task,
+               enum judge_gates gates)
 {
     memset(judge, 0, sizeof *judge);
     judge->context = context;
@@ -40,7 +55,7 @@ int judge_open(struct judge *judge, struct sn_context *context, struct sn_model 
     judge->tasks[JUDGE_TASK] = task;
     pair_batch_init(&judge->batch, context->memory);
     judge->batch.share = 1;
-    int status = open_parts(judge, means);
+    int status = open_parts(judge, means, gates);
     if (status != SN_OK)
         judge_close(judge);
     return status;
@@ -52,6 +67,7 @@ void judge_close(struct judge *judge)
     gates_free(&judge->gates);
     sn_session_free(judge->session);
     sn_session_free(judge->measuring);
+    gated_free(&judge->gated);
     pair_batch_free(&judge->batch);
     for (int set = 0; set < JUDGE_SETS; set++)
         memory_free(memory, judge->differences[set], 2 * judge->n_pairs[set] * sizeof(double));
@@ -64,6 +80,12 @@ static int set_masks(struct judge *judge, const unsigned char *kept, int ablate,
     if (!judge->has_gates)
         return SN_OK;
     size_t n = judge->layout.n_nodes;
+    int status = SN_OK;
+    if (judge->gated.memory)
+        status = gated_set(&judge->gated, judge->context,
+                           ablate == SN_ABLATE_REST ? judge->kept_edges : NULL, learning);
+    if (status != SN_OK)
+        return status;
     if (ablate == SN_ABLATE_REST || ablate == SN_ABLATE_CIRCUIT)
         gates_set(&judge->gates, kept, ablate == SN_ABLATE_CIRCUIT);
     else
@@ -150,7 +172,9 @@ int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, e
 {
     size_t n = judge->n_pairs[set];
     gates_zero_gradient(&judge->gates);
-    int status = set_masks(judge, kept, ablate, 1);
+    int status = sn_session_zero_gradients(judge->session);
+    if (status == SN_OK)
+        status = set_masks(judge, kept, ablate, 1);
     for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
         double loss;
         last = chunk_end(judge->tasks[set], first, n);
@@ -159,6 +183,8 @@ int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, e
             status = pair_batch_backward(&loss, &judge->batch, judge->session, calibration);
     }
     gates_detach(&judge->gates);
+    if (status == SN_OK && judge->gated.memory)
+        gated_gradient(&judge->gated, judge->session);
     return status;
 }
 
@@ -203,9 +229,12 @@ int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *model, con
         return status;
     struct judge judge;
     struct measurement measured[JUDGE_SETS];
-    status = judge_open(&judge, context, model, ablate == SN_ABLATE_NOTHING ? NULL : means, fit, task);
+    const unsigned char *kept_edges = circuit && ablate == SN_ABLATE_REST ? circuit->kept_edges : NULL;
+    status = judge_open(&judge, context, model, ablate == SN_ABLATE_NOTHING ? NULL : means, fit, task,
+                        kept_edges ? JUDGE_EDGES : JUDGE_NODES);
     if (status != SN_OK)
         return status;
+    judge.kept_edges = kept_edges;
     status = judge_measure(measured, &judge, circuit ? circuit->kept : NULL, ablate, ALL_PAIRS);
     judge_close(&judge);
     if (status != SN_OK)

@@ -4,7 +4,7 @@
 
 #include "base/buffer.h"
 #include "base/options.h"
-#include "circuit/refine.h"
+#include "circuit/refine_edges.h"
 
 #define FULL_ACCURACY 0.9 /* below it the model does not do the task */
 
@@ -34,6 +34,8 @@ static const struct option_spec specs[] = {
     NUMBER("beta2", beta2, 0.95, 0, 0.999999),
     NUMBER("warmup", warmup, 0, 0, 1),
     INTEGER("tie_query_key", tie_query_key, 0, 0, 1),
+    {"method", OPTION_CHOICE, offsetof(struct extract_settings, method), JUDGE_NODES, 0, 0,
+     "nodes|edges"},
     {"loss", OPTION_CHOICE, offsetof(struct extract_settings, loss), LOSS_PAIR, 0, 0, "pair|vocabulary"},
     INTEGER("greedy", greedy, 2, 0, 100),
     INTEGER("grow", grow, 1, 0, 1),
@@ -43,7 +45,7 @@ static const struct option_spec specs[] = {
 
 /* The smallest circuit so far. */
 struct best {
-    unsigned char *kept;
+    unsigned char *kept, *kept_edges; /* kept_edges NULL with masks of nodes */
     size_t n_nodes, n_edges;
     int found;
 };
@@ -79,7 +81,7 @@ static int check_full_model(struct search *search, unsigned char *kept)
     return status;
 }
 
-static size_t count_nodes(const unsigned char *kept, size_t n)
+static size_t count_kept(const unsigned char *kept, size_t n)
 {
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
@@ -87,19 +89,25 @@ static size_t count_nodes(const unsigned char *kept, size_t n)
     return count;
 }
 
-static void take_smaller(struct best *best, struct search *search, const unsigned char *kept)
+/* kept_edges NULL: all edges between the nodes. */
+static void take_smaller(struct best *best, struct search *search, const unsigned char *kept,
+                         const unsigned char *kept_edges)
 {
-    size_t edges = graph_count_edges(search->judge.model, &search->judge.layout, kept);
-    size_t nodes = count_nodes(kept, search->n);
+    size_t edges = graph_count_edges(search->judge.model, &search->judge.layout, kept, kept_edges);
+    size_t nodes = count_kept(kept, search->n);
     if (best->found && (edges > best->n_edges || (edges == best->n_edges && nodes >= best->n_nodes)))
         return;
     memcpy(best->kept, kept, search->n);
-    *best = (struct best){.kept = best->kept, .n_nodes = nodes, .n_edges = edges, .found = 1};
+    if (kept_edges)
+        memcpy(best->kept_edges, kept_edges, search->judge.gated.n_edges);
+    best->n_nodes = nodes;
+    best->n_edges = edges;
+    best->found = 1;
 }
 
 /* Bisection and greedy removal stop half way between the full model's loss and the target: what is left of
  * it is spent by elimination, where it buys most. */
-static int shrink(struct search *search, const float *tau, unsigned char *kept, double full_loss)
+static int shrink_nodes(struct search *search, const float *tau, unsigned char *kept, double full_loss)
 {
     double target = search->settings.target_loss;
     search->settings.target_loss = 0.5 * (target + fmin(full_loss, target));
@@ -111,6 +119,39 @@ static int shrink(struct search *search, const float *tau, unsigned char *kept, 
     return status == SN_OK && search->settings.greedy ? refine_eliminate(search, kept) : status;
 }
 
+/* The same for edges. */
+static int shrink_edges(struct edge_refinement *edges, const float *tau, double full_loss)
+{
+    struct extract_settings *settings = &edges->search->settings;
+    double target = settings->target_loss;
+    settings->target_loss = 0.5 * (target + fmin(full_loss, target));
+    int status = refine_edges_bisect(edges, tau);
+    edges->removed = 1;
+    for (size_t pass = 0; status == SN_OK && edges->removed && pass < settings->greedy; pass++)
+        status = refine_edges_greedy(edges);
+    settings->target_loss = target;
+    return status == SN_OK && settings->greedy ? refine_edges_eliminate(edges) : status;
+}
+
+static int shrink(struct best *best, struct search *search, const float *tau, unsigned char *kept,
+                  double full_loss)
+{
+    if (search->settings.method == JUDGE_NODES) {
+        int status = shrink_nodes(search, tau, kept, full_loss);
+        if (status == SN_OK)
+            take_smaller(best, search, kept, NULL);
+        return status;
+    }
+    struct edge_refinement edges;
+    int status = edge_refinement_open(&edges, search, kept);
+    if (status == SN_OK)
+        status = shrink_edges(&edges, tau, full_loss);
+    if (status == SN_OK)
+        take_smaller(best, search, kept, edges.kept_edges);
+    edge_refinement_close(&edges);
+    return status;
+}
+
 /* Masks and shrinking with every strength of the penalty; the fewest edges win. */
 static int sweep(struct best *best, struct search *search, struct masks *masks, unsigned char *kept)
 {
@@ -120,12 +161,11 @@ static int sweep(struct best *best, struct search *search, struct masks *masks, 
     int status = SN_OK;
     for (size_t run = 0; status == SN_OK && run < n_runs; run++) {
         double k_coef = settings->k_coef > 0 ? settings->k_coef : k_coef_sweep[run];
-        status = prune_learn(masks, &search->judge, settings, k_coef, search->partner,
+        status = prune_learn(masks, &search->judge, settings, k_coef,
+                             settings->method == JUDGE_NODES ? search->partner : NULL,
                              run * settings->steps, n_runs * settings->steps);
         if (status == SN_OK)
-            status = shrink(search, masks->tau, kept, full_loss);
-        if (status == SN_OK)
-            take_smaller(best, search, kept);
+            status = shrink(best, search, masks->tau, kept, full_loss);
     }
     return status;
 }
@@ -133,8 +173,9 @@ static int sweep(struct best *best, struct search *search, struct masks *masks, 
 static int find_nodes(struct best *best, struct search *search)
 {
     struct sn_context *context = search->judge.context;
+    const int with_edges = search->settings.method == JUDGE_EDGES;
     struct masks masks;
-    int status = masks_create(&masks, context, search->n);
+    int status = masks_create(&masks, context, with_edges ? search->judge.gated.n_edges : search->n);
     if (status != SN_OK)
         return status;
     unsigned char *kept = memory_allocate(context->memory, search->n);
@@ -144,9 +185,10 @@ static int find_nodes(struct best *best, struct search *search)
         status = check_full_model(search, kept);
     if (status == SN_OK)
         status = sweep(best, search, &masks, kept);
-    if (status == SN_OK && search->settings.grow)
+    if (status == SN_OK && search->settings.grow && !with_edges)
         status = refine_grow(search, best->kept);
     int meets = 0;
+    search->judge.kept_edges = with_edges ? best->kept_edges : NULL;
     if (status == SN_OK)
         status = search_meets_unscreened(search, best->kept, &meets);
     if (status == SN_OK && !meets)
@@ -191,16 +233,19 @@ int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model, c
         status = search_open(&search, context, model, means, task, develop, &settings);
     if (status != SN_OK)
         return status;
+    size_t n_edges = search.judge.gated.n_edges; /* 0 with masks of nodes */
     best.kept = memory_allocate_zeroed(context->memory, search.n);
-    if (!best.kept)
-        status = fail_memory(context, "a set of nodes", search.n);
+    best.kept_edges = n_edges ? memory_allocate_zeroed(context->memory, n_edges) : NULL;
+    if (!best.kept || (n_edges && !best.kept_edges))
+        status = fail_memory(context, "a set of nodes and edges", search.n + n_edges);
     if (status == SN_OK)
         status = find_nodes(&best, &search);
     if (status == SN_OK)
         status = sn_circuit_create(&circuit, context, model, sn_task_name(task));
     if (status == SN_OK)
-        status = circuit_set_nodes(circuit, context, best.kept);
+        status = circuit_set_edges(circuit, context, best.kept, best.kept_edges);
     memory_free(context->memory, best.kept, search.n);
+    memory_free(context->memory, best.kept_edges, n_edges);
     search_close(&search);
     if (status != SN_OK) {
         sn_circuit_free(circuit);

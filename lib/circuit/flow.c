@@ -200,7 +200,14 @@ static int flow_run(struct flow *flow, const struct sn_means *means, const struc
 {
     struct sn_context *context = flow->context;
     const struct sn_circuit *circuit = flow->circuit;
-    int status = session_create(&flow->session, context, circuit->model, GRADIENT_NONE);
+    int status = SN_OK;
+    if (circuit->kept_edges)
+        status = gated_create(&flow->gated, context, circuit->model, &circuit->layout, means);
+    if (status == SN_OK && circuit->kept_edges)
+        status = gated_set(&flow->gated, context, circuit->kept_edges, 0);
+    if (status == SN_OK)
+        status = session_create(&flow->session, context,
+                                circuit->kept_edges ? flow->gated.model : circuit->model, GRADIENT_NONE);
     if (status == SN_OK)
         status = gates_create(&flow->gates, context, &circuit->layout, means->values);
     if (status == SN_OK) {
@@ -261,6 +268,7 @@ void flow_close(struct flow *flow)
     memory_free(memory, flow->patterns, flow->pattern_capacity * sizeof *flow->patterns);
     gates_free(&flow->gates);
     sn_session_free(flow->session);
+    gated_free(&flow->gated);
     pair_batch_free(&flow->batch);
     memory_free(memory, flow->values, nodes * n * sizeof(float));
     memory_free(memory, flow->slopes, nodes * n * sizeof(float));

@@ -5,6 +5,7 @@
 #ifndef SN_CIRCUIT_FLOW_H
 #define SN_CIRCUIT_FLOW_H
 
+#include "circuit/edges.h"
 #include "circuit/gates.h"
 #include "circuit/pair_loss.h"
 
@@ -19,6 +20,7 @@ struct flow {
     const struct config *config;
     struct pair_batch batch;
     struct gates gates;
+    struct gated_model gated; /* where edges are cut: what the session runs */
     struct sn_session *session;
     size_t n_sequences, n_tokens;
     float *values; /* [graph nodes][n_tokens] */

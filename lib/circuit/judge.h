@@ -4,6 +4,7 @@
 #define SN_CIRCUIT_JUDGE_H
 
 #include "circuit/calibrate.h"
+#include "circuit/edges.h"
 #include "circuit/gates.h"
 #include "circuit/pair_loss.h"
 
@@ -19,7 +20,10 @@ struct judge {
     struct sn_session *session;              /* with a backward, for gradients */
     struct sn_session *measuring; /* forward only: a small part of the memory, so of the caches */
     struct gates gates;
-    int has_gates; /* 0 without means: only the full model can be measured */
+    int has_gates;            /* 0 without means: only the full model can be measured */
+    struct gated_model gated; /* JUDGE_EDGES: what the sessions run */
+    const unsigned char
+        *kept_edges; /* lent, gated.n_edges bytes; NULL = all. Only ablating the rest cuts any */
     struct pair_batch batch;
     double *differences[JUDGE_SETS]; /* 2 per pair */
     size_t n_pairs[JUDGE_SETS];
@@ -32,15 +36,19 @@ struct measurement {
     double raw_loss, raw_accuracy; /* scale 1, shift 0 */
 };
 
-/* means may be NULL. */
+enum judge_gates { JUDGE_NODES, JUDGE_EDGES };
+
+/* means may be NULL for JUDGE_NODES. */
 int judge_open(struct judge *judge, struct sn_context *context, struct sn_model *model,
-               const struct sn_means *means, const struct sn_task *fit, const struct sn_task *task);
+               const struct sn_means *means, const struct sn_task *fit, const struct sn_task *task,
+               enum judge_gates gates);
 void judge_close(struct judge *judge);
 /* Sets the masks (ablate: SN_ABLATE_*; kept may be NULL where it does not matter), runs at most `limit`
  * pairs of each set, fits calibration on JUDGE_FIT and applies it to both. */
 int judge_measure(struct measurement result[JUDGE_SETS], struct judge *judge, const unsigned char *kept,
                   int ablate, size_t limit);
-/* Gradient by every mask of the loss of scale x difference + shift over one set: in judge->gates.gradient. */
+/* Gradient by every mask of the loss of scale x difference + shift over one set: in judge->gates.gradient, and
+ * by every edge's in judge->gated.gradient. */
 int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, enum judge_set set,
                    struct calibration calibration);
 

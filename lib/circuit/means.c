@@ -9,6 +9,12 @@
 
 #define MEANS_BATCH_TOKENS 2048 /* a forward's share; bounds the session and the partial sums */
 
+size_t means_size(const struct sn_means *means)
+{
+    const struct config *config = &means->model->config;
+    return means->layout.n_nodes + config->n_layer * config_d_attn(config);
+}
+
 int means_create_values(struct sn_means **out, struct sn_context *context, struct sn_model *model,
                         const float *values)
 {
@@ -19,7 +25,7 @@ int means_create_values(struct sn_means **out, struct sn_context *context, struc
     means->memory = memory_retain(context->memory);
     means->model = sn_model_retain(model);
     int status = node_layout_create(&means->layout, context, model);
-    size_t n = means->layout.n_nodes;
+    size_t n = means_size(means);
     if (status == SN_OK) {
         means->values = memory_allocate_zeroed_array(means->memory, n, sizeof *means->values);
         if (!means->values)
@@ -29,6 +35,7 @@ int means_create_values(struct sn_means **out, struct sn_context *context, struc
         sn_means_free(means);
         return status;
     }
+    means->carried = means->values + means->layout.n_nodes;
     if (values)
         memcpy(means->values, values, n * sizeof *values);
     *out = means;
@@ -40,7 +47,7 @@ void sn_means_free(sn_means *means)
     if (!means)
         return;
     struct memory *memory = means->memory;
-    memory_free(memory, means->values, means->layout.n_nodes * sizeof *means->values);
+    memory_free(memory, means->values, means_size(means) * sizeof *means->values);
     node_layout_free(&means->layout);
     sn_model_free(means->model);
     memory_free(memory, means, sizeof *means);
@@ -115,20 +122,23 @@ static const struct option_spec specs[] = {
 struct means_run {
     struct sn_context *context;
     const struct sn_corpus *corpus;
-    const struct node_layout *layout;
+    const struct sn_means *means; /* whose values are being measured */
     struct sn_session *session;
     struct means_settings settings;
     size_t batch_windows, max_panels;
     int32_t *tokens, *targets; /* batch_windows x window */
     size_t *lengths, *offsets;
-    double *partial, *sums;
-    struct accumulator *accumulators;
+    size_t n_values;        /* means_size */
+    double *partial, *sums; /* n_values for each panel; n_values */
+    struct accumulator
+        *accumulators; /* of each site with nodes, then of each layer's attention output */
+    size_t n_accumulators;
 };
 
 static int run_allocate(struct means_run *run)
 {
     struct memory *memory = run->context->memory;
-    size_t window = run->settings.window, n = run->layout->n_nodes;
+    size_t window = run->settings.window, n = run->n_values;
     run->batch_windows = window >= MEANS_BATCH_TOKENS ? 1 : MEANS_BATCH_TOKENS / window;
     size_t tokens = run->batch_windows * window;
     run->max_panels = (tokens + PANEL - 1) / PANEL;
@@ -139,7 +149,7 @@ static int run_allocate(struct means_run *run)
     run->partial = memory_allocate_array(memory, n, run->max_panels * sizeof *run->partial);
     run->sums = memory_allocate_zeroed_array(memory, n, sizeof *run->sums);
     run->accumulators =
-        memory_allocate_zeroed_array(memory, run->layout->n_sites, sizeof *run->accumulators);
+        memory_allocate_zeroed_array(memory, run->n_accumulators, sizeof *run->accumulators);
     if (run->tokens && run->targets && run->lengths && run->offsets && run->partial && run->sums &&
         run->accumulators)
         return SN_OK;
@@ -149,7 +159,7 @@ static int run_allocate(struct means_run *run)
 static void run_free(struct means_run *run)
 {
     struct memory *memory = run->context->memory;
-    size_t n = run->layout->n_nodes, tokens = run->batch_windows * run->settings.window;
+    size_t n = run->n_values, tokens = run->batch_windows * run->settings.window;
     sn_session_free(run->session);
     memory_free(memory, run->tokens, tokens * sizeof *run->tokens);
     memory_free(memory, run->targets, tokens * sizeof *run->targets);
@@ -157,21 +167,28 @@ static void run_free(struct means_run *run)
     memory_free(memory, run->offsets, (run->batch_windows + 1) * sizeof *run->offsets);
     memory_free(memory, run->partial, n * run->max_panels * sizeof *run->partial);
     memory_free(memory, run->sums, n * sizeof *run->sums);
-    memory_free(memory, run->accumulators, run->layout->n_sites * sizeof *run->accumulators);
+    memory_free(memory, run->accumulators, run->n_accumulators * sizeof *run->accumulators);
+}
+
+/* Sums the channels of a site into the values from `first` on. */
+static int attach_one(struct means_run *run, size_t index, size_t site, size_t first)
+{
+    run->accumulators[index] = (struct accumulator){
+        .base = {.forward = accumulate}, .partial = run->partial + first, .stride = run->n_values};
+    return session_attach(run->session, site, &run->accumulators[index].base);
 }
 
 static int run_attach(struct means_run *run)
 {
-    const struct node_layout *layout = run->layout;
-    for (size_t s = 0; s < layout->n_sites; s++) {
-        run->accumulators[s] = (struct accumulator){.base = {.forward = accumulate},
-                                                    .partial = run->partial + layout->sites[s].first,
-                                                    .stride = layout->n_nodes};
-        int status = session_attach(run->session, layout->sites[s].site, &run->accumulators[s].base);
-        if (status != SN_OK)
-            return status;
-    }
-    return SN_OK;
+    const struct node_layout *layout = &run->means->layout;
+    const struct config *config = &run->means->model->config;
+    int status = SN_OK;
+    for (size_t s = 0; status == SN_OK && s < layout->n_sites; s++)
+        status = attach_one(run, s, layout->sites[s].site, layout->sites[s].first);
+    for (size_t layer = 0; status == SN_OK && layer < config->n_layer; layer++)
+        status = attach_one(run, layout->n_sites + layer, site_index(layer, SITE_ATTN_Y),
+                            layout->n_nodes + layer * config_d_attn(config));
+    return status;
 }
 
 /* Closes the gaps between rows of `window` tokens. */
@@ -202,7 +219,7 @@ static int run_batch(struct means_run *run, size_t n_windows, uint64_t index, si
         status = sn_session_forward(run->session, run->tokens, run->offsets, n_windows);
     if (status != SN_OK)
         return status;
-    size_t n_panels = (*n_tokens + PANEL - 1) / PANEL, n = run->layout->n_nodes;
+    size_t n_panels = (*n_tokens + PANEL - 1) / PANEL, n = run->n_values;
     for (size_t p = 0; p < n_panels; p++)
         for (size_t i = 0; i < n; i++)
             run->sums[i] += run->partial[p * n + i];
@@ -211,7 +228,7 @@ static int run_batch(struct means_run *run, size_t n_windows, uint64_t index, si
 
 static int run_all(struct means_run *run, float *values)
 {
-    size_t wanted = run->settings.tokens, seen = 0, n = run->layout->n_nodes;
+    size_t wanted = run->settings.tokens, seen = 0, n = run->n_values;
     int status = run_attach(run);
     for (uint64_t index = 0; status == SN_OK && seen < wanted;) {
         size_t n_tokens = 0,
@@ -227,7 +244,7 @@ static int run_all(struct means_run *run, float *values)
     for (size_t i = 0; status == SN_OK && i < n; i++) {
         values[i] = (float)(run->sums[i] / (double)seen);
         if (values[i] - values[i] != 0)
-            status = fail(run->context, SN_ERROR_NUMERIC, "the mean of node %zu is not finite", i);
+            status = fail(run->context, SN_ERROR_NUMERIC, "mean %zu of %zu is not finite", i, n);
     }
     return status;
 }
@@ -256,7 +273,9 @@ int sn_means_create(sn_means **out, sn_context *context, sn_model *model, const 
     status = means_create_values(&means, context, model, NULL);
     if (status != SN_OK)
         return status;
-    run.layout = &means->layout;
+    run.means = means;
+    run.n_values = means_size(means);
+    run.n_accumulators = means->layout.n_sites + model->config.n_layer;
     status = run_allocate(&run);
     if (status == SN_OK)
         status = session_create(&run.session, context, model, GRADIENT_NONE);

@@ -1,22 +1,37 @@
 /* Circuits as sets of nodes: made by hand, at random as a control, listed. */
-#include "circuit/circuit.h"
-
 #include <string.h>
 
 #include "base/random.h"
+#include "circuit/edges.h"
 
-int circuit_set_nodes(struct sn_circuit *circuit, struct sn_context *context, const unsigned char *kept)
+int circuit_set_edges(struct sn_circuit *circuit, struct sn_context *context, const unsigned char *kept,
+                      const unsigned char *kept_edges)
 {
     struct graph graph;
-    int status = graph_build(&graph, context, circuit->model, &circuit->layout, kept);
-    if (status != SN_OK)
+    size_t n_edges = edge_count(circuit->model);
+    unsigned char *edges = kept_edges ? memory_allocate(circuit->memory, n_edges) : NULL;
+    if (kept_edges && !edges)
+        return fail_memory(context, "a circuit's edges", n_edges);
+    int status = graph_build(&graph, context, circuit->model, &circuit->layout, kept, kept_edges);
+    if (status != SN_OK) {
+        memory_free(circuit->memory, edges, n_edges);
         return status;
+    }
+    if (edges)
+        memcpy(edges, kept_edges, n_edges);
+    memory_free(circuit->memory, circuit->kept_edges, n_edges);
+    circuit->kept_edges = edges;
     graph_free(&circuit->graph);
     circuit->graph = graph;
     memmove(circuit->kept, kept, circuit->layout.n_nodes);
     circuit_drop_paths(circuit);
     circuit_drop_measurements(circuit);
     return SN_OK;
+}
+
+int circuit_set_nodes(struct sn_circuit *circuit, struct sn_context *context, const unsigned char *kept)
+{
+    return circuit_set_edges(circuit, context, kept, NULL);
 }
 
 void circuit_drop_paths(struct sn_circuit *circuit)
@@ -50,7 +65,7 @@ int sn_circuit_create(sn_circuit **out, sn_context *context, sn_model *model, co
             status = fail_memory(context, "a circuit", circuit->layout.n_nodes);
     }
     if (status == SN_OK)
-        status = graph_build(&circuit->graph, context, model, &circuit->layout, circuit->kept);
+        status = graph_build(&circuit->graph, context, model, &circuit->layout, circuit->kept, NULL);
     if (status != SN_OK) {
         sn_circuit_free(circuit);
         return status;
@@ -68,6 +83,7 @@ void sn_circuit_free(sn_circuit *circuit)
     circuit_drop_measurements(circuit);
     graph_free(&circuit->graph);
     memory_free(memory, circuit->kept, circuit->layout.n_nodes);
+    memory_free(memory, circuit->kept_edges, edge_count(circuit->model));
     if (circuit->task)
         memory_free(memory, circuit->task, strlen(circuit->task) + 1);
     node_layout_free(&circuit->layout);
@@ -148,7 +164,7 @@ static int set_node(sn_circuit *circuit, sn_context *context, const char *node, 
     size_t index = node_layout_first(&circuit->layout, site) + channel;
     unsigned char before = circuit->kept[index];
     circuit->kept[index] = (unsigned char)kept;
-    int status = circuit_set_nodes(circuit, context, circuit->kept);
+    int status = circuit_set_edges(circuit, context, circuit->kept, circuit->kept_edges);
     if (status != SN_OK)
         circuit->kept[index] = before;
     return status;

@@ -105,6 +105,7 @@ struct learner {
     struct random_state random;
     size_t *deck, *batch;
     size_t n_deck, next, n_batch;
+    unsigned char *kept_edges; /* with masks of edges: those above 0 */
 };
 
 static void draw_batch(struct learner *learner)
@@ -121,7 +122,7 @@ static void draw_batch(struct learner *learner)
 /* Tied masks move as one: both get the sum of their gradients. */
 static void tie(float *gradient, const size_t *partner, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; partner && i < n; i++) {
         if (partner[i] <= i)
             continue;
         gradient[i] += gradient[partner[i]];
@@ -137,7 +138,9 @@ static int batch_gradient(double *loss, struct learner *learner)
     struct pair_batch *batch = &judge->batch;
     draw_batch(learner);
     gates_zero_gradient(&judge->gates);
-    int status = pair_batch_fill(batch, judge->context, judge->tasks[JUDGE_FIT], learner->batch, 0,
+    int status = sn_session_zero_gradients(judge->session);
+    if (status == SN_OK)
+        status = pair_batch_fill(batch, judge->context, judge->tasks[JUDGE_FIT], learner->batch, 0,
                                  learner->n_batch, judge->model->config.vocab_size);
     if (status == SN_OK)
         status = pair_batch_forward(batch, judge->session);
@@ -152,11 +155,23 @@ static int learn_step(double *loss, struct learner *learner, size_t step)
 {
     const struct extract_settings *settings = learner->settings;
     struct masks *masks = learner->masks;
-    masks_heaviside(learner->judge->gates.mask, masks->tau, masks->n);
-    int status = batch_gradient(loss, learner);
+    struct judge *judge = learner->judge;
+    int status = SN_OK;
+    if (learner->kept_edges) {
+        for (size_t i = 0; i < masks->n; i++)
+            learner->kept_edges[i] = masks->tau[i] > 0;
+        status = gated_set(&judge->gated, judge->context, learner->kept_edges, 1);
+    } else {
+        masks_heaviside(judge->gates.mask, masks->tau, masks->n);
+    }
+    if (status == SN_OK)
+        status = batch_gradient(loss, learner);
     if (status != SN_OK)
         return status;
-    masks_surrogate(masks, learner->judge->gates.gradient, learner->k_coef, settings->temperature);
+    if (learner->kept_edges)
+        gated_gradient(&judge->gated, judge->session);
+    masks_surrogate(masks, learner->kept_edges ? judge->gated.gradient : judge->gates.gradient,
+                    learner->k_coef, settings->temperature);
     tie(masks->gradient, learner->partner, masks->n);
     double rate =
         settings->learning_rate * schedule_warmup_decay(step, settings->steps, settings->warmup);
@@ -173,8 +188,19 @@ static void learner_start(struct learner *learner)
     random_seed(&learner->random, learner->settings->seed, 1);
     masks_start(masks, learner->settings->seed, learner->settings->init_bias,
                 learner->settings->init_noise);
-    for (size_t i = 0; i < masks->n; i++)
+    for (size_t i = 0; learner->partner && i < masks->n; i++)
         masks->tau[i] = masks->tau[learner->partner[i] < i ? learner->partner[i] : i];
+}
+
+/* Masks of edges leave the nodes alone: what all of a node's edges carry is its mean then. */
+static int learner_attach(struct learner *learner)
+{
+    struct judge *judge = learner->judge;
+    if (!judge->gated.memory)
+        return gates_attach(&judge->gates, judge->session, 1);
+    learner->kept_edges = memory_allocate(judge->context->memory, learner->masks->n);
+    return learner->kept_edges ? SN_OK
+                               : fail_memory(judge->context, "masks of edges", learner->masks->n);
 }
 
 int prune_learn(struct masks *masks, struct judge *judge, const struct extract_settings *settings,
@@ -195,7 +221,7 @@ int prune_learn(struct masks *masks, struct judge *judge, const struct extract_s
         status = fail_memory(judge->context, "a batch of pairs", learner.n_deck * sizeof(size_t));
     if (status == SN_OK) {
         learner_start(&learner);
-        status = gates_attach(&judge->gates, judge->session, 1);
+        status = learner_attach(&learner);
     }
     for (size_t step = 0; status == SN_OK && step < settings->steps; step++) {
         double loss = 0;
@@ -204,6 +230,7 @@ int prune_learn(struct masks *masks, struct judge *judge, const struct extract_s
             status = progress(judge->context, "prune", done + step + 1, total, loss);
     }
     gates_detach(&judge->gates);
+    memory_free(memory, learner.kept_edges, masks->n);
     memory_free(memory, learner.batch, learner.n_batch * sizeof(size_t));
     memory_free(memory, learner.deck, learner.n_deck * sizeof(size_t));
     return status;

@@ -1,5 +1,5 @@
-/* Learned node masks (paper A.5): one tau per node in [-1, 1], mask = Heaviside(tau); backward puts the
- * derivative of a sigmoid in place of the step's. Loss = task loss + k_coef x number of kept nodes. */
+/* Learned masks (paper A.5): one tau per node, or per edge, in [-1, 1], mask = Heaviside(tau); backward puts the
+ * derivative of a sigmoid in place of the step's. Loss = task loss + k_coef x number of kept nodes or edges. */
 #ifndef SN_CIRCUIT_PRUNE_H
 #define SN_CIRCUIT_PRUNE_H
 
@@ -12,7 +12,8 @@ struct extract_settings {
     double target_loss, k_coef, learning_rate, init_bias, init_noise, temperature, weight_decay, beta2;
     double warmup, necessity;
     size_t calibrated, steps, batch, tie_query_key, greedy, grow, seed;
-    int loss; /* enum task_loss */
+    int method; /* enum judge_gates: what has masks */
+    int loss;   /* enum task_loss */
 };
 
 struct masks {
@@ -34,8 +35,8 @@ void masks_surrogate(struct masks *masks, const float *dm, double k_coef, double
 int masks_step(struct masks *masks, struct sn_context *context, uint64_t t, double learning_rate,
                double weight_decay, double beta2, double clip);
 
-/* Learns masks->tau with one k_coef on the judge's fitting pairs. partner[i]: the node whose mask is
- * tied to i's, or i. Progress stage "prune" counts from `done` to `total`. */
+/* Learns masks->tau with one k_coef on the judge's fitting pairs: masks of nodes, or of edges where the judge
+ * has them. partner[i]: the node whose mask is tied to i's, or i; NULL: none is. Progress stage "prune" counts from `done` to `total`. */
 int prune_learn(struct masks *masks, struct judge *judge, const struct extract_settings *settings,
                 double k_coef, const size_t *partner, size_t done, size_t total);
 

@@ -3,8 +3,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "circuit/order.h"
+
 #define ELIMINATE_CANDIDATES 8 /* by gradient; all are tried before elimination ends */
-#define ELIMINATE_PAIRS 24     /* of each set: enough to rank them, the winner is measured in full */
+#define QUICK_PAIRS 24         /* of each set: enough to rank them, the winner is measured in full */
 #define ELIMINATE_FACTOR 2.0   /* x target: hopeless on those pairs */
 #define GROW_CANDIDATES 8      /* method: exactly the 8 most promising are tried */
 #define GROW_LIMIT 32          /* additions */
@@ -43,7 +45,8 @@ int search_open(struct search *search, struct sn_context *context, struct sn_mod
 {
     memset(search, 0, sizeof *search);
     search->settings = *settings;
-    int status = judge_open(&search->judge, context, model, means, task, develop);
+    int status = judge_open(&search->judge, context, model, means, task, develop,
+                            (enum judge_gates)settings->method);
     if (status != SN_OK)
         return status;
     size_t n = search->n = search->judge.layout.n_nodes;
@@ -112,6 +115,11 @@ int search_meets(struct search *search, const unsigned char *kept, int *meets)
     return search_meets_unscreened(search, kept, meets);
 }
 
+int search_quick_loss(struct search *search, const unsigned char *kept)
+{
+    return measure_rest(search, kept, QUICK_PAIRS);
+}
+
 int search_necessity(struct search *search, const unsigned char *kept)
 {
     struct measurement measured[JUDGE_SETS];
@@ -129,21 +137,6 @@ static void set_group(struct search *search, unsigned char *kept, size_t leader,
     kept[search->partner[leader]] = value;
 }
 
-/* Restores the heap below `root` of a max-heap by (score, index). */
-static void sift(size_t *items, const double *score, size_t root, size_t n)
-{
-    for (size_t child; (child = 2 * root + 1) < n; root = child) {
-        size_t a = items[child], b = child + 1 < n ? items[child + 1] : a;
-        if (score[b] > score[a] || (score[b] == score[a] && b > a))
-            a = items[++child];
-        size_t r = items[root];
-        if (score[r] > score[a] || (score[r] == score[a] && r > a))
-            return;
-        items[root] = a;
-        items[child] = r;
-    }
-}
-
 /* search->order = leaders with wanted[leader] == value (wanted NULL: all), ascending by score; ties go
  * to the lower index. */
 static void order_leaders(struct search *search, const unsigned char *wanted, unsigned char value)
@@ -152,14 +145,7 @@ static void order_leaders(struct search *search, const unsigned char *wanted, un
     for (size_t i = 0; i < search->n; i++)
         if (search->partner[i] >= i && (!wanted || wanted[i] == value))
             order[n++] = i;
-    for (size_t i = n / 2; i-- > 0;)
-        sift(order, search->score, i, n);
-    for (size_t last = n; last-- > 1;) {
-        size_t top = order[0];
-        order[0] = order[last];
-        order[last] = top;
-        sift(order, search->score, 0, last);
-    }
+    order_by_score(order, n, search->score);
     search->n_order = n;
 }
 
@@ -288,28 +274,22 @@ struct elimination {
     double merit; /* rise of the loss per node and edge that go with it: less is better */
 };
 
-static int measure_loss(struct search *search, const unsigned char *kept, double *loss)
-{
-    struct measurement measured[JUDGE_SETS];
-    int status = judge_measure(measured, &search->judge, kept, SN_ABLATE_REST, ELIMINATE_PAIRS);
-    *loss = status == SN_OK ? worse_loss(search, measured) : 0;
-    return status;
-}
-
 /* The candidate among order[first..last) whose removal costs least by itself. */
 static int best_removal(struct elimination *e, size_t first, size_t last)
 {
     struct search *search = e->search;
     const struct judge *judge = &search->judge;
     double loss_before, loss;
-    size_t edges_before = graph_count_edges(judge->model, &judge->layout, e->kept);
-    int status = measure_loss(search, e->kept, &loss_before);
+    size_t edges_before = graph_count_edges(judge->model, &judge->layout, e->kept, NULL);
+    int status = search_quick_loss(search, e->kept);
+    loss_before = search->loss;
     e->node = NO_NODE;
     for (size_t i = first; status == SN_OK && i < last; i++) {
         size_t node = search->order[i];
         set_group(search, e->kept, node, 0);
-        status = measure_loss(search, e->kept, &loss);
-        size_t edges = edges_before - graph_count_edges(judge->model, &judge->layout, e->kept);
+        status = search_quick_loss(search, e->kept);
+        loss = search->loss;
+        size_t edges = edges_before - graph_count_edges(judge->model, &judge->layout, e->kept, NULL);
         set_group(search, e->kept, node, 1);
         double rise = loss - loss_before, merit = rise > 0 ? rise / (double)(1 + edges) : rise;
         if (status == SN_OK && loss <= ELIMINATE_FACTOR * search->settings.target_loss &&

@@ -28,6 +28,8 @@ void search_close(struct search *search);
 int search_meets(struct search *search, const unsigned char *kept, int *meets);
 /* The same on all pairs at once: where no is an answer that is reported, a few pairs must not give it. */
 int search_meets_unscreened(struct search *search, const unsigned char *kept, int *meets);
+/* search->loss on a few pairs of each set: enough to rank candidates by. */
+int search_quick_loss(struct search *search, const unsigned char *kept);
 /* Loss of the model with the kept nodes at their means, recalibrated (findings: ncal), nats. */
 int search_necessity(struct search *search, const unsigned char *kept);
 

@@ -201,17 +201,26 @@ int model_check_complete(const struct sn_model *model, struct sn_context *contex
     return SN_OK;
 }
 
-static int copy_parameter(struct parameter *to, struct sn_context *context, const struct parameter *from)
+int parameter_zeros(struct parameter *parameter, struct sn_context *context)
+{
+    if (parameter->cols)
+        return matrix_create_dense(&parameter->matrix, context, parameter->rows, parameter->cols, NULL);
+    parameter->vector = memory_allocate_zeroed_array(context->memory, parameter->rows, sizeof(float));
+    if (!parameter->vector)
+        return fail_memory(context, parameter->name, parameter->rows * sizeof(float));
+    return SN_OK;
+}
+
+int parameter_copy(struct parameter *to, struct sn_context *context, const struct parameter *from)
 {
     if (from->matrix)
         return matrix_copy(&to->matrix, context, from->matrix);
     if (!from->vector)
         return SN_OK;
-    to->vector = memory_allocate_array(context->memory, from->rows, sizeof(float));
-    if (!to->vector)
-        return fail_memory(context, from->name, from->rows * sizeof(float));
-    memcpy(to->vector, from->vector, from->rows * sizeof(float));
-    return SN_OK;
+    int status = parameter_zeros(to, context);
+    if (status == SN_OK)
+        memcpy(to->vector, from->vector, from->rows * sizeof(float));
+    return status;
 }
 
 int model_copy(struct sn_model **out, struct sn_context *context, const struct sn_model *model)
@@ -222,7 +231,7 @@ int model_copy(struct sn_model **out, struct sn_context *context, const struct s
     if (status != SN_OK)
         return status;
     for (size_t i = 0; i < model->n_parameters && status == SN_OK; i++)
-        status = copy_parameter(&copy->parameters[i], context, &model->parameters[i]);
+        status = parameter_copy(&copy->parameters[i], context, &model->parameters[i]);
     if (status != SN_OK) {
         sn_model_free(copy);
         return status;

@@ -97,6 +97,10 @@ int model_allocate(struct sn_model **out, struct sn_context *context, const stru
 int model_check_complete(const struct sn_model *model, struct sn_context *context, const char *source);
 /* A deep copy with own values (patterns shared), for training. */
 int model_copy(struct sn_model **out, struct sn_context *context, const struct sn_model *model);
+/* Own values of a parameter that is still absent: those of another of its shape (absent where that is), or
+ * zeros. */
+int parameter_copy(struct parameter *to, struct sn_context *context, const struct parameter *from);
+int parameter_zeros(struct parameter *parameter, struct sn_context *context);
 /* Index of a parameter by name, -1 if there is none. */
 int model_find(const struct sn_model *model, const char *name);
 /* Number of values over the support: nnz, rows x cols when dense, rows for vectors. */

@@ -29,6 +29,27 @@ def find_python():
     return None
 
 
+def blas_core(python):
+    """The processor that OpenBLAS must be told to compute for, or None where it finds a good one by itself: a
+    release older than the processor falls back to one of 2004, at a fifth of the speed."""
+    if not python:
+        return None
+    found = subprocess.run([python, "-c", "import torch; torch.ones(64, 64) @ torch.ones(64, 64)"],
+                           env={**plain_environment(), "OPENBLAS_VERBOSE": "2"}, capture_output=True, text=True)
+    core = re.search(r"Core: (\w+)", found.stdout + found.stderr)
+    with open("/proc/cpuinfo") as file:
+        flags = set(re.search(r"^flags.*: (.*)", file.read(), re.M).group(1).split())
+    if not core or core.group(1) not in ("Prescott", "Core2", "Generic", "Unknown"):
+        return None
+    return "SkylakeX" if "avx512f" in flags else "Haswell" if "avx2" in flags else None
+
+
+def plain_environment():
+    """Without what would make peers choose other kernels, or us another instruction set."""
+    return {key: value for key, value in os.environ.items()
+            if key not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "SPARSENET_ISA")}
+
+
 class Absent(Exception):
     """A side that this machine does not have."""
 
@@ -37,10 +58,8 @@ class Child:
     """measure.c or peers.py, and what it is asked to do."""
 
     def __init__(self, command, **variables):
-        environment = {key: value for key, value in os.environ.items()
-                       if key not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "SPARSENET_ISA")}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen(command, env={**environment, **variables}, **pipes)
+        self.process = subprocess.Popen(command, env={**plain_environment(), **variables}, **pipes)
 
     def ask(self, line):
         self.process.stdin.write(line + "\n")
@@ -71,14 +90,18 @@ class Children:
 
     def __init__(self, build):
         self.measure, self.python, self.all = f"{build}/tests/bench/measure", find_python(), {}
+        self.core = blas_core(self.python)
 
     def start(self, program, threads):
         if program in ("torch", "scipy"):
             if not self.python:
                 raise Absent("torch and scipy are not installed: make deps-bench")
             return Child([self.python, f"{HERE}/peers.py"], OPENBLAS_NUM_THREADS=str(threads),
-                         OMP_NUM_THREADS=str(threads))
-        return Child([self.measure], **({"SPARSENET_ISA": "avx2"} if program == "avx2" else {}))
+                         OMP_NUM_THREADS=str(threads), **self.blas())
+        return Child([self.measure], **({"SPARSENET_ISA": "avx2"} if program == "avx2" else {}), **self.blas())
+
+    def blas(self):
+        return {"OPENBLAS_CORETYPE": self.core} if self.core else {}
 
     def get(self, program, threads):
         key = (program if program in ("avx2", "ours") else "peers", threads)
@@ -265,6 +288,7 @@ class Bench:
             peers = str(why)
         return {"processor": names[0] if names else "?", "processors": os.cpu_count(), "memory GB": memory,
                 "caches": {name: f"{size >> 10} KB" for name, size in self.caches.items()},
+                "OpenBLAS told to compute for": self.children.core or "nothing: it finds its processor",
                 "instruction sets measured": list(self.peaks),
                 "ours": self.children.get("ours", 1).ask("versions"), "peers": peers, "date": time.strftime("%Y-%m-%d")}
 

@@ -173,7 +173,8 @@ static void open_prune(struct bench_model *b, const struct settings *settings)
                                            .steps = 1,
                                            .batch = pairs,
                                            .loss = LOSS_PAIR};
-    check(context, judge_open(&b->judge, context, b->model, b->means, b->task, b->task));
+    check(context, judge_open(&b->judge, context, b->model, b->means, b->task, b->task,
+                              JUDGE_NODES));
     check(context, masks_create(&b->masks, context, b->judge.layout.n_nodes));
     b->partner = must_allocate(b->judge.layout.n_nodes * sizeof *b->partner);
     for (size_t i = 0; i < b->judge.layout.n_nodes; i++)

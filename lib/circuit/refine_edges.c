@@ -1,0 +1,247 @@
+#include "circuit/refine_edges.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "circuit/order.h"
+
+#define CANDIDATES 8 /* by gradient; all are tried before elimination ends */
+
+/* The edge's weight, and the nodes at its ends. */
+typedef void (*part_visitor)(struct edge_refinement *refinement, size_t edge, size_t from, size_t to,
+                             float weight);
+
+static void visit(struct edge_refinement *refinement, part_visitor visitor)
+{
+    const struct gated_model *gated = &refinement->search->judge.gated;
+    for (size_t p = 0; p < gated->n_parts; p++) {
+        const struct edge_part *part = &gated->parts[p];
+        const float *weights = gated->weights[p];
+        for (size_t r = part->first_row; r < part->first_row + part->n_rows; r++)
+            for (size_t i = edge_row(part, r); i < edge_row(part, r + 1); i++)
+                visitor(refinement, part->first + i - part->first_value,
+                        part->from + edge_column(part, r, i), part->to + r - part->first_row,
+                        weights[i]);
+    }
+}
+
+static void keep_between(struct edge_refinement *refinement, size_t edge, size_t from, size_t to,
+                         float weight)
+{
+    refinement->kept_edges[edge] = weight != 0 && refinement->kept[from] && refinement->kept[to];
+}
+
+static void keep_ends(struct edge_refinement *refinement, size_t edge, size_t from, size_t to,
+                      float weight)
+{
+    (void)weight;
+    if (refinement->kept_edges[edge])
+        refinement->kept[from] = refinement->kept[to] = 1;
+}
+
+int edge_refinement_open(struct edge_refinement *refinement, struct search *search, unsigned char *kept)
+{
+    struct memory *memory = search->judge.context->memory;
+    size_t n = search->judge.gated.n_edges;
+    *refinement = (struct edge_refinement){.search = search, .kept = kept};
+    refinement->kept_edges = memory_allocate(memory, n);
+    refinement->order = memory_allocate_array(memory, n, sizeof *refinement->order);
+    refinement->score = memory_allocate_zeroed_array(memory, n, sizeof *refinement->score);
+    if (!refinement->kept_edges || !refinement->order || !refinement->score) {
+        edge_refinement_close(refinement);
+        return fail_memory(search->judge.context, "a set of edges", n);
+    }
+    visit(refinement, keep_between);
+    return SN_OK;
+}
+
+void edge_refinement_close(struct edge_refinement *refinement)
+{
+    if (!refinement->search)
+        return;
+    struct judge *judge = &refinement->search->judge;
+    struct memory *memory = judge->context->memory;
+    size_t n = judge->gated.n_edges;
+    judge->kept_edges = NULL;
+    memory_free(memory, refinement->kept_edges, n);
+    memory_free(memory, refinement->order, n * sizeof *refinement->order);
+    memory_free(memory, refinement->score, n * sizeof *refinement->score);
+    memset(refinement, 0, sizeof *refinement);
+}
+
+/* Makes the kept edges those that the judge runs; the nodes follow. */
+static void use_edges(struct edge_refinement *refinement)
+{
+    memset(refinement->kept, 0, refinement->search->n);
+    visit(refinement, keep_ends);
+    refinement->search->judge.kept_edges = refinement->kept_edges;
+}
+
+static int meets(struct edge_refinement *refinement, int *result)
+{
+    use_edges(refinement);
+    return search_meets(refinement->search, refinement->kept, result);
+}
+
+/* order = kept edges (all edges with any != 0), ascending by score. */
+static void order_edges(struct edge_refinement *refinement, int any)
+{
+    refinement->n_order = 0;
+    for (size_t i = 0; i < refinement->search->judge.gated.n_edges; i++)
+        if (any || refinement->kept_edges[i])
+            refinement->order[refinement->n_order++] = i;
+    order_by_score(refinement->order, refinement->n_order, refinement->score);
+}
+
+static int keeps_enough(struct edge_refinement *refinement, size_t k, int *result)
+{
+    memset(refinement->kept_edges, 0, refinement->search->judge.gated.n_edges);
+    for (size_t i = 0; i < k; i++)
+        refinement->kept_edges[refinement->order[i]] = 1;
+    return meets(refinement, result);
+}
+
+int refine_edges_bisect(struct edge_refinement *refinement, const float *tau)
+{
+    size_t n = refinement->search->judge.gated.n_edges, low = 0, high = 0;
+    int enough = 0, status = SN_OK;
+    for (size_t i = 0; i < n; i++)
+        refinement->score[i] = -(double)tau[i];
+    order_edges(refinement, 1);
+    while (high < n && tau[refinement->order[high]] > 0)
+        high++;
+    /* Where the learned set itself misses the target, more edges are let in. */
+    for (;;) {
+        status = keeps_enough(refinement, high, &enough);
+        if (status != SN_OK || enough)
+            break;
+        if (high == n)
+            return fail(refinement->search->judge.context, SN_ERROR_TARGET,
+                        "all edges together miss the target loss");
+        low = high + 1;
+        high = high < 8 ? 16 : 2 * high;
+        if (high > n)
+            high = n;
+    }
+    while (status == SN_OK && low < high) {
+        size_t middle = low + (high - low) / 2;
+        status = keeps_enough(refinement, middle, &enough);
+        if (enough)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return status == SN_OK ? keeps_enough(refinement, high, &enough) : status;
+}
+
+/* score = how much the loss falls, to first order, when the edge goes: the least harm comes first. */
+static int score_edges(struct edge_refinement *refinement, int magnitude)
+{
+    static const struct calibration raw = {1, 0};
+    struct judge *judge = &refinement->search->judge;
+    use_edges(refinement);
+    int status = judge_gradient(judge, refinement->kept, SN_ABLATE_REST, JUDGE_FIT, raw);
+    for (size_t i = 0; i < judge->gated.n_edges; i++) {
+        double gradient = (double)judge->gated.gradient[i];
+        refinement->score[i] = magnitude ? fabs(gradient) : -gradient;
+    }
+    return status;
+}
+
+static void set_range(struct edge_refinement *refinement, size_t first, size_t last, unsigned char value)
+{
+    for (size_t i = first; i < last; i++)
+        refinement->kept_edges[refinement->order[i]] = value;
+}
+
+/* Removes order[first..last) as one block; where that is too much, its halves one after the other. */
+static int remove_block(struct edge_refinement *refinement, size_t first, size_t last)
+{
+    int good = 0;
+    set_range(refinement, first, last, 0);
+    int status = meets(refinement, &good);
+    if (status != SN_OK)
+        return status;
+    if (!good)
+        set_range(refinement, first, last, 1);
+    if (good || last - first == 1) {
+        refinement->removed += good ? last - first : 0;
+        refinement->tried += last - first;
+        return progress(refinement->search->judge.context, "greedy", refinement->tried,
+                        refinement->n_order, (double)(refinement->n_order - refinement->removed));
+    }
+    size_t middle = first + (last - first) / 2;
+    status = remove_block(refinement, first, middle);
+    return status == SN_OK ? remove_block(refinement, middle, last) : status;
+}
+
+int refine_edges_greedy(struct edge_refinement *refinement)
+{
+    int status = score_edges(refinement, 1);
+    if (status != SN_OK)
+        return status;
+    order_edges(refinement, 0);
+    refinement->tried = refinement->removed = 0;
+    size_t block = refinement->n_order / 16 + 1;
+    for (size_t first = 0; status == SN_OK && first < refinement->n_order; first += block) {
+        size_t last = first + block < refinement->n_order ? first + block : refinement->n_order;
+        status = remove_block(refinement, first, last);
+    }
+    return status;
+}
+
+/* The edge among order[first..last) without which the loss is least; *best = n_order when there is none. */
+static int best_removal(struct edge_refinement *refinement, size_t first, size_t last, size_t *best)
+{
+    struct search *search = refinement->search;
+    double least = INFINITY;
+    int status = SN_OK;
+    *best = refinement->n_order;
+    for (size_t i = first; status == SN_OK && i < last; i++) {
+        set_range(refinement, i, i + 1, 0);
+        use_edges(refinement);
+        status = search_quick_loss(search, refinement->kept);
+        set_range(refinement, i, i + 1, 1);
+        if (status == SN_OK && search->loss < least) {
+            least = search->loss;
+            *best = i;
+        }
+    }
+    return status;
+}
+
+/* Removes one edge if the target holds without it. */
+static int eliminate_one(struct edge_refinement *refinement, int *removed)
+{
+    int status = SN_OK;
+    *removed = 0;
+    for (size_t first = 0; status == SN_OK && !*removed && first < refinement->n_order;
+         first += CANDIDATES) {
+        size_t best,
+            last = first + CANDIDATES < refinement->n_order ? first + CANDIDATES : refinement->n_order;
+        status = best_removal(refinement, first, last, &best);
+        if (status != SN_OK || best == refinement->n_order)
+            continue;
+        set_range(refinement, best, best + 1, 0);
+        status = meets(refinement, removed);
+        if (!*removed)
+            set_range(refinement, best, best + 1, 1);
+    }
+    return status;
+}
+
+int refine_edges_eliminate(struct edge_refinement *refinement)
+{
+    int status = SN_OK, removed = 1;
+    for (size_t round = 0; status == SN_OK && removed; round++) {
+        status = score_edges(refinement, 0);
+        order_edges(refinement, 0);
+        if (status == SN_OK)
+            status = progress(refinement->search->judge.context, "eliminate", round,
+                              round + refinement->n_order, (double)refinement->n_order);
+        if (status == SN_OK)
+            status = eliminate_one(refinement, &removed);
+    }
+    use_edges(refinement);
+    return status;
+}

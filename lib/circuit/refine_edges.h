@@ -1,0 +1,31 @@
+/* Circuits of edges: from learned masks of edges, or from the edges between the nodes of a circuit, to few
+ * edges. The nodes are the ends of the kept edges; a kept edge's weight carries its source, all others of the
+ * model their source's mean. Judged as in circuit/refine.h. */
+#ifndef SN_CIRCUIT_REFINE_EDGES_H
+#define SN_CIRCUIT_REFINE_EDGES_H
+
+#include "circuit/refine.h"
+
+struct edge_refinement {
+    struct search *search;     /* opened with JUDGE_EDGES */
+    unsigned char *kept;       /* lent: nodes */
+    unsigned char *kept_edges; /* gated.n_edges; refined in place */
+    size_t *order;             /* edges, in the order last asked for */
+    double *score;             /* gated.n_edges */
+    size_t n_order, tried, removed;
+};
+
+/* All edges between the kept nodes to begin with. */
+int edge_refinement_open(struct edge_refinement *refinement, struct search *search, unsigned char *kept);
+void edge_refinement_close(struct edge_refinement *refinement);
+
+/* The smallest number of edges, in order of falling tau, that meets the target; SN_ERROR_TARGET when not even
+ * all edges do. */
+int refine_edges_bisect(struct edge_refinement *refinement, const float *tau);
+/* One pass over the kept edges, least attribution first: those that can go, go. Progress stage "greedy". */
+int refine_edges_greedy(struct edge_refinement *refinement);
+/* One edge after the other, each time the one whose removal raises the loss least. Progress stage
+ * "eliminate". */
+int refine_edges_eliminate(struct edge_refinement *refinement);
+
+#endif
