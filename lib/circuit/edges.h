@@ -28,7 +28,7 @@ void edge_parts(struct edge_part parts[PARTS_PER_LAYER], size_t *n_edges, const 
                 const struct node_layout *layout, size_t layer);
 /* Length of the flat list. */
 size_t edge_count(const struct sn_model *model);
-/* Entries of a row of the matrix, as indices into its values. */
+/* The first entry of a row of the matrix, as an index into its values. */
 static inline size_t edge_row(const struct edge_part *part, size_t row)
 {
     const struct pattern *pattern = part->matrix->pattern;
@@ -57,8 +57,8 @@ struct gated_model {
 int gated_create(struct gated_model *gated, struct sn_context *context, const struct sn_model *model,
                  const struct node_layout *layout, const struct sn_means *means);
 void gated_free(struct gated_model *gated);
-/* kept[i] 0: edge i carries the mean of its source (kept NULL: none does). Rounds the same for the same set, however it came
- * about. `backward`: a backward will follow. */
+/* kept[i] 0: edge i carries the mean of its source (kept NULL: none does). The same bits for the same set,
+ * however it came about. `backward`: a backward will follow. */
 int gated_set(struct gated_model *gated, struct sn_context *context, const unsigned char *kept,
               int backward);
 /* The loss's derivative by every gate into gated->gradient, from a session of gated->model that kept

@@ -36,7 +36,8 @@ int masks_step(struct masks *masks, struct sn_context *context, uint64_t t, doub
                double weight_decay, double beta2, double clip);
 
 /* Learns masks->tau with one k_coef on the judge's fitting pairs: masks of nodes, or of edges where the judge
- * has them. partner[i]: the node whose mask is tied to i's, or i; NULL: none is. Progress stage "prune" counts from `done` to `total`. */
+ * has them. partner[i]: the node whose mask is tied to i's, or i; NULL: none is. Progress stage "prune" counts
+ * from `done` to `total`. */
 int prune_learn(struct masks *masks, struct judge *judge, const struct extract_settings *settings,
                 double k_coef, const size_t *partner, size_t done, size_t total);
 
