@@ -222,6 +222,53 @@ START_TEST(held_out_templates_are_in_no_other_list)
 }
 END_TEST
 
+/* One side of a template with its names in order of appearance, so that templates can be compared that
+ * call them differently. */
+static void normalise(char *out, const char *pattern, int side)
+{
+    char letters[26] = {0}, next = 'a';
+    int alternative = -1;
+    for (; *pattern; pattern++) {
+        if (*pattern == '~')
+            alternative = alternative == 1 ? -1 : alternative + 1;
+        else if (alternative < 0 || alternative == side) {
+            *out++ = *pattern;
+            if (*pattern == '$' && pattern[1] >= 'a' && pattern[1] <= 'h') {
+                char *letter = &letters[*++pattern - 'a'];
+                if (!*letter)
+                    *letter = next++;
+                *out++ = *letter;
+            }
+        }
+    }
+    *out = '\0';
+}
+
+static void check_begins_no_unit(const char *pattern)
+{
+    char prompt[512], unit[512];
+    for (int side = 0; side < 2; side++) {
+        normalise(prompt, pattern, side);
+        for (size_t i = 0; i < N_CONSTRUCTS; i++)
+            for (const char *const *p = CONSTRUCTS[i].patterns; *p; p++) {
+                normalise(unit, *p, SIDE_A);
+                ck_assert_msg(strncmp(unit, prompt, strlen(prompt)) != 0, "\"%s\" begins like \"%s\"",
+                              *p, pattern);
+            }
+    }
+}
+
+START_TEST(no_unit_of_training_begins_like_a_held_out_prompt)
+{
+    for (size_t i = 0; i < N_CONSTRUCTS; i++) {
+        for (const char *const *p = TASK_ROWS[i].develop; *p; p++)
+            check_begins_no_unit(*p);
+        for (const char *const *p = TASK_ROWS[i].fresh; *p; p++)
+            check_begins_no_unit(*p);
+    }
+}
+END_TEST
+
 START_TEST(every_construct_has_its_task)
 {
     ck_assert_uint_eq(sn_python_task_count(), N_CONSTRUCTS);
@@ -531,6 +578,7 @@ Suite *python_suite(void)
     TCase *data = tcase_create("templates");
     tcase_add_test(data, all_templates_expand_alike_on_both_sides);
     tcase_add_test(data, held_out_templates_are_in_no_other_list);
+    tcase_add_test(data, no_unit_of_training_begins_like_a_held_out_prompt);
     tcase_add_test(data, every_construct_has_its_task);
     tcase_add_test(data, words_keep_to_their_partition);
     suite_add_tcase(suite, data);
