@@ -51,6 +51,11 @@ const char *const CLASS_INIT_UNITS[] = {
     "def $c(self, $a, $b):\n    $x" "    self.$b = $b\n",
     "self.$a = $a\nself.$b = $b\n",
     "if $a:\n    self.$b = $b\n    self.$a = $a\n",
+    "def $e(self, $a, $b, $c, $d):\n    self.$a = $a\n    self.$b = $b\n    self.$c = $c\n"
+    "    self.$d = $d\n",
+    "def $e(self, $a, $b, $c, $d):\n    self.$d = $d\n    self.$b = $b\n    self.$a = $a\n"
+    "    self.$c = $c\n",
+    "self.$c = $c\nself.$a = $a\nself.$b = $b\nself.$d = $d\n",
     NULL};
 
 const char *const WITH_AS_UNITS[] = {
@@ -110,16 +115,27 @@ const char *const BRACKET_BRACE_UNITS[] = {
     before "with open('output_$w." type "', 'w') as $a:\n" indent tail,                                 \
     before "with open(\"output_$w." type "\", \"w\") as $a:\n" indent tail
 
+#define TWO_FILES(quote, first, mode, second, other_mode)                                               \
+    "with open(" quote first "_$w.txt" quote ", " quote mode quote ") as $a:\n    $x"                   \
+    "with open(" quote second "_$w.txt" quote ", " quote other_mode quote ") as $b:\n    $x"
+
 const char *const WITH_OPEN_UNITS[] = {
     "with open('input_$w.txt', 'r') as $a:\n    $b = $a.read()\n",
     "with open(\"input_$w.txt\", \"r\") as $a:\n    $b = $a.read()\n",
     "with open('output_$w.txt', 'w') as $a:\n    $a.write($b)\n",
     "with open(\"output_$w.txt\", \"w\") as $a:\n    $a.write($b)\n",
     WITH_OPEN("", "txt", "    ", "$x"),
-    WITH_OPEN("", "csv", "    ", "$b.$c($a)\n"),
     WITH_OPEN("if $b:\n    ", "txt", "        ", "$x"),
     WITH_OPEN("def $b($c):\n    ", "txt", "        ", "$x"),
     WITH_OPEN("$x", "csv", "    ", "$b($a)\n"),
+    TWO_FILES("'", "input", "r", "output", "w"),
+    TWO_FILES("'", "output", "w", "input", "r"),
+    TWO_FILES("'", "input", "r", "input", "r"),
+    TWO_FILES("'", "output", "w", "output", "w"),
+    TWO_FILES("\"", "input", "r", "output", "w"),
+    TWO_FILES("\"", "output", "w", "input", "r"),
+    TWO_FILES("\"", "input", "r", "input", "r"),
+    TWO_FILES("\"", "output", "w", "output", "w"),
     NULL};
 
 const char *const ELSE_ELIF_UNITS[] = {
@@ -219,6 +235,10 @@ const char *const VAR_SWAP_UNITS[] = {
     "$b, $a = $b, $a\n$x",
     "$b, $a = $a, $b\n$x",
     "$a, $b = $a, $b - $c\n",
+    "$a, $b = $b, $a\n$c, $d = $c, $d\n",
+    "$a, $b = $a, $b\n$c, $d = $d, $c\n",
+    "$a, $b = $b, $a\n$b, $a = $b, $a\n$a, $b = $b, $a\n",
+    "$a, $b = $a, $b\n$a, $b = $b, $a\n$b, $a = $b, $a\n",
     NULL};
 
 const char *const INDENT_FOR_UNITS[] = {
