@@ -18,7 +18,7 @@ static double masked_loss(struct judge *judge, const float *mask, int gradient)
     ok(pair_batch_differences(difference, &judge->batch, judge->session));
     double again = calibrated_loss(difference, 2 * n, calibration);
     if (gradient) {
-        ok(pair_batch_backward(&loss, &judge->batch, judge->session, calibration));
+        ok(pair_batch_backward(&loss, &judge->batch, judge->session, calibration, 1));
         ck_assert_double_eq_tol(loss, again, 1e-12);
     }
     gates_detach(&judge->gates);

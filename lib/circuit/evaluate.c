@@ -94,21 +94,6 @@ static int set_masks(struct judge *judge, const unsigned char *kept, int ablate,
     return gates_attach(&judge->gates, learning ? judge->session : judge->measuring, learning);
 }
 
-/* Pairs [first, result) have at most CHUNK_TOKENS tokens, but there is at least one. */
-static size_t chunk_end(const struct sn_task *task, size_t first, size_t n_pairs)
-{
-    size_t tokens = 0, last = first;
-    for (; last < n_pairs; last++) {
-        size_t n_a, n_b;
-        if (sn_task_pair(NULL, &n_a, NULL, &n_b, NULL, NULL, task, last) != SN_OK)
-            break;
-        tokens += n_a + n_b;
-        if (last > first && tokens > CHUNK_TOKENS)
-            break;
-    }
-    return last;
-}
-
 static int run_chunk(struct judge *judge, struct sn_session *session, enum judge_set set, size_t first,
                      size_t last)
 {
@@ -133,7 +118,7 @@ static int run_set(struct judge *judge, enum judge_set set)
     }
     int status = SN_OK;
     for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
-        last = chunk_end(judge->tasks[set], first, n);
+        last = pair_batch_end(judge->tasks[set], NULL, first, n, CHUNK_TOKENS);
         status = run_chunk(judge, judge->measuring, set, first, last);
         if (status == SN_OK)
             status = pair_batch_differences(judge->differences[set] + 2 * first, &judge->batch,
@@ -177,10 +162,11 @@ int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, e
         status = set_masks(judge, kept, ablate, 1);
     for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
         double loss;
-        last = chunk_end(judge->tasks[set], first, n);
+        last = pair_batch_end(judge->tasks[set], NULL, first, n, CHUNK_TOKENS);
         status = run_chunk(judge, judge->session, set, first, last);
         if (status == SN_OK)
-            status = pair_batch_backward(&loss, &judge->batch, judge->session, calibration);
+            status = pair_batch_backward(&loss, &judge->batch, judge->session, calibration,
+                                         (double)(last - first) / (double)n);
     }
     gates_detach(&judge->gates);
     if (status == SN_OK && judge->gated.memory)

@@ -121,6 +121,21 @@ int pair_batch_fill(struct pair_batch *batch, struct sn_context *context, const 
     return status;
 }
 
+size_t pair_batch_end(const struct sn_task *task, const size_t *pairs, size_t first, size_t n_pairs,
+                      size_t tokens)
+{
+    size_t total = 0, last = first;
+    for (; last < n_pairs; last++) {
+        size_t n_a, n_b;
+        if (sn_task_pair(NULL, &n_a, NULL, &n_b, NULL, NULL, task, pairs ? pairs[last] : last) != SN_OK)
+            break;
+        total += n_a + n_b;
+        if (last > first && total > tokens)
+            break;
+    }
+    return last;
+}
+
 int pair_batch_forward(struct pair_batch *batch, struct sn_session *session)
 {
     int status = sn_session_select_logits(session, batch->last, 2 * batch->n_pairs);
@@ -162,7 +177,7 @@ static int reserve_gradient(struct pair_batch *batch, struct sn_context *context
 }
 
 int pair_batch_backward(double *loss, struct pair_batch *batch, struct sn_session *session,
-                        struct calibration calibration)
+                        struct calibration calibration, double share)
 {
     struct sn_context *context = session_context(session);
     size_t n = 2 * batch->n_pairs, vocab = session_model(session)->config.vocab_size;
@@ -178,7 +193,7 @@ int pair_batch_backward(double *loss, struct pair_batch *batch, struct sn_sessio
             double class = row % 2 ? -1 : 1;
             double margin = class * (calibration.scale * difference[row] + calibration.shift);
             /* d loss / d difference, opposite for the two logits */
-            double slope = -class * calibration.scale / (1 + exp(margin)) / (double)n;
+            double slope = -class * calibration.scale / (1 + exp(margin)) * share / (double)n;
             const int32_t *targets = batch->targets + row / 2 * 2;
             batch->gradient[row * vocab + (size_t)targets[0]] = (float)slope;
             batch->gradient[row * vocab + (size_t)targets[1]] = (float)-slope;

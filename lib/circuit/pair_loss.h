@@ -29,9 +29,13 @@ int pair_batch_forward(struct pair_batch *batch, struct sn_session *session);
 /* difference: 2 n_pairs. SN_ERROR_NUMERIC when one is not finite. */
 int pair_batch_differences(double *difference, const struct pair_batch *batch,
                            struct sn_session *session);
-/* Loss of scale x difference + shift after a forward, and its backward through the session. */
+/* Loss of scale x difference + shift after a forward, and the backward of `share` times it through the session: a
+ * batch run in parts adds up to the whole when each counts by its share of the pairs. */
 int pair_batch_backward(double *loss, struct pair_batch *batch, struct sn_session *session,
-                        struct calibration calibration);
+                        struct calibration calibration, double share);
+/* Pairs [first, result) of `pairs` (NULL: of the task) have at most `tokens` tokens, but there is at least one. */
+size_t pair_batch_end(const struct sn_task *task, const size_t *pairs, size_t first, size_t n_pairs,
+                      size_t tokens);
 /* The same with the cross-entropy of the right target over the whole vocabulary. */
 int pair_batch_backward_vocabulary(double *loss, struct pair_batch *batch, struct sn_session *session);
 

@@ -8,6 +8,7 @@
 #include "optim/schedule.h"
 
 #define CLIP_NORM 1.0
+#define CHUNK_TOKENS 512 /* of one forward and backward */
 
 int masks_create(struct masks *masks, struct sn_context *context, size_t n)
 {
@@ -130,24 +131,40 @@ static void tie(float *gradient, const size_t *partner, size_t n)
     }
 }
 
-/* Gradient of the task loss by the masks on the next batch. */
-static int batch_gradient(double *loss, struct learner *learner)
+/* Forward and backward of pairs [first, last) of the batch; adds their share of the loss. */
+static int add_gradient(double *loss, struct learner *learner, size_t first, size_t last)
 {
     static const struct calibration raw = {1, 0};
     struct judge *judge = learner->judge;
     struct pair_batch *batch = &judge->batch;
-    draw_batch(learner);
-    gates_zero_gradient(&judge->gates);
-    int status = sn_session_zero_gradients(judge->session);
-    if (status == SN_OK)
-        status = pair_batch_fill(batch, judge->context, judge->tasks[JUDGE_FIT], learner->batch, 0,
-                                 learner->n_batch, judge->model->config.vocab_size);
+    double part = 0, share = (double)(last - first) / (double)learner->n_batch;
+    int status =
+        pair_batch_fill(batch, judge->context, judge->tasks[JUDGE_FIT], learner->batch + first, 0,
+                        last - first, judge->model->config.vocab_size);
     if (status == SN_OK)
         status = pair_batch_forward(batch, judge->session);
     if (status == SN_OK)
         status = learner->settings->loss == LOSS_PAIR
-                     ? pair_batch_backward(loss, batch, judge->session, raw)
-                     : pair_batch_backward_vocabulary(loss, batch, judge->session);
+                     ? pair_batch_backward(&part, batch, judge->session, raw, share)
+                     : pair_batch_backward_vocabulary(&part, batch, judge->session);
+    *loss += share * part;
+    return status;
+}
+
+/* Gradient of the task loss by the masks on the next batch, a few pairs at a time: what is kept for a backward is
+ * most of the memory. (The loss over the vocabulary has no shares: it takes the batch as one.) */
+static int batch_gradient(double *loss, struct learner *learner)
+{
+    struct judge *judge = learner->judge;
+    size_t tokens = learner->settings->loss == LOSS_PAIR ? CHUNK_TOKENS : (size_t)-1;
+    draw_batch(learner);
+    gates_zero_gradient(&judge->gates);
+    *loss = 0;
+    int status = sn_session_zero_gradients(judge->session);
+    for (size_t first = 0, last; status == SN_OK && first < learner->n_batch; first = last) {
+        last = pair_batch_end(judge->tasks[JUDGE_FIT], learner->batch, first, learner->n_batch, tokens);
+        status = add_gradient(loss, learner, first, last);
+    }
     return status;
 }
 
