@@ -263,6 +263,21 @@ static void check_relu(const struct kernel_table *kernels, const struct kernel_t
     case_compare_bytes("sum", sum, sum2, n * sizeof *sum);
 }
 
+/* shape: rows, tokens */
+static void check_centered_products(const struct kernel_table *kernels,
+                                    const struct kernel_table *reference, const size_t shape[4])
+{
+    size_t rows = shape[0], n = shape[1];
+    float *dy = case_random(rows * PANEL, 1), *x = case_random(rows * PANEL, 1);
+    float *mean = case_random(rows, 1), *sum = case_random(rows, 1), *sum2 = case_copy(sum, rows);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t t = n; t < PANEL; t++)
+            x[r * PANEL + t] = NAN; /* not looked at */
+    CASE_TIMED(kernels, centered_products, sum, dy, x, mean, rows, n);
+    reference->centered_products(sum2, dy, x, mean, rows, n);
+    case_compare("sum", sum, sum2, rows, 2e-5);
+}
+
 /* shape: rows, columns, extra stride */
 static void check_transpose(const struct kernel_table *kernels, const struct kernel_table *reference,
                             const size_t shape[4])
@@ -520,6 +535,9 @@ static const struct kernel_case cases[] = {
       {129, 0, 1},
       {2048, 0, 1}}},
     {"gelu", check_gelu, {{16}, {32}, {48}, {64}, {1024}, {100000 / 16 * 16}}},
+    {"centered products",
+     check_centered_products,
+     {{1, 1}, {3, 64}, {2, 3}, {5, 15}, {7, 16}, {4, 33}, {96, 63}, {512, 64}}},
     {"relu and add", check_relu, {{16}, {32}, {48}, {64}, {4096}}},
     {"transpose",
      check_transpose,

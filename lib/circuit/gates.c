@@ -32,40 +32,13 @@ static void gate_forward(struct intervention *self, const struct site_view *view
     }
 }
 
-/* Four floats at a time in the vector extensions that gcc and clang share. */
-typedef float quad __attribute__((vector_size(16), may_alias));
-
-/* sum over a full panel of dx (x - mean), in a fixed order */
-static float full_panel_gradient(const float *dx, const float *x, float mean)
-{
-    const quad *gradient = (const quad *)dx, *value = (const quad *)x;
-    quad sum[2] = {{0}, {0}}, center = {mean, mean, mean, mean};
-    for (size_t i = 0; i < PANEL / 4; i += 2) {
-        sum[0] += gradient[i] * (value[i] - center);
-        sum[1] += gradient[i + 1] * (value[i + 1] - center);
-    }
-    sum[0] += sum[1];
-    return (sum[0][0] + sum[0][1]) + (sum[0][2] + sum[0][3]);
-}
-
-static float panel_gradient(const float *dx, const float *x, float mean, size_t n_tokens)
-{
-    float sum = 0;
-    if (n_tokens == PANEL)
-        return full_panel_gradient(dx, x, mean);
-    for (size_t t = 0; t < n_tokens; t++)
-        sum += dx[t] * (x[t] - mean);
-    return sum;
-}
-
 static void gate_backward(struct intervention *self, const struct site_view *view, float *dx,
                           const void *saved, float *partial)
 {
     const struct gate *gate = (const struct gate *)self;
-    const float *before = saved;
+    gate->kernels->centered_products(partial, dx, saved, gate->mean, gate->width, view->n_tokens);
     for (size_t c = 0; c < gate->width; c++) {
         float *row = dx + c * PANEL, mask = gate->mask[c];
-        partial[c] += panel_gradient(row, before + c * PANEL, gate->mean[c], view->n_tokens);
         if (mask == 0)
             memset(row, 0, PANEL * sizeof *row);
         else if (mask != 1)
@@ -93,6 +66,7 @@ int gates_create(struct gates *gates, struct sn_context *context, const struct n
     for (size_t s = 0; s < layout->n_sites; s++) {
         const struct node_site *site = &layout->sites[s];
         gates->gates[s] = (struct gate){.base = {.forward = gate_forward},
+                                        .kernels = context->kernels,
                                         .width = site->width,
                                         .mask = gates->mask + site->first,
                                         .mean = means + site->first};

@@ -11,6 +11,7 @@
 
 struct gate {
     struct intervention base; /* first: the session knows only this */
+    const struct kernel_table *kernels;
     size_t width;
     const float *mask, *mean; /* this site's part of the arrays of all nodes */
 };

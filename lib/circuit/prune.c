@@ -8,7 +8,6 @@
 #include "optim/schedule.h"
 
 #define CLIP_NORM 1.0
-#define CHUNK_TOKENS 512 /* of one forward and backward */
 
 int masks_create(struct masks *masks, struct sn_context *context, size_t n)
 {
@@ -138,9 +137,8 @@ static int add_gradient(double *loss, struct learner *learner, size_t first, siz
     struct judge *judge = learner->judge;
     struct pair_batch *batch = &judge->batch;
     double part = 0, share = (double)(last - first) / (double)learner->n_batch;
-    int status =
-        pair_batch_fill(batch, judge->context, judge->tasks[JUDGE_FIT], learner->batch + first, 0,
-                        last - first, judge->model->config.vocab_size);
+    int status = pair_batch_fill(batch, judge->context, judge->tasks[JUDGE_FIT], learner->batch + first,
+                                 0, last - first, judge->model->config.vocab_size);
     if (status == SN_OK)
         status = pair_batch_forward(batch, judge->session);
     if (status == SN_OK)
@@ -151,12 +149,21 @@ static int add_gradient(double *loss, struct learner *learner, size_t first, siz
     return status;
 }
 
-/* Gradient of the task loss by the masks on the next batch, a few pairs at a time: what is kept for a backward is
- * most of the memory. (The loss over the vocabulary has no shares: it takes the batch as one.) */
+/* Tokens of one forward and backward: what is kept between them is most of the memory, so the larger the model
+ * the fewer; few enough panels to fill only in part, and for threads to share. */
+static size_t chunk_tokens(const struct config *config)
+{
+    size_t tokens = ((size_t)1 << 22) / (config->n_layer * config->d_model + 1);
+    return tokens < 512 ? 512 : tokens;
+}
+
+/* Gradient of the task loss by the masks on the next batch, a few pairs at a time. (The loss over the vocabulary
+ * has no shares: it takes the batch as one.) */
 static int batch_gradient(double *loss, struct learner *learner)
 {
     struct judge *judge = learner->judge;
-    size_t tokens = learner->settings->loss == LOSS_PAIR ? CHUNK_TOKENS : (size_t)-1;
+    size_t tokens =
+        learner->settings->loss == LOSS_PAIR ? chunk_tokens(&judge->model->config) : (size_t)-1;
     draw_batch(learner);
     gates_zero_gradient(&judge->gates);
     *loss = 0;

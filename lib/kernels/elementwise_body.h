@@ -46,6 +46,21 @@ static void add(float *y, const float *x, size_t n)
         vec_store(y + i, vec_load(y + i) + vec_load(x + i));
 }
 
+static void centered_products(float *sum, const float *dy, const float *x, const float *mean,
+                              size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r++, dy += PANEL, x += PANEL) {
+        vec center = vec_splat(mean[r]), parts = vec_splat(0);
+        float rest = 0;
+        size_t t = 0;
+        for (; t + LANES <= n; t += LANES)
+            parts += vec_load(dy + t) * (vec_load(x + t) - center);
+        for (; t < n; t++)
+            rest += dy[t] * (x[t] - mean[r]);
+        sum[r] += vec_sum(parts) + rest;
+    }
+}
+
 /* a0 b0 a1 b1 ... from the lower or the upper halves of a and b; with 8 lanes, of each 128-bit half,
  * which is one instruction. */
 static inline vec interleave_low(vec a, vec b)

@@ -135,6 +135,9 @@ struct kernel_table {
     void (*relu)(float *y, const float *x, size_t n);
     void (*relu_backward)(float *dx, const float *dy, const float *x, size_t n); /* 0 at x <= 0 */
     void (*add)(float *y, const float *x, size_t n);                             /* y += x */
+    /* sum[r] += sum over t < n <= PANEL of dy[r][t] (x[r][t] - mean[r]), rows of PANEL */
+    void (*centered_products)(float *sum, const float *dy, const float *x, const float *mean,
+                              size_t rows, size_t n);
 
     /* ---- cross-entropy over a panel of logits [classes][PANEL] */
     /* loss[t] = logsumexp(logits[.][t]) - logits[target[t]][t]; 0 where target[t] < 0. lse: [PANEL]. */

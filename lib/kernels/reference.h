@@ -21,6 +21,8 @@ void reference_gelu(float *y, const float *x, size_t n);
 void reference_gelu_backward(float *dx, const float *dy, const float *x, size_t n);
 void reference_relu(float *y, const float *x, size_t n);
 void reference_relu_backward(float *dx, const float *dy, const float *x, size_t n);
+void reference_centered_products(float *sum, const float *dy, const float *x, const float *mean,
+                                 size_t rows, size_t n);
 void reference_add(float *y, const float *x, size_t n);
 
 void reference_cross_entropy(float *loss, float *lse, const float *logits, const int32_t *target,

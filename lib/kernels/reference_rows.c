@@ -133,6 +133,17 @@ void reference_relu_backward(float *dx, const float *dy, const float *x, size_t 
         dx[i] = x[i] > 0 ? dy[i] : 0;
 }
 
+void reference_centered_products(float *sum, const float *dy, const float *x, const float *mean,
+                                 size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r++) {
+        double total = 0;
+        for (size_t t = 0; t < n; t++)
+            total += (double)dy[r * PANEL + t] * ((double)x[r * PANEL + t] - (double)mean[r]);
+        sum[r] += (float)total;
+    }
+}
+
 void reference_add(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
