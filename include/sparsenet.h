@@ -471,13 +471,15 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
  * Options: "target_loss" 0.15, "calibrated" 1 (0: the target holds without calibration), "steps" 150,
  * "batch" 32 (pairs), "k_coef" (0 = search over 1e-4, 3e-4, 1e-3, 3e-3), "learning_rate" 0.01,
  * "init_bias" 0.1, "init_noise" 0.01, "temperature" 1, "weight_decay" 1e-3, "beta2" 0.95, "warmup" 0,
- * "tie_query_key" 0, "method" ("nodes"; "edges"), "loss" ("pair"; "vocabulary"),
+ * "tie_query_key" 0, "method" ("nodes"; "edges"), "scores" ("learned";
+ * "attribution", "integrated": gradients instead of learned masks, the paper's figure 31), "loss" ("pair";
+ * "vocabulary"),
  * "greedy" 2 (passes), "grow" 1,
  * "necessity" 0.15 (grow until the recalibrated loss of the complement >= ln 2 - this), "seed" 0.
  * `develop` (may be NULL: `task`) is where settings are chosen; the target must hold on it and on
  * `task`.
  * Errors: SN_ERROR_TARGET when the model cannot do the task or the target stays out of reach; the
- * message says what was achieved. Progress stages "prune", "greedy", "eliminate", "grow". */
+ * message says what was achieved. Progress stages "prune", "attribute", "greedy", "eliminate", "grow". */
 SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model,
                               const sn_means *means, const sn_task *task, const sn_task *develop,
                               const sn_options *options);

@@ -241,6 +241,74 @@ START_TEST(an_edge_that_is_cut_is_not_used)
 }
 END_TEST
 
+/* Along all masks from 0 to 1 the derivatives by each add up to the change of the loss. */
+START_TEST(integrated_gradients_are_complete)
+{
+    sn_model *model = strong_model(SMOOTH_CONFIG, 6);
+    sn_means *means = random_means(model, 6);
+    random_carried(means, 9);
+    sn_task *task = random_task(9, 20, 11, 21);
+    static const struct calibration raw = {1, 0};
+    for (int gates = JUDGE_NODES; gates <= JUDGE_EDGES; gates++) {
+        struct judge judge;
+        struct measurement whole[JUDGE_SETS];
+        ok(judge_open(&judge, context, model, means, task, task, (enum judge_gates)gates));
+        size_t n = gates == JUDGE_EDGES ? judge.gated.n_edges : judge.layout.n_nodes;
+        const float *gradient = gates == JUDGE_EDGES ? judge.gated.gradient : judge.gates.gradient;
+        unsigned char *none = calloc(n, 1), *nodes = malloc(judge.layout.n_nodes);
+        double sum = 0;
+        for (int step = 0; step < 32; step++) {
+            ok(judge_gradient_at(&judge, ((float)step + 0.5f) / 32, JUDGE_FIT));
+            for (size_t i = 0; i < n; i++)
+                sum += (double)gradient[i] / 32;
+        }
+        ok(judge_measure(whole, &judge, NULL, SN_ABLATE_NOTHING, ALL_PAIRS));
+        struct measurement ablated[JUDGE_SETS];
+        memset(nodes, gates == JUDGE_EDGES, judge.layout.n_nodes);
+        judge.kept_edges = gates == JUDGE_EDGES ? none : NULL;
+        ok(judge_measure(ablated, &judge, nodes, SN_ABLATE_REST, ALL_PAIRS));
+        double change = whole[JUDGE_FIT].raw_loss - ablated[JUDGE_FIT].raw_loss;
+        ck_assert_msg(fabs(change) > 0.02 && fabs(sum - change) < 0.02 * fabs(change) + 1e-3,
+                      "gates %d: %g in sum, the loss changes by %g", gates, sum, change);
+        ok(judge_gradient(&judge, NULL, SN_ABLATE_NOTHING, JUDGE_FIT, raw));
+        float first = gradient[n / 2];
+        ok(judge_gradient_at(&judge, 1, JUDGE_FIT));
+        ck_assert(gradient[n / 2] == first);
+        free(none);
+        free(nodes);
+        judge_close(&judge);
+    }
+    sn_task_free(task);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
+START_TEST(attribution_finds_the_planted_circuit)
+{
+    static const char *const methods[] = {"nodes", "edges"}, *const scores[] = {"attribution",
+                                                                                "integrated"};
+    sn_model *model = planted_model(context, 0);
+    sn_means *means = planted_means(context, model);
+    sn_task *task = planted_task(context, 30, 3);
+    for (int i = 0; i < 4; i++) {
+        sn_options *options = edge_options(NULL, NULL, 0);
+        sn_circuit *circuit;
+        ok(sn_options_set_text(options, context, "method", methods[i % 2]));
+        ok(sn_options_set_text(options, context, "scores", scores[i / 2]));
+        ok(sn_options_set(options, context, "greedy", 0)); /* by its ranks alone */
+        ok(sn_circuit_extract(&circuit, context, model, means, task, NULL, options));
+        ck_assert_uint_eq(sn_circuit_edge_count(circuit), 2);
+        ck_assert_uint_eq(sn_circuit_node_count(circuit), PLANTED_NODES);
+        sn_circuit_free(circuit);
+        sn_options_free(options);
+    }
+    sn_task_free(task);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
 START_TEST(threads_do_not_change_the_edges)
 {
     sn_model *model = strong_model(SPARSE_CONFIG, 8);
@@ -293,6 +361,13 @@ static int find_edges(sn_context *own, void *payload)
     if (status == SN_OK)
         status = sn_circuit_trace(circuit, own, attempt->means, NULL, attempt->task, NULL);
     sn_circuit_free(circuit);
+    circuit = NULL;
+    if (status == SN_OK)
+        status = sn_options_set_text(options, own, "scores", "attribution");
+    if (status == SN_OK)
+        status = sn_circuit_extract(&circuit, own, attempt->model, attempt->means, attempt->task, NULL,
+                                    options);
+    sn_circuit_free(circuit);
     sn_options_free(options);
     return status;
 }
@@ -314,7 +389,8 @@ Suite *edges_suite(void)
     const TTest *gates[] = {with_all_edges_the_model_is_the_same,
                             cutting_all_edges_of_nodes_ablates_them, attention_carries_its_own_mean,
                             gate_gradients_match_finite_differences};
-    const TTest *circuits[] = {extraction_finds_the_planted_edges, an_edge_that_is_cut_is_not_used,
+    const TTest *circuits[] = {extraction_finds_the_planted_edges, integrated_gradients_are_complete,
+                               attribution_finds_the_planted_circuit, an_edge_that_is_cut_is_not_used,
                                every_refused_allocation_is_survived};
     const TTest *threads[] = {threads_do_not_change_the_edges}; /* what ThreadSanitizer looks at */
     Suite *suite = suite_create("edges");

@@ -61,6 +61,8 @@ void gated_free(struct gated_model *gated);
  * however it came about. `backward`: a backward will follow. */
 int gated_set(struct gated_model *gated, struct sn_context *context, const unsigned char *kept,
               int backward);
+/* Every gate at `level`; a backward will follow. */
+int gated_set_level(struct gated_model *gated, struct sn_context *context, float level);
 /* The loss's derivative by every gate into gated->gradient, from a session of gated->model that kept
  * gradients on the support. */
 void gated_gradient(struct gated_model *gated, struct sn_session *session);

@@ -152,14 +152,12 @@ int judge_measure(struct measurement result[JUDGE_SETS], struct judge *judge, co
     return SN_OK;
 }
 
-int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, enum judge_set set,
-                   struct calibration calibration)
+/* With the masks as they are set. */
+static int run_gradient(struct judge *judge, enum judge_set set, struct calibration calibration)
 {
     size_t n = judge->n_pairs[set];
     gates_zero_gradient(&judge->gates);
     int status = sn_session_zero_gradients(judge->session);
-    if (status == SN_OK)
-        status = set_masks(judge, kept, ablate, 1);
     for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
         double loss;
         last = pair_batch_end(judge->tasks[set], NULL, first, n, CHUNK_TOKENS);
@@ -172,6 +170,27 @@ int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, e
     if (status == SN_OK && judge->gated.memory)
         gated_gradient(&judge->gated, judge->session);
     return status;
+}
+
+int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, enum judge_set set,
+                   struct calibration calibration)
+{
+    int status = set_masks(judge, kept, ablate, 1);
+    return status == SN_OK ? run_gradient(judge, set, calibration) : status;
+}
+
+int judge_gradient_at(struct judge *judge, float level, enum judge_set set)
+{
+    static const struct calibration raw = {1, 0};
+    int status = SN_OK;
+    if (judge->gated.memory) {
+        status = gated_set_level(&judge->gated, judge->context, level);
+    } else {
+        for (size_t i = 0; i < judge->layout.n_nodes; i++)
+            judge->gates.mask[i] = level;
+        status = gates_attach(&judge->gates, judge->session, 1);
+    }
+    return status == SN_OK ? run_gradient(judge, set, raw) : status;
 }
 
 /* ---- public */

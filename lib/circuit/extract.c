@@ -36,6 +36,8 @@ static const struct option_spec specs[] = {
     INTEGER("tie_query_key", tie_query_key, 0, 0, 1),
     {"method", OPTION_CHOICE, offsetof(struct extract_settings, method), JUDGE_NODES, 0, 0,
      "nodes|edges"},
+    {"scores", OPTION_CHOICE, offsetof(struct extract_settings, scores), SCORES_LEARNED, 0, 0,
+     "learned|attribution|integrated"},
     {"loss", OPTION_CHOICE, offsetof(struct extract_settings, loss), LOSS_PAIR, 0, 0, "pair|vocabulary"},
     INTEGER("greedy", greedy, 2, 0, 100),
     INTEGER("grow", grow, 1, 0, 1),
@@ -152,18 +154,21 @@ static int shrink(struct best *best, struct search *search, const float *tau, un
     return status;
 }
 
-/* Masks and shrinking with every strength of the penalty; the fewest edges win. */
+/* Masks and shrinking with every strength of the penalty; the fewest edges win. Attribution knows none. */
 static int sweep(struct best *best, struct search *search, struct masks *masks, unsigned char *kept)
 {
     const struct extract_settings *settings = &search->settings;
-    size_t n_runs = settings->k_coef > 0 ? 1 : SWEEP;
+    const int learned = settings->scores == SCORES_LEARNED;
+    const size_t *partner = settings->method == JUDGE_NODES ? search->partner : NULL;
+    size_t n_runs = settings->k_coef > 0 || !learned ? 1 : SWEEP;
     double full_loss = search->loss;
     int status = SN_OK;
     for (size_t run = 0; status == SN_OK && run < n_runs; run++) {
         double k_coef = settings->k_coef > 0 ? settings->k_coef : k_coef_sweep[run];
-        status = prune_learn(masks, &search->judge, settings, k_coef,
-                             settings->method == JUDGE_NODES ? search->partner : NULL,
-                             run * settings->steps, n_runs * settings->steps);
+        status = learned ? prune_learn(masks, &search->judge, settings, k_coef, partner,
+                                       run * settings->steps, n_runs * settings->steps)
+                         : prune_attribute(masks, &search->judge, (enum mask_scores)settings->scores,
+                                           partner);
         if (status == SN_OK)
             status = shrink(best, search, masks->tau, kept, full_loss);
     }

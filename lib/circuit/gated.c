@@ -87,7 +87,8 @@ void gated_free(struct gated_model *gated)
     memset(gated, 0, sizeof *gated);
 }
 
-static void set_part(struct gated_model *gated, size_t index, const unsigned char *kept)
+/* kept NULL: all gates at `level`. */
+static void set_part(struct gated_model *gated, size_t index, const unsigned char *kept, float level)
 {
     const struct edge_part *part = &gated->parts[index];
     const struct parameter *bias = original_of(gated, part->bias);
@@ -95,25 +96,36 @@ static void set_part(struct gated_model *gated, size_t index, const unsigned cha
     for (size_t r = part->first_row; r < part->first_row + part->n_rows; r++) {
         float constant = 0;
         for (size_t i = edge_row(part, r); i < edge_row(part, r + 1); i++) {
-            int keep = !kept || kept[part->first + i - part->first_value];
-            part->matrix->values[i] = keep ? weights[i] : 0;
-            if (!keep)
-                constant += weights[i] * mean[edge_column(part, r, i)];
+            float gate = !kept ? level : kept[part->first + i - part->first_value] ? 1.0f : 0.0f;
+            part->matrix->values[i] = gate * weights[i];
+            if (gate != 1)
+                constant += (1 - gate) * weights[i] * mean[edge_column(part, r, i)];
         }
         gated->model->parameters[part->bias].vector[r] = (bias ? bias->vector[r] : 0) + constant;
     }
 }
 
-int gated_set(struct gated_model *gated, struct sn_context *context, const unsigned char *kept,
-              int backward)
+static int set_parts(struct gated_model *gated, struct sn_context *context, const unsigned char *kept,
+                     float level, int backward)
 {
     int status = SN_OK;
     for (size_t i = 0; i < gated->n_parts; i++)
-        set_part(gated, i, kept);
+        set_part(gated, i, kept, level);
     for (size_t i = 0; backward && status == SN_OK && i < gated->model->n_parameters; i++)
         if (gated->model->parameters[i].role == ROLE_MATRIX)
             status = matrix_values_changed(gated->model->parameters[i].matrix, context);
     return status;
+}
+
+int gated_set(struct gated_model *gated, struct sn_context *context, const unsigned char *kept,
+              int backward)
+{
+    return set_parts(gated, context, kept, 1, backward);
+}
+
+int gated_set_level(struct gated_model *gated, struct sn_context *context, float level)
+{
+    return set_parts(gated, context, NULL, level, 1);
 }
 
 void gated_gradient(struct gated_model *gated, struct sn_session *session)

@@ -51,5 +51,7 @@ int judge_measure(struct measurement result[JUDGE_SETS], struct judge *judge, co
  * by every edge's in judge->gated.gradient. */
 int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, enum judge_set set,
                    struct calibration calibration);
+/* The same with all masks, or all edges' gates where the judge has them, at `level` in [0, 1]; logits as they are. */
+int judge_gradient_at(struct judge *judge, float level, enum judge_set set);
 
 #endif

@@ -259,3 +259,47 @@ int prune_learn(struct masks *masks, struct judge *judge, const struct extract_s
     memory_free(memory, learner.deck, learner.n_deck * sizeof(size_t));
     return status;
 }
+
+#define INTEGRATION_STEPS 16
+
+/* tau in (-1, 0], the largest score at 0. */
+static void scores_to_tau(struct masks *masks, const double *score)
+{
+    double largest = 0;
+    for (size_t i = 0; i < masks->n; i++)
+        largest = fmax(largest, fabs(score[i]));
+    for (size_t i = 0; i < masks->n; i++)
+        masks->tau[i] = largest > 0 ? (float)(fabs(score[i]) / largest) - 1 : 0;
+}
+
+static void tie_scores(double *score, const size_t *partner, size_t n)
+{
+    for (size_t i = 0; partner && i < n; i++)
+        if (partner[i] > i) {
+            score[i] += score[partner[i]];
+            score[partner[i]] = score[i];
+        }
+}
+
+int prune_attribute(struct masks *masks, struct judge *judge, enum mask_scores scores,
+                    const size_t *partner)
+{
+    size_t n_steps = scores == SCORES_INTEGRATED ? INTEGRATION_STEPS : 1;
+    double *score = memory_allocate_zeroed_array(masks->memory, masks->n, sizeof *score);
+    int status = score ? SN_OK : fail_memory(judge->context, "attributions", masks->n * sizeof *score);
+    for (size_t step = 0; status == SN_OK && step < n_steps; step++) {
+        float level = n_steps > 1 ? ((float)step + 0.5f) / (float)n_steps : 1;
+        status = judge_gradient_at(judge, level, JUDGE_FIT);
+        const float *gradient = judge->gated.memory ? judge->gated.gradient : judge->gates.gradient;
+        for (size_t i = 0; status == SN_OK && i < masks->n; i++)
+            score[i] += (double)gradient[i];
+        if (status == SN_OK)
+            status = progress(judge->context, "attribute", step + 1, n_steps, 0);
+    }
+    if (status == SN_OK) {
+        tie_scores(score, partner, masks->n);
+        scores_to_tau(masks, score);
+    }
+    memory_free(masks->memory, score, masks->n * sizeof *score);
+    return status;
+}

@@ -5,6 +5,7 @@
 
 #include "circuit/judge.h"
 
+enum mask_scores { SCORES_LEARNED, SCORES_ATTRIBUTION, SCORES_INTEGRATED };
 enum task_loss { LOSS_PAIR, LOSS_VOCABULARY };
 
 /* Options of sn_circuit_extract. */
@@ -13,6 +14,7 @@ struct extract_settings {
     double warmup, necessity;
     size_t calibrated, steps, batch, tie_query_key, greedy, grow, seed;
     int method; /* enum judge_gates: what has masks */
+    int scores; /* enum mask_scores: what orders them */
     int loss;   /* enum task_loss */
 };
 
@@ -40,5 +42,11 @@ int masks_step(struct masks *masks, struct sn_context *context, uint64_t t, doub
  * from `done` to `total`. */
 int prune_learn(struct masks *masks, struct judge *judge, const struct extract_settings *settings,
                 double k_coef, const size_t *partner, size_t done, size_t total);
+
+/* Attribution in place of learning (paper, figure 31): masks->tau ranks the masks by the size of the loss's
+ * derivative by each, which is gradient x (activation - mean); integrated: averaged over all masks going from 0 to 1
+ * together. No tau is above 0. Ties as above. */
+int prune_attribute(struct masks *masks, struct judge *judge, enum mask_scores scores,
+                    const size_t *partner);
 
 #endif
