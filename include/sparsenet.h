@@ -70,6 +70,7 @@ typedef struct sn_corpus sn_corpus;       /* documents and their tokens */
 typedef struct sn_trainer sn_trainer;     /* weight-sparse training of one model */
 typedef struct sn_task sn_task;           /* pairs of prompts with two targets each */
 typedef struct sn_means sn_means;         /* mean activation of every node over a corpus */
+typedef struct sn_search sn_search;
 typedef struct sn_circuit sn_circuit;     /* kept nodes, the edges between them, what was measured */
 
 /* ================================================================== SIMPLE */
@@ -475,7 +476,8 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
  * "attribution", "integrated": gradients instead of learned masks, the paper's figure 31), "loss" ("pair";
  * "vocabulary"),
  * "greedy" 2 (passes), "grow" 1,
- * "necessity" 0.15 (grow until the recalibrated loss of the complement >= ln 2 - this), "seed" 0.
+ * "necessity" 0.15 (grow until the recalibrated loss of the complement >= ln 2 - this), "seed" 0, "runs" 0
+ * (else as many as that are searched as sn_search does, and the circuit is cut from the best).
  * `develop` (may be NULL: `task`) is where settings are chosen; the target must hold on it and on
  * `task`.
  * Errors: SN_ERROR_TARGET when the model cannot do the task or the target stays out of reach; the
@@ -483,6 +485,33 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
 SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model,
                               const sn_means *means, const sn_task *task, const sn_task *develop,
                               const sn_options *options);
+/* A search for the settings of learned masks: "runs" of them (12), the first with the options as given, the others
+ * drawn around them by "seed" ("k_coef" within a factor of 10, of 1e-3 where it is 0; "learning_rate" of 3;
+ * "init_bias" from 0.02 to 0.3). All learn for a third of the steps; the third of them that needs the fewest edges
+ * at "target_loss" then learns anew for all steps. As many runs go on side by side as the context has threads, with
+ * the same results on any number. From their masks circuits can be cut for any target loss.
+ * Options: those of sn_circuit_extract; "scores" must be "learned". means and tasks are lent and must outlive the
+ * search, which is bound to the context. Errors: as sn_circuit_extract, SN_ERROR_TARGET where the model itself
+ * misses "target_loss". */
+SN_API int sn_search_create(sn_search **out, sn_context *context, sn_model *model, const sn_means *means,
+                            const sn_task *task, const sn_task *develop, const sn_options *options);
+SN_API void sn_search_free(sn_search *search);
+/* Keeps what has been learned in a file, written atomically after each round of runs. If the file is there already,
+ * the search goes on where it stopped: the results are those of one that never did. SN_ERROR_FORMAT where it is
+ * damaged or of another model, other means, tasks or options. */
+SN_API int sn_search_set_file(sn_search *search, const char *path);
+/* Runs what has not been run. After a cancel it can be called again. Progress stage "search" counts runs, the value
+ * is the edges of one of them; on one thread also "prune". */
+SN_API int sn_search_run(sn_search *search);
+/* The smallest circuit at a target loss, calibrated or not: from the masks of the two runs that need the fewest
+ * edges there, with all that sn_circuit_extract does after learning. SN_ERROR_STATE before sn_search_run has come to
+ * its end, SN_ERROR_TARGET as of sn_circuit_extract. */
+SN_API int sn_search_circuit(sn_circuit **out, sn_search *search, double target_loss, int calibrated);
+SN_API size_t sn_search_run_count(const sn_search *search);
+/* The settings of a run; the edges that its masks need at "target_loss" (0 before it has been run), and whether it
+ * has learned for all steps. Out-pointers may be NULL. */
+SN_API int sn_search_run_info(double *k_coef, double *learning_rate, double *init_bias, size_t *n_edges,
+                              int *whole, const sn_search *search, size_t index);
 /* An empty circuit of a model, to be filled by hand. The circuit retains the model. */
 SN_API int sn_circuit_create(sn_circuit **out, sn_context *context, sn_model *model, const char *task);
 /* A random circuit with the same number of nodes at every site as `like`: a control. */

@@ -6,9 +6,9 @@
 
 #include "base/threads.h"
 
-struct sn_context *context_allocate(const sn_allocator *allocator)
+/* Takes the reference to `memory` over. */
+static struct sn_context *allocate_in(struct memory *memory)
 {
-    struct memory *memory = memory_create(allocator);
     if (!memory)
         return NULL;
     struct sn_context *context = memory_allocate_zeroed(memory, sizeof *context);
@@ -22,6 +22,19 @@ struct sn_context *context_allocate(const sn_allocator *allocator)
         sn_context_free(context);
         return NULL;
     }
+    return context;
+}
+
+struct sn_context *context_allocate(const sn_allocator *allocator)
+{
+    return allocate_in(memory_create(allocator));
+}
+
+struct sn_context *context_for_worker(struct sn_context *parent)
+{
+    struct sn_context *context = allocate_in(memory_retain(parent->memory));
+    if (context)
+        context->kernels = parent->kernels;
     return context;
 }
 

@@ -33,5 +33,8 @@ int copy_out(struct sn_context *context, const char *what, void *out, size_t cap
 
 /* Used by sn_context_create (kernels/dispatch.c) and sn_context_free. */
 struct sn_context *context_allocate(const sn_allocator *allocator);
+/* A context of one thread with the same memory and kernels, for one worker of a parallel loop: it has errors and
+ * loops of its own. NULL when out of memory. Freed with sn_context_free, before or after `parent`. */
+struct sn_context *context_for_worker(struct sn_context *parent);
 
 #endif

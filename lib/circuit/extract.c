@@ -4,7 +4,7 @@
 
 #include "base/buffer.h"
 #include "base/options.h"
-#include "circuit/refine_edges.h"
+#include "circuit/extract.h"
 
 #define FULL_ACCURACY 0.9 /* below it the model does not do the task */
 
@@ -43,14 +43,68 @@ static const struct option_spec specs[] = {
     INTEGER("grow", grow, 1, 0, 1),
     NUMBER("necessity", necessity, 0.15, 0, 0.69),
     INTEGER("seed", seed, 0, 0, 9e15),
+    INTEGER("runs", runs, 0, 0, 4096),
 };
 
-/* The smallest circuit so far. */
-struct best {
-    unsigned char *kept, *kept_edges; /* kept_edges NULL with masks of nodes */
-    size_t n_nodes, n_edges;
-    int found;
-};
+int best_create(struct best *best, const struct search *search)
+{
+    struct sn_context *context = search->judge.context;
+    *best = (struct best){.memory = memory_retain(context->memory),
+                          .n_kept = search->n,
+                          .n_kept_edges = search->judge.gated.n_edges}; /* 0 with masks of nodes */
+    best->kept = memory_allocate_zeroed(best->memory, best->n_kept);
+    if (best->n_kept_edges)
+        best->kept_edges = memory_allocate_zeroed(best->memory, best->n_kept_edges);
+    if (best->kept && (best->kept_edges || !best->n_kept_edges))
+        return SN_OK;
+    size_t bytes = best->n_kept + best->n_kept_edges;
+    best_free(best);
+    return fail_memory(context, "a set of nodes and edges", bytes);
+}
+
+void best_free(struct best *best)
+{
+    if (!best->memory)
+        return;
+    memory_free(best->memory, best->kept, best->n_kept);
+    memory_free(best->memory, best->kept_edges, best->n_kept_edges);
+    memory_release(best->memory);
+    memset(best, 0, sizeof *best);
+}
+
+int extract_read_options(struct extract_settings *settings, struct sn_context *context,
+                         const char *function, const sn_options *options)
+{
+    return options_read(settings, context, function, specs, sizeof specs / sizeof *specs, options);
+}
+
+int extract_check(struct sn_context *context, const struct sn_model *model, const struct sn_means *means,
+                  const struct sn_task *task, const struct sn_task *develop, const char *function)
+{
+    if (!model || !task)
+        return fail(context, SN_ERROR_ARGUMENT, "%s: %s is NULL", function, model ? "task" : "model");
+    const sn_task *empty = sn_task_count(task) == 0      ? task
+                           : sn_task_count(develop) == 0 ? develop
+                                                         : NULL;
+    if (empty)
+        return fail(context, SN_ERROR_ARGUMENT, "%s: task %s has no pairs", function,
+                    sn_task_name(empty));
+    return means_check(means, context, model, function);
+}
+
+size_t extract_mask_count(const struct search *search)
+{
+    return search->settings.method == JUDGE_EDGES ? search->judge.gated.n_edges : search->n;
+}
+
+int extract_masks(struct masks *masks, struct search *search, double k_coef, size_t done, size_t total)
+{
+    const struct extract_settings *settings = &search->settings;
+    const size_t *partner = settings->method == JUDGE_NODES ? search->partner : NULL;
+    if (settings->scores == SCORES_LEARNED)
+        return prune_learn(masks, &search->judge, settings, k_coef, partner, done, total);
+    return prune_attribute(masks, &search->judge, (enum mask_scores)settings->scores, partner);
+}
 
 static int fail_target(struct search *search, const char *what)
 {
@@ -66,7 +120,7 @@ static int fail_target(struct search *search, const char *what)
 
 /* The full model may meet the target with its own logits too: it needs no calibration, and one fitted on
  * pairs that it does without a fault has nothing to go by. */
-static int check_full_model(struct search *search, unsigned char *kept)
+int extract_check_full(struct search *search, unsigned char *kept)
 {
     size_t calibrated = search->settings.calibrated;
     int meets = 0;
@@ -135,8 +189,26 @@ static int shrink_edges(struct edge_refinement *edges, const float *tau, double 
     return status == SN_OK && settings->greedy ? refine_edges_eliminate(edges) : status;
 }
 
-static int shrink(struct best *best, struct search *search, const float *tau, unsigned char *kept,
-                  double full_loss)
+int extract_size(size_t *n_edges, struct search *search, const float *tau, unsigned char *kept)
+{
+    const struct judge *judge = &search->judge;
+    if (search->settings.method == JUDGE_NODES) {
+        int status = refine_bisect(search, tau, kept);
+        *n_edges = graph_count_edges(judge->model, &judge->layout, kept, NULL);
+        return status;
+    }
+    struct edge_refinement edges;
+    int status = edge_refinement_open(&edges, search, kept);
+    if (status == SN_OK)
+        status = refine_edges_bisect(&edges, tau);
+    if (status == SN_OK)
+        *n_edges = graph_count_edges(judge->model, &judge->layout, kept, edges.kept_edges);
+    edge_refinement_close(&edges);
+    return status;
+}
+
+int extract_shrink(struct best *best, struct search *search, const float *tau, unsigned char *kept,
+                   double full_loss)
 {
     if (search->settings.method == JUDGE_NODES) {
         int status = shrink_nodes(search, tau, kept, full_loss);
@@ -154,73 +226,91 @@ static int shrink(struct best *best, struct search *search, const float *tau, un
     return status;
 }
 
+int extract_finish(struct best *best, struct search *search)
+{
+    int meets = 0, status = SN_OK;
+    if (search->settings.grow && search->settings.method == JUDGE_NODES)
+        status = refine_grow(search, best->kept);
+    search->judge.kept_edges = best->kept_edges;
+    if (status == SN_OK)
+        status = search_meets_unscreened(search, best->kept, &meets);
+    search->judge.kept_edges = NULL;
+    if (status == SN_OK && !meets)
+        status = fail_target(search, "the circuit found");
+    return status;
+}
+
+int extract_circuit(sn_circuit **out, struct search *search, const struct best *best)
+{
+    struct sn_context *context = search->judge.context;
+    sn_circuit *circuit;
+    int status = sn_circuit_create(&circuit, context, search->judge.model,
+                                   sn_task_name(search->judge.tasks[JUDGE_FIT]));
+    if (status == SN_OK)
+        status = circuit_set_edges(circuit, context, best->kept, best->kept_edges);
+    if (status != SN_OK) {
+        sn_circuit_free(circuit);
+        return status;
+    }
+    *out = circuit;
+    return SN_OK;
+}
+
 /* Masks and shrinking with every strength of the penalty; the fewest edges win. Attribution knows none. */
 static int sweep(struct best *best, struct search *search, struct masks *masks, unsigned char *kept)
 {
     const struct extract_settings *settings = &search->settings;
-    const int learned = settings->scores == SCORES_LEARNED;
-    const size_t *partner = settings->method == JUDGE_NODES ? search->partner : NULL;
-    size_t n_runs = settings->k_coef > 0 || !learned ? 1 : SWEEP;
+    size_t n_runs = settings->k_coef > 0 || settings->scores != SCORES_LEARNED ? 1 : SWEEP;
+    int status = extract_check_full(search, kept);
     double full_loss = search->loss;
-    int status = SN_OK;
     for (size_t run = 0; status == SN_OK && run < n_runs; run++) {
         double k_coef = settings->k_coef > 0 ? settings->k_coef : k_coef_sweep[run];
-        status = learned ? prune_learn(masks, &search->judge, settings, k_coef, partner,
-                                       run * settings->steps, n_runs * settings->steps)
-                         : prune_attribute(masks, &search->judge, (enum mask_scores)settings->scores,
-                                           partner);
+        status = extract_masks(masks, search, k_coef, run * settings->steps, n_runs * settings->steps);
         if (status == SN_OK)
-            status = shrink(best, search, masks->tau, kept, full_loss);
+            status = extract_shrink(best, search, masks->tau, kept, full_loss);
     }
-    return status;
+    return status == SN_OK ? extract_finish(best, search) : status;
 }
 
-static int find_nodes(struct best *best, struct search *search)
+static int find(sn_circuit **out, struct search *search)
 {
     struct sn_context *context = search->judge.context;
-    const int with_edges = search->settings.method == JUDGE_EDGES;
     struct masks masks;
-    int status = masks_create(&masks, context, with_edges ? search->judge.gated.n_edges : search->n);
+    struct best best = {0};
+    int status = masks_create(&masks, context, extract_mask_count(search));
     if (status != SN_OK)
         return status;
     unsigned char *kept = memory_allocate(context->memory, search->n);
-    if (!kept)
-        status = fail_memory(context, "a set of nodes", search->n);
+    status = kept ? best_create(&best, search) : fail_memory(context, "a set of nodes", search->n);
     if (status == SN_OK)
-        status = check_full_model(search, kept);
+        status = sweep(&best, search, &masks, kept);
     if (status == SN_OK)
-        status = sweep(best, search, &masks, kept);
-    if (status == SN_OK && search->settings.grow && !with_edges)
-        status = refine_grow(search, best->kept);
-    int meets = 0;
-    search->judge.kept_edges = with_edges ? best->kept_edges : NULL;
-    if (status == SN_OK)
-        status = search_meets_unscreened(search, best->kept, &meets);
-    if (status == SN_OK && !meets)
-        status = fail_target(search, "the circuit found");
+        status = extract_circuit(out, search, &best);
+    best_free(&best);
     memory_free(context->memory, kept, search->n);
     masks_free(&masks);
     return status;
 }
 
-static int check_extract(sn_context *context, const sn_model *model, const sn_means *means,
-                         const sn_task *task, const sn_task *develop)
+/* "runs": the settings of the masks are searched for as well. */
+static int extract_by_search(sn_circuit **out, sn_context *context, sn_model *model,
+                             const sn_means *means, const sn_task *task, const sn_task *develop,
+                             const sn_options *options, const struct extract_settings *settings)
 {
-    if (!model || !task)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_extract: %s is NULL",
-                    model ? "task" : "model");
-    const sn_task *empty = sn_task_count(task) == 0      ? task
-                           : sn_task_count(develop) == 0 ? develop
-                                                         : NULL;
-    if (empty)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_extract: task %s has no pairs",
-                    sn_task_name(empty));
-    return means_check(means, context, model, "sn_circuit_extract");
+    sn_search *search;
+    int status = sn_search_create(&search, context, model, means, task, develop, options);
+    if (status == SN_OK)
+        status = sn_search_run(search);
+    if (status == SN_OK)
+        status = sn_search_circuit(out, search, settings->target_loss, (int)settings->calibrated);
+    sn_search_free(search);
+    return status;
 }
 
 int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model, const sn_means *means,
                        const sn_task *task, const sn_task *develop, const sn_options *options)
 {
+    static const char function[] = "sn_circuit_extract";
     if (!context || !out)
         return SN_ERROR_ARGUMENT;
     *out = NULL;
@@ -228,34 +318,16 @@ int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model, c
         develop = task;
     struct extract_settings settings;
     struct search search;
-    struct best best = {0};
-    sn_circuit *circuit = NULL;
-    int status = check_extract(context, model, means, task, develop);
+    int status = extract_check(context, model, means, task, develop, function);
     if (status == SN_OK)
-        status = options_read(&settings, context, "sn_circuit_extract", specs,
-                              sizeof specs / sizeof *specs, options);
+        status = extract_read_options(&settings, context, function, options);
+    if (status == SN_OK && settings.runs)
+        return extract_by_search(out, context, model, means, task, develop, options, &settings);
     if (status == SN_OK)
         status = search_open(&search, context, model, means, task, develop, &settings);
     if (status != SN_OK)
         return status;
-    size_t n_edges = search.judge.gated.n_edges; /* 0 with masks of nodes */
-    best.kept = memory_allocate_zeroed(context->memory, search.n);
-    best.kept_edges = n_edges ? memory_allocate_zeroed(context->memory, n_edges) : NULL;
-    if (!best.kept || (n_edges && !best.kept_edges))
-        status = fail_memory(context, "a set of nodes and edges", search.n + n_edges);
-    if (status == SN_OK)
-        status = find_nodes(&best, &search);
-    if (status == SN_OK)
-        status = sn_circuit_create(&circuit, context, model, sn_task_name(task));
-    if (status == SN_OK)
-        status = circuit_set_edges(circuit, context, best.kept, best.kept_edges);
-    memory_free(context->memory, best.kept, search.n);
-    memory_free(context->memory, best.kept_edges, n_edges);
+    status = find(out, &search);
     search_close(&search);
-    if (status != SN_OK) {
-        sn_circuit_free(circuit);
-        return status;
-    }
-    *out = circuit;
-    return SN_OK;
+    return status;
 }
