@@ -486,8 +486,8 @@ SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *m
                               const sn_means *means, const sn_task *task, const sn_task *develop,
                               const sn_options *options);
 /* A search for the settings of learned masks: "runs" of them (12), the first with the options as given, the others
- * drawn around them by "seed" ("k_coef" within a factor of 10, of 1e-3 where it is 0; "learning_rate" of 3;
- * "init_bias" from 0.02 to 0.3). All learn for a third of the steps; the third of them that needs the fewest edges
+ * drawn around them by "seed" ("k_coef" within a factor of 10, of 1e-3 where it is 0; "learning_rate" up to
+ * 3 times as much; "init_bias" from 0.02 to 0.3). All learn for a third of the steps; the third of them that needs the fewest edges
  * at "target_loss" then learns anew for all steps. As many runs go on side by side as the context has threads, with
  * the same results on any number. From their masks circuits can be cut for any target loss.
  * Options: those of sn_circuit_extract; "scores" must be "learned". means and tasks are lent and must outlive the

@@ -56,7 +56,7 @@ START_TEST(a_third_of_the_runs_goes_on)
         ok(sn_search_run_info(&k_coef, &rate, &bias, &n_edges, &whole, search, i));
         n_whole += (size_t)whole;
         most = whole && search->runs[i].short_edges > most ? search->runs[i].short_edges : most;
-        ck_assert(n_edges > 0 && k_coef >= 1e-4 && k_coef <= 1e-2 && rate > 0.003 && rate < 0.031);
+        ck_assert(n_edges > 0 && k_coef >= 1e-4 && k_coef <= 1e-2 && rate >= 0.01 && rate <= 0.03);
         ck_assert(i ? bias >= 0.02 && bias <= 0.3 : bias == 0.1 && k_coef == 1e-3);
     }
     ck_assert_uint_eq(n_whole, 3);

@@ -12,15 +12,16 @@
 #define DEFAULT_RUNS 12
 #define CENTRE_K_COEF 1e-3
 #define K_COEF_RANGE 10.0       /* a run's is up to so many times more or less than the centre's */
-#define LEARNING_RATE_RANGE 3.0 /* likewise */
+#define LEARNING_RATE_RANGE 3.0 /* up to so many times more: slower masks do not fall in time */
 #define LEAST_BIAS 0.02         /* init_bias between these, run 0 aside */
 #define MOST_BIAS 0.3
 #define SHORT_SHARE 3 /* a short run takes a third of the steps, and a third of the runs goes on */
 #define TAKEN 2       /* runs of which a circuit is cut to the end */
 
-static double drawn_near(struct random_state *random, double centre, double range)
+/* Log-uniform in [low, high]. */
+static double drawn_between(struct random_state *random, double low, double high)
 {
-    return centre * pow(range, 2 * random_uniform(random) - 1);
+    return low * pow(high / low, random_uniform(random));
 }
 
 static void draw_runs(struct sn_search *search)
@@ -36,8 +37,10 @@ static void draw_runs(struct sn_search *search)
         run->seed = centre->seed + i;
         if (i == 0)
             continue;
-        run->k_coef = drawn_near(&random, run->k_coef, K_COEF_RANGE);
-        run->learning_rate = drawn_near(&random, run->learning_rate, LEARNING_RATE_RANGE);
+        run->k_coef = drawn_between(&random, run->k_coef / K_COEF_RANGE, run->k_coef * K_COEF_RANGE);
+        if (run->learning_rate > 0)
+            run->learning_rate =
+                drawn_between(&random, run->learning_rate, run->learning_rate * LEARNING_RATE_RANGE);
         run->init_bias = LEAST_BIAS + (MOST_BIAS - LEAST_BIAS) * random_uniform(&random);
     }
 }

@@ -174,6 +174,14 @@ def whole_model(quick):
                       threads={"torch": 2, **{f"{side}, 2": 2 for side in ours}})
 
 
+def searching():
+    """A run of mask learning is 150 such steps, which may take 2 seconds."""
+    yield Contest("circuits", "a step of 32 pairs of 60 tokens, d_model 128, 2 layers",
+                  {"prune": "ours:model what=prune width=128 layers=2 density=1/48 tokens=60 pairs=32",
+                   "allowed": str(2 / 150)},
+                  [Line("prune", "allowed", 1)])
+
+
 def starting():
     yield Contest("start-up", "opening a context", {"ours": "ours:context", "allowed": "0.001"},
                   [Line("ours", "allowed", 1)])
@@ -214,5 +222,6 @@ def contests(quick):
     yield from attention()
     yield from fusions(tokens)
     yield from one_token()
+    yield from searching()
     yield from starting()
     yield from costs(quick)
