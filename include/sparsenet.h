@@ -527,6 +527,18 @@ SN_API int sn_circuit_create_random(sn_circuit **out, sn_context *context, const
  * answers are the same). */
 SN_API int sn_circuit_load_released(sn_circuit **circuit, sn_task **task, sn_context *context,
                                     sn_model *model, const char *path, const sn_options *options);
+/* A circuit of `model` from a file that sn_report_write_json wrote: nodes, edges (those between its nodes that the
+ * file leaves out are cut), measurements and paths (docs/circuit-json.md). Nothing is taken on trust. Errors:
+ * SN_ERROR_IO; SN_ERROR_UNSUPPORTED for a later version; SN_ERROR_FORMAT naming file, field and value: malformed, or
+ * of another model, whose configuration or weights differ. */
+SN_API int sn_circuit_load(sn_circuit **out, sn_context *context, sn_model *model, const char *path);
+#define SN_UNION 0        /* nodes and edges of either */
+#define SN_INTERSECTION 1 /* of both */
+#define SN_DIFFERENCE 2   /* nodes of a that b lacks, and the edges of a between them */
+/* A new circuit from two of one model; its task is "a | b", "a & b" or "a - b". An edge that one of them cut counts
+ * as not its own. Errors: SN_ERROR_ARGUMENT where the models are not the same. */
+SN_API int sn_circuit_combine(sn_circuit **out, sn_context *context, const sn_circuit *a, const sn_circuit *b,
+                              int operation);
 SN_API void sn_circuit_free(sn_circuit *circuit);
 /* The name of its task, and its model (lent: sn_model_retain to keep it). */
 SN_API const char *sn_circuit_task(const sn_circuit *circuit);

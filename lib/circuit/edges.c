@@ -50,3 +50,29 @@ size_t edge_count(const struct sn_model *model)
     }
     return n;
 }
+
+static size_t find_in_part(float *weight, const struct edge_part *part, size_t from, size_t to)
+{
+    size_t row = part->first_row + (to - part->to);
+    for (size_t i = edge_row(part, row); i < edge_row(part, row + 1); i++)
+        if (part->from + edge_column(part, row, i) == from && part->matrix->values[i] != 0) {
+            *weight = part->matrix->values[i];
+            return part->first + i - part->first_value;
+        }
+    return NO_NODE;
+}
+
+size_t edge_find(float *weight, const struct sn_model *model, const struct node_layout *layout,
+                 size_t from, size_t to)
+{
+    struct edge_part parts[PARTS_PER_LAYER];
+    size_t n_edges = 0;
+    for (size_t layer = 0; layer < model->config.n_layer; layer++) {
+        edge_parts(parts, &n_edges, model, layout, layer);
+        for (size_t p = 0; p < PARTS_PER_LAYER; p++)
+            if (to >= parts[p].to && to - parts[p].to < parts[p].n_rows && from >= parts[p].from &&
+                from - parts[p].from < parts[p].matrix->cols)
+                return find_in_part(weight, &parts[p], from, to);
+    }
+    return NO_NODE;
+}

@@ -41,6 +41,11 @@ static inline size_t edge_column(const struct edge_part *part, size_t row, size_
     return pattern ? pattern_column(pattern, i) : i - row * part->matrix->cols;
 }
 
+/* Place in the flat list of the edge between two nodes (flat indices) and its weight; NO_NODE where the model has
+ * none: no entry, or a zero. */
+size_t edge_find(float *weight, const struct sn_model *model, const struct node_layout *layout,
+                 size_t from, size_t to);
+
 /* ---- gated.c */
 struct gated_model {
     struct memory *memory; /* retained; NULL before gated_create */

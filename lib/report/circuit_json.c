@@ -1,4 +1,4 @@
-/* A circuit as one JSON object. The layout is described in docs/formats.md; "format" and "version"
+/* A circuit as one JSON object. The layout is described in docs/circuit-json.md; "format" and "version"
  * come first so that a reader can refuse what it does not know. */
 #include <jansson.h>
 #include <math.h>

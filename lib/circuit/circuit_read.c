@@ -1,0 +1,266 @@
+/* Circuits from JSON (docs/circuit-json.md). The file comes from anywhere: every field is checked against the model. */
+#include <math.h>
+#include <string.h>
+
+#include "circuit/edges.h"
+#include "format/json.h"
+
+#define READ_VERSION 1
+#define MOST_BYTES ((size_t)64 << 20)
+
+struct reader {
+    struct sn_context *context;
+    sn_circuit *circuit;
+    const char *path;
+    const json_t *root;
+    unsigned char *kept, *kept_edges;
+    size_t n_nodes, n_edges; /* bytes of them */
+};
+
+static int malformed(const struct reader *reader, const char *place, const char *what, const char *value)
+{
+    return fail(reader->context, SN_ERROR_FORMAT, "%s: %s: %s%s%.100s%s", reader->path, place, what,
+                value ? " \"" : "", value ? value : "", value ? "\"" : "");
+}
+
+static int check_head(const struct reader *reader)
+{
+    const char *format = "";
+    size_t version = 0;
+    if (!json_is_object(reader->root))
+        return malformed(reader, "the file", "must be an object", NULL);
+    int status = json_field_text(&format, reader->context, reader->root, reader->path, "format");
+    if (status == SN_OK && strcmp(format, "sparsenet circuit") != 0)
+        return malformed(reader, "format", "must be \"sparsenet circuit\", not", format);
+    if (status == SN_OK)
+        status = json_field_size(&version, reader->context, reader->root, reader->path, "version", 1,
+                                 1000000);
+    if (status == SN_OK && version > READ_VERSION)
+        return fail(reader->context, SN_ERROR_UNSUPPORTED,
+                    "%s: version: is %zu; this library reads up to %d", reader->path, version,
+                    READ_VERSION);
+    return status == SN_OK && version == 0 ? malformed(reader, "version", "is missing", NULL) : status;
+}
+
+/* The configuration in the file must be the model's, key by key. */
+static int check_model(const struct reader *reader)
+{
+    const json_t *stored = json_object_get(reader->root, "model");
+    const char *own_text = sn_model_config_json(reader->circuit->model), *key;
+    json_t *own, *value;
+    if (!json_is_object(stored))
+        return malformed(reader, "model", "must be an object", NULL);
+    int status = json_read_text(&own, reader->context, own_text, strlen(own_text), "the model");
+    if (status != SN_OK)
+        return status;
+    json_object_foreach(own, key, value)
+    {
+        const json_t *other = json_object_get(stored, key);
+        if (!other || !json_equal((json_t *)other, value)) {
+            status =
+                malformed(reader, "model", "the file belongs to another model, which differs in", key);
+            break;
+        }
+    }
+    json_decref(own);
+    return status;
+}
+
+/* The flat index of the node that `value` names. */
+static int read_node(size_t *node, const struct reader *reader, const json_t *value, const char *place)
+{
+    const struct sn_circuit *circuit = reader->circuit;
+    size_t site, channel;
+    const char *name = json_string_value(value);
+    if (!name)
+        return malformed(reader, place, "must be the name of a node", NULL);
+    if (!node_find(&site, &channel, circuit->model, name) ||
+        node_layout_first(&circuit->layout, site) == NO_NODE)
+        return malformed(reader, place, "the model has no node", name);
+    *node = node_layout_first(&circuit->layout, site) + channel;
+    return SN_OK;
+}
+
+static int read_nodes(struct reader *reader)
+{
+    const json_t *nodes = json_object_get(reader->root, "nodes");
+    if (!json_is_array(nodes))
+        return malformed(reader, "nodes", "must be an array", NULL);
+    for (size_t i = 0; i < json_array_size(nodes); i++) {
+        size_t node = 0;
+        const json_t *name = json_object_get(json_array_get(nodes, i), "name");
+        int status = read_node(&node, reader, name, "nodes");
+        if (status != SN_OK)
+            return status;
+        if (reader->kept[node])
+            return malformed(reader, "nodes", "stands twice:", json_string_value(name));
+        reader->kept[node] = 1;
+    }
+    return SN_OK;
+}
+
+static int read_edge(struct reader *reader, const json_t *object)
+{
+    const json_t *from_name = json_object_get(object, "from"), *to_name = json_object_get(object, "to");
+    const json_t *stored = json_object_get(object, "weight");
+    size_t from = 0, to = 0;
+    float weight = 0;
+    int status = read_node(&from, reader, from_name, "edges: from");
+    if (status == SN_OK)
+        status = read_node(&to, reader, to_name, "edges: to");
+    if (status != SN_OK)
+        return status;
+    if (!reader->kept[from] || !reader->kept[to])
+        return malformed(reader, "edges", "an end is not among the nodes:",
+                         json_string_value(reader->kept[from] ? to_name : from_name));
+    size_t edge = edge_find(&weight, reader->circuit->model, &reader->circuit->layout, from, to);
+    if (edge == NO_NODE)
+        return fail(
+            reader->context, SN_ERROR_FORMAT,
+            "%s: edges: the model has no weight from %s to %s: the file belongs to another model",
+            reader->path, json_string_value(from_name), json_string_value(to_name));
+    if (reader->kept_edges[edge])
+        return fail(reader->context, SN_ERROR_FORMAT, "%s: edges: %s to %s stands twice", reader->path,
+                    json_string_value(from_name), json_string_value(to_name));
+    if (!json_is_number(stored) || (float)json_number_value(stored) != weight)
+        return fail(
+            reader->context, SN_ERROR_FORMAT,
+            "%s: edges: the weight from %s to %s is not the model's: the file belongs to another model",
+            reader->path, json_string_value(from_name), json_string_value(to_name));
+    reader->kept_edges[edge] = 1;
+    return SN_OK;
+}
+
+/* Where all edges between the nodes are there, none counts as cut. */
+static int read_edges(struct reader *reader)
+{
+    struct sn_circuit *circuit = reader->circuit;
+    const json_t *edges = json_object_get(reader->root, "edges");
+    if (!json_is_array(edges))
+        return malformed(reader, "edges", "must be an array", NULL);
+    for (size_t i = 0; i < json_array_size(edges); i++) {
+        int status = read_edge(reader, json_array_get(edges, i));
+        if (status != SN_OK)
+            return status;
+    }
+    size_t between = graph_count_edges(circuit->model, &circuit->layout, reader->kept, NULL);
+    return circuit_set_edges(circuit, reader->context, reader->kept,
+                             json_array_size(edges) == between ? NULL : reader->kept_edges);
+}
+
+static int read_measurements(struct reader *reader)
+{
+    json_t *values = json_object_get(reader->root, "measurements"), *value;
+    const char *name;
+    int status = SN_OK;
+    if (values && !json_is_object(values))
+        return malformed(reader, "measurements", "must be an object", NULL);
+    json_object_foreach(values, name, value)
+    {
+        if (!json_is_number(value))
+            return malformed(reader, "measurements", "must be a number:", name);
+        status =
+            sn_circuit_set_measurement(reader->circuit, reader->context, name, json_number_value(value));
+        if (status != SN_OK)
+            break;
+    }
+    return status;
+}
+
+static int read_path(const struct reader *reader, struct traced_path *path, const json_t *object)
+{
+    const json_t *text = json_object_get(object, "text"), *weight = json_object_get(object, "weight");
+    const json_t *contribution = json_object_get(object, "contribution");
+    if (!json_is_string(text) || !(json_is_number(weight) || json_is_null(weight)) ||
+        !(json_is_number(contribution) || json_is_null(contribution)))
+        return malformed(reader, "paths", "must have a text, a weight and a contribution", NULL);
+    path->text =
+        memory_copy_text(reader->circuit->memory, json_string_value(text), json_string_length(text));
+    if (!path->text)
+        return fail_memory(reader->context, "a path", json_string_length(text));
+    path->weight = json_is_null(weight) ? (double)NAN : json_number_value(weight);
+    path->contribution = json_is_null(contribution) ? (double)NAN : json_number_value(contribution);
+    return SN_OK;
+}
+
+static int read_paths(struct reader *reader)
+{
+    struct sn_circuit *circuit = reader->circuit;
+    const json_t *paths = json_object_get(reader->root, "paths");
+    size_t n = json_array_size(paths);
+    if (paths && !json_is_array(paths))
+        return malformed(reader, "paths", "must be an array", NULL);
+    if (n == 0)
+        return SN_OK;
+    /* All or none: circuit_drop_paths frees as many texts as are counted. */
+    struct traced_path *read = memory_allocate_array(circuit->memory, n, sizeof *read);
+    if (!read)
+        return fail_memory(reader->context, "paths", n * sizeof *read);
+    size_t done = 0;
+    int status = SN_OK;
+    for (; status == SN_OK && done < n; done += status == SN_OK)
+        status = read_path(reader, &read[done], json_array_get(paths, done));
+    if (status == SN_OK) {
+        circuit->paths = read;
+        circuit->n_paths = n;
+        return SN_OK;
+    }
+    while (done-- > 0)
+        memory_free(circuit->memory, read[done].text, strlen(read[done].text) + 1);
+    memory_free(circuit->memory, read, n * sizeof *read);
+    return status;
+}
+
+static int read_circuit(struct reader *reader, sn_model *model)
+{
+    const char *task = "";
+    int status = check_head(reader);
+    if (status == SN_OK)
+        status = json_field_text(&task, reader->context, reader->root, reader->path, "task");
+    if (status == SN_OK)
+        status = sn_circuit_create(&reader->circuit, reader->context, model, task);
+    if (status != SN_OK)
+        return status;
+    reader->n_nodes = reader->circuit->layout.n_nodes;
+    reader->n_edges = edge_count(model);
+    reader->kept = memory_allocate_zeroed(reader->context->memory, reader->n_nodes);
+    reader->kept_edges = memory_allocate_zeroed(reader->context->memory, reader->n_edges);
+    if (!reader->kept || !reader->kept_edges)
+        return fail_memory(reader->context, "sets of nodes and edges",
+                           reader->n_nodes + reader->n_edges);
+    status = check_model(reader);
+    if (status == SN_OK)
+        status = read_nodes(reader);
+    if (status == SN_OK)
+        status = read_edges(reader);
+    if (status == SN_OK)
+        status = read_paths(reader);
+    if (status == SN_OK)
+        status = read_measurements(reader);
+    return status;
+}
+
+int sn_circuit_load(sn_circuit **out, sn_context *context, sn_model *model, const char *path)
+{
+    if (!context || !out)
+        return SN_ERROR_ARGUMENT;
+    *out = NULL;
+    if (!model || !path)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_load: %s is NULL", model ? "path" : "model");
+    struct reader reader = {.context = context, .path = path};
+    json_t *root;
+    int status = json_read_file(&root, context, path, MOST_BYTES);
+    if (status != SN_OK)
+        return status;
+    reader.root = root;
+    status = read_circuit(&reader, model);
+    memory_free(context->memory, reader.kept, reader.n_nodes);
+    memory_free(context->memory, reader.kept_edges, reader.n_edges);
+    json_decref(root);
+    if (status != SN_OK) {
+        sn_circuit_free(reader.circuit);
+        return status;
+    }
+    *out = reader.circuit;
+    return SN_OK;
+}
