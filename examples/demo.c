@@ -541,6 +541,8 @@ static void treat_task(const struct demo *demo, const char *name)
         measure(demo, circuit, "full_fresh", &full);
         print_checks(demo, circuit, &pairs);
         print_paths(demo, circuit, pairs.prune);
+        check(demo,
+              sn_circuit_measure_deltas(circuit, demo->context, demo->means, pairs.prune, pairs.prune));
         if (strcmp(name, "single_double_quote") == 0)
             try_real_lines(demo, circuit, pairs.prune);
         write_circuit(demo, circuit, name);

@@ -527,6 +527,15 @@ SN_API int sn_circuit_create_random(sn_circuit **out, sn_context *context, const
  * answers are the same). */
 SN_API int sn_circuit_load_released(sn_circuit **circuit, sn_task **task, sn_context *context,
                                     sn_model *model, const char *path, const sn_options *options);
+/* What each node and each edge is worth: the rise of the loss on `task` when that one node goes to its mean, or that
+ * one edge carries its source's mean, beside all that the circuit leaves out. Calibration is that of the whole circuit,
+ * fitted on `fit`, and stays. The results are kept with the circuit until its nodes or edges change. Progress stage
+ * "deltas". */
+SN_API int sn_circuit_measure_deltas(sn_circuit *circuit, sn_context *context, const sn_means *means,
+                                     const sn_task *fit, const sn_task *task);
+/* Nats, calibrated and raw; out-pointers may be NULL. SN_ERROR_STATE before sn_circuit_measure_deltas. */
+SN_API int sn_circuit_node_delta(double *loss, double *raw_loss, const sn_circuit *circuit, size_t index);
+SN_API int sn_circuit_edge_delta(double *loss, double *raw_loss, const sn_circuit *circuit, size_t index);
 /* A circuit of `model` from a file that sn_report_write_json wrote: nodes, edges (those between its nodes that the
  * file leaves out are cut), measurements and paths (docs/circuit-json.md). Nothing is taken on trust. Errors:
  * SN_ERROR_IO; SN_ERROR_UNSUPPORTED for a later version; SN_ERROR_FORMAT naming file, field and value: malformed, or

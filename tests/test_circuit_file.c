@@ -23,15 +23,16 @@ static sn_circuit *planted_circuit(sn_model *model, int cut)
         size_t n = edge_count(model);
         unsigned char *kept_edges = malloc(n);
         memset(kept_edges, 1, n);
-        for (size_t i = 0, seen = 0; i < n; i++) { /* all of the MLP */
-            seen += model->parameters[model->layers[0].c_fc].matrix->n_values > 0;
-            kept_edges[i] = i < n - model->parameters[model->layers[0].c_fc].matrix->n_values -
-                                    model->parameters[model->layers[0].mlp_proj].matrix->n_values;
-        }
+        const struct layer_parameters *layer = &model->layers[0]; /* the MLP's edges are the last */
+        size_t n_mlp = model->parameters[layer->c_fc].matrix->n_values +
+                       model->parameters[layer->mlp_proj].matrix->n_values;
+        memset(kept_edges + n - n_mlp, 0, n_mlp);
         ok(circuit_set_edges(circuit, context, circuit->kept, kept_edges));
         free(kept_edges);
     }
     ok(sn_circuit_trace(circuit, context, means, NULL, task, NULL));
+    if (cut)
+        ok(sn_circuit_measure_deltas(circuit, context, means, task, task));
     ok(sn_circuit_set_measurement(circuit, context, "fresh_loss", 1.0 / 3));
     ok(sn_circuit_set_measurement(circuit, context, "k", 1e-3));
     sn_task_free(task);
@@ -69,6 +70,9 @@ START_TEST(what_is_written_is_read)
         ck_assert_int_eq(read->kept_edges != NULL, cut);
         ck_assert_uint_eq(sn_circuit_edge_count(read), cut ? 2 : 3);
         ck_assert_uint_gt(sn_circuit_path_count(read), 0);
+        double loss = 0, raw = 0;
+        ck_assert_int_eq(sn_circuit_edge_delta(&loss, &raw, read, 0), cut ? SN_OK : SN_ERROR_STATE);
+        ck_assert(!cut || loss > 0.1);
         ck_assert_uint_eq(sn_circuit_measurement_count(read), 2);
         free(first);
         free(second);
@@ -132,6 +136,8 @@ START_TEST(files_that_do_not_fit_are_refused)
         {"\"paths\": [", "\"paths\": [{\"text\": 1}, ", "paths: must have a text", SN_ERROR_FORMAT},
         {"\"paths\": [", "\"paths\": {}, \"_\": [", "paths: must be an array", SN_ERROR_FORMAT},
         {"\"edges\": [", "\"edges\": [7, ", "edges: from", SN_ERROR_FORMAT},
+        {"\"channel\": 0", "\"channel\": 0, \"delta\": 0.5", "all or none must have a delta",
+         SN_ERROR_FORMAT},
         {"\"library\"", "\"future\"", NULL, SN_OK}, /* fields that are not known are passed over */
         {"\"fresh_loss\": 0.333333333", "\"fresh_loss\": null", "must be a number: \"fresh_loss\"",
          SN_ERROR_FORMAT},

@@ -309,6 +309,63 @@ START_TEST(attribution_finds_the_planted_circuit)
 }
 END_TEST
 
+/* Against circuits that lack the one node or edge, measured by themselves. */
+START_TEST(deltas_are_what_ablation_costs)
+{
+    sn_model *model = planted_model(context, 1);
+    sn_means *means = planted_means(context, model);
+    sn_task *task = planted_task(context, 20, 3), *fit = planted_task(context, 20, 4);
+    sn_circuit *circuit, *less;
+    ok(sn_circuit_create(&circuit, context, model, "planted"));
+    ok(sn_circuit_create(&less, context, model, "less"));
+    for (size_t i = 0; i < PLANTED_NODES; i++) {
+        ok(sn_circuit_add_node(circuit, context, planted_nodes[i]));
+        ok(sn_circuit_add_node(circuit, context, backup_nodes[i]));
+    }
+    double loss, raw;
+    ck_assert_int_eq(sn_circuit_node_delta(&loss, &raw, circuit, 0), SN_ERROR_STATE);
+    ok(sn_circuit_measure_deltas(circuit, context, means, fit, task));
+    sn_evaluation whole = {.struct_size = sizeof whole}, part = whole;
+    ok(sn_evaluate(&whole, context, model, means, circuit, SN_ABLATE_REST, fit, task));
+    size_t n = circuit->graph.n_nodes, n_edges = edge_count(model);
+    ck_assert_uint_eq(circuit->graph.n_edges, 4);
+    unsigned char *kept = malloc(circuit->layout.n_nodes), *kept_edges = malloc(n_edges);
+    for (size_t i = 0; i < n + circuit->graph.n_edges; i++) {
+        memcpy(kept, circuit->kept, circuit->layout.n_nodes);
+        memset(kept_edges, 1, n_edges);
+        if (i < n) {
+            kept[circuit->graph.nodes[i]] = 0;
+            ok(sn_circuit_node_delta(&loss, &raw, circuit, i));
+        } else {
+            const struct edge *edge = &circuit->graph.edges[i - n];
+            float weight;
+            kept_edges[edge_find(&weight, model, &circuit->layout, circuit->graph.nodes[edge->from],
+                                 circuit->graph.nodes[edge->to])] = 0;
+            ck_assert(weight == edge->weight);
+            ok(sn_circuit_edge_delta(&loss, &raw, circuit, i - n));
+        }
+        ok(circuit_set_edges(less, context, kept, kept_edges));
+        ok(sn_evaluate(&part, context, model, means, less, SN_ABLATE_REST, fit, task));
+        ck_assert_msg(fabs(raw - (part.raw_loss - whole.raw_loss)) < 1e-6, "part %zu: %g, not %g", i,
+                      raw, part.raw_loss - whole.raw_loss);
+        ck_assert(raw > 0 && loss > 0); /* each of two paths is worth something */
+    }
+    ck_assert_int_eq(sn_circuit_node_delta(&loss, &raw, circuit, n), SN_ERROR_ARGUMENT);
+    ok(sn_circuit_remove_node(circuit, context, planted_nodes[0])); /* what was measured is gone */
+    ck_assert_int_eq(sn_circuit_node_delta(&loss, &raw, circuit, 0), SN_ERROR_STATE);
+    ck_assert_int_eq(sn_circuit_measure_deltas(circuit, context, NULL, fit, task), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_circuit_measure_deltas(circuit, context, means, NULL, task), SN_ERROR_ARGUMENT);
+    free(kept);
+    free(kept_edges);
+    sn_circuit_free(circuit);
+    sn_circuit_free(less);
+    sn_task_free(task);
+    sn_task_free(fit);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
 START_TEST(threads_do_not_change_the_edges)
 {
     sn_model *model = strong_model(SPARSE_CONFIG, 8);
@@ -360,6 +417,8 @@ static int find_edges(sn_context *own, void *payload)
                                     options);
     if (status == SN_OK)
         status = sn_circuit_trace(circuit, own, attempt->means, NULL, attempt->task, NULL);
+    if (status == SN_OK)
+        status = sn_circuit_measure_deltas(circuit, own, attempt->means, attempt->task, attempt->task);
     sn_circuit_free(circuit);
     circuit = NULL;
     if (status == SN_OK)
@@ -389,9 +448,10 @@ Suite *edges_suite(void)
     const TTest *gates[] = {with_all_edges_the_model_is_the_same,
                             cutting_all_edges_of_nodes_ablates_them, attention_carries_its_own_mean,
                             gate_gradients_match_finite_differences};
-    const TTest *circuits[] = {extraction_finds_the_planted_edges, integrated_gradients_are_complete,
-                               attribution_finds_the_planted_circuit, an_edge_that_is_cut_is_not_used,
-                               every_refused_allocation_is_survived};
+    const TTest *circuits[] = {
+        extraction_finds_the_planted_edges,    integrated_gradients_are_complete,
+        attribution_finds_the_planted_circuit, deltas_are_what_ablation_costs,
+        an_edge_that_is_cut_is_not_used,       every_refused_allocation_is_survived};
     const TTest *threads[] = {threads_do_not_change_the_edges}; /* what ThreadSanitizer looks at */
     Suite *suite = suite_create("edges");
     add_cases(suite, "gates", gates, sizeof gates / sizeof *gates);

@@ -73,6 +73,11 @@ struct kept_number {
     double value;
 };
 
+/* The rise of the task loss, nats, when one node or edge of the circuit is ablated as well. */
+struct delta {
+    double loss, raw_loss;
+};
+
 struct sn_circuit {
     struct memory *memory;  /* retained */
     struct sn_model *model; /* retained */
@@ -83,6 +88,8 @@ struct sn_circuit {
     struct graph graph;        /* always that of `kept` */
     struct traced_path *paths;
     size_t n_paths;
+    struct delta *deltas; /* of the graph's nodes, then of its edges; NULL before they are measured */
+    size_t n_deltas;
     struct kept_number *numbers; /* measurements of this very set of nodes, for reports */
     size_t n_numbers, number_capacity;
 };
@@ -93,6 +100,11 @@ int circuit_set_nodes(struct sn_circuit *circuit, struct sn_context *context, co
 int circuit_set_edges(struct sn_circuit *circuit, struct sn_context *context, const unsigned char *kept,
                       const unsigned char *kept_edges);
 void circuit_drop_paths(struct sn_circuit *circuit);
+
+/* ---- deltas.c */
+void circuit_drop_deltas(struct sn_circuit *circuit);
+/* Room for those of the graph as it is, zeros. */
+int circuit_make_deltas(struct sn_circuit *circuit, struct sn_context *context);
 
 /* ---- measurements.c */
 void circuit_drop_measurements(struct sn_circuit *circuit);

@@ -148,6 +148,66 @@ static int read_edges(struct reader *reader)
                              json_array_size(edges) == between ? NULL : reader->kept_edges);
 }
 
+/* delta and raw_delta of one node or edge, numbers both. */
+static int read_delta(const struct reader *reader, struct delta *delta, const json_t *object,
+                      const char *place)
+{
+    const json_t *loss = json_object_get(object, "delta"), *raw = json_object_get(object, "raw_delta");
+    if (!json_is_number(loss) || !json_is_number(raw))
+        return malformed(reader, place, "all or none must have a delta and a raw_delta, numbers", NULL);
+    delta->loss = json_number_value(loss);
+    delta->raw_loss = json_number_value(raw);
+    return SN_OK;
+}
+
+/* The place of a node in the graph's list. */
+static size_t node_place(const struct graph *graph, size_t node)
+{
+    size_t place = 0;
+    while (graph->nodes[place] != node)
+        place++;
+    return place;
+}
+
+static size_t edge_place(const struct graph *graph, size_t from, size_t to)
+{
+    size_t place = graph->first_edge[to];
+    while (graph->edges[place].from != from)
+        place++;
+    return place;
+}
+
+/* Where the first node has them, all nodes and edges have. */
+static int read_deltas(struct reader *reader)
+{
+    struct sn_circuit *circuit = reader->circuit;
+    const struct graph *graph = &circuit->graph;
+    const json_t *nodes = json_object_get(reader->root, "nodes");
+    const json_t *edges = json_object_get(reader->root, "edges");
+    if (!json_object_get(json_array_get(nodes, 0), "delta"))
+        return SN_OK;
+    int status = circuit_make_deltas(circuit, reader->context);
+    for (size_t i = 0; status == SN_OK && i < json_array_size(nodes); i++) {
+        size_t node = 0;
+        const json_t *object = json_array_get(nodes, i);
+        status = read_node(&node, reader, json_object_get(object, "name"), "nodes");
+        if (status == SN_OK)
+            status = read_delta(reader, &circuit->deltas[node_place(graph, node)], object, "nodes");
+    }
+    for (size_t i = 0; status == SN_OK && i < json_array_size(edges); i++) {
+        size_t from = 0, to = 0;
+        const json_t *object = json_array_get(edges, i);
+        status = read_node(&from, reader, json_object_get(object, "from"), "edges: from");
+        if (status == SN_OK)
+            status = read_node(&to, reader, json_object_get(object, "to"), "edges: to");
+        if (status != SN_OK)
+            break;
+        size_t place = edge_place(graph, node_place(graph, from), node_place(graph, to));
+        status = read_delta(reader, &circuit->deltas[graph->n_nodes + place], object, "edges");
+    }
+    return status;
+}
+
 static int read_measurements(struct reader *reader)
 {
     json_t *values = json_object_get(reader->root, "measurements"), *value;
@@ -233,6 +293,8 @@ static int read_circuit(struct reader *reader, sn_model *model)
         status = read_nodes(reader);
     if (status == SN_OK)
         status = read_edges(reader);
+    if (status == SN_OK)
+        status = read_deltas(reader);
     if (status == SN_OK)
         status = read_paths(reader);
     if (status == SN_OK)

@@ -25,6 +25,7 @@ int circuit_set_edges(struct sn_circuit *circuit, struct sn_context *context, co
     circuit->graph = graph;
     memmove(circuit->kept, kept, circuit->layout.n_nodes);
     circuit_drop_paths(circuit);
+    circuit_drop_deltas(circuit);
     circuit_drop_measurements(circuit);
     return SN_OK;
 }
@@ -80,6 +81,7 @@ void sn_circuit_free(sn_circuit *circuit)
         return;
     struct memory *memory = circuit->memory;
     circuit_drop_paths(circuit);
+    circuit_drop_deltas(circuit);
     circuit_drop_measurements(circuit);
     graph_free(&circuit->graph);
     memory_free(memory, circuit->kept, circuit->layout.n_nodes);

@@ -29,6 +29,14 @@ static json_t *number_or_null(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+static void set_delta(json_t *object, int status, double loss, double raw_loss, int *failed)
+{
+    if (status != SN_OK)
+        return;
+    set(object, "delta", number_or_null(loss), failed);
+    set(object, "raw_delta", number_or_null(raw_loss), failed);
+}
+
 static json_t *node_object(const sn_circuit *circuit, size_t index, size_t d_head, int *failed)
 {
     struct node_parts parts;
@@ -43,6 +51,9 @@ static json_t *node_object(const sn_circuit *circuit, size_t index, size_t d_hea
         set(node, "head", json_integer(parts.head), failed);
         set(node, "head_channel", json_integer(parts.head_channel), failed);
     }
+    double loss = 0, raw_loss = 0;
+    int status = sn_circuit_node_delta(&loss, &raw_loss, circuit, index);
+    set_delta(node, status, loss, raw_loss, failed);
     return node;
 }
 
@@ -65,6 +76,9 @@ static json_t *edge_array(const sn_circuit *circuit, int *failed)
         set(edge, "from", json_string(sn_circuit_node_name(circuit, from)), failed);
         set(edge, "to", json_string(sn_circuit_node_name(circuit, to)), failed);
         set(edge, "weight", number_or_null((double)weight), failed);
+        double loss = 0, raw_loss = 0;
+        int status = sn_circuit_edge_delta(&loss, &raw_loss, circuit, i);
+        set_delta(edge, status, loss, raw_loss, failed);
         append(edges, edge, failed);
     }
     return edges;

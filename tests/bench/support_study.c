@@ -32,6 +32,7 @@
 /* A kind of study: which models, trained how, in which arms. */
 struct study {
     const char *name, *config, *options;
+    double drill, idioms, real; /* shares of the windows */
     size_t steps, seeds, n_arms;
     const char *arms[MOST_ARMS];
     void (*run)(const struct study *study, size_t seed, const char *arm);
@@ -132,7 +133,8 @@ static void read_text(void)
     sn_options *options;
     idioms = make_idioms(4000000, "seed=1", NULL);
     drill = make_idioms(2000000, "seed=1001 short=1",
-                        "single_double_quote,for_while,set_or_string,set_or_string");
+                        "single_double_quote,for_while,set_or_string,set_or_string,set_or_string,"
+                        "set_or_string");
     check(sn_corpus_create(&real, context));
     add_python_library(real);
     check(sn_corpus_split(&held_out, real, context, 0.1, 1));
@@ -172,9 +174,9 @@ static sn_trainer *make_trainer(const struct study *study, size_t seed, const ch
     check(sn_options_set(options, context, "seed", (double)seed));
     check(sn_model_create(&start, context, study->config, strlen(study->config), seed));
     check(sn_trainer_create(&trainer, context, start, options));
-    check(sn_trainer_add_corpus(trainer, drill, 0.5, 48));
-    check(sn_trainer_add_corpus(trainer, idioms, 0.35, 0));
-    check(sn_trainer_add_corpus(trainer, real, 0.15, 0));
+    check(sn_trainer_add_corpus(trainer, drill, study->drill, 48));
+    check(sn_trainer_add_corpus(trainer, idioms, study->idioms, 0));
+    check(sn_trainer_add_corpus(trainer, real, study->real, 0));
     sn_model_free(start);
     sn_options_free(options);
     return trainer;
@@ -307,6 +309,9 @@ static struct study studies[] = {
      CONFIG("64", "512", "32"),
      "batch=8 learning_rate=0.02 learning_rate_scale=none density=0.015625 density_bias=1 "
      "schedule_start_density=0.25 schedule_end=0.5",
+     0.5,
+     0.35,
+     0.15,
      1000,
      5,
      6,
@@ -316,10 +321,13 @@ static struct study studies[] = {
      run_loss},
     {"circuits",
      CONFIG("128", "128", "8"),
-     "batch=8 learning_rate=0.015 learning_rate_scale=none density=0.0208333 density_bias=1 "
+     "batch=16 learning_rate=0.015 learning_rate_scale=none density=0.0208333 density_bias=1 "
      "schedule_start_density=0.3 schedule_end=0.5 minimum_per_neuron=1",
-     4000,
-     3,
+     0.6,
+     0.28,
+     0.12,
+     8000,
+     6,
      2,
      {"gradient=dense", "gradient=support,refresh_interval=20"},
      run_circuits},
