@@ -286,7 +286,7 @@ uninstall:
 
 DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check graphviz python3 g++ \
 	$(if $(filter 1,$(XSMM)),libxsmm-dev)
-DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex libsimde-dev
+DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex python3-networkx libsimde-dev
 DEPS_BENCH := python3 python3-torch python3-numpy python3-scipy libopenblas0-pthread
 DEPS_AVX512 := bochs bochs-term busybox-static isolinux syslinux-common xorriso cpio python3
 

@@ -584,6 +584,9 @@ SN_API const char *sn_circuit_measurement(double *value, const sn_circuit *circu
  * measurements) or as a Graphviz digraph, atomically. Errors: SN_ERROR_IO. */
 SN_API int sn_report_write_json(sn_context *context, const sn_circuit *circuit, const char *path);
 SN_API int sn_report_write_dot(sn_context *context, const sn_circuit *circuit, const char *path);
+/* GraphML, for networkx, Gephi and others: nodes under their names with layer, site, channel and, once measured, delta;
+ * edges with weight and delta. Text that is not UTF-8 or holds characters that XML forbids is left out. */
+SN_API int sn_report_write_graphml(sn_context *context, const sn_circuit *circuit, const char *path);
 
 /* ================================================================ ADVANCED */
 

@@ -59,6 +59,7 @@ for isa in $(isas); do
     step "goldens from their .pt on $isa" on_isa $isa golden "$BUILD" --pt
 done
 step "generated Python is Python" python3 tests/task_syntax.py "$BUILD/tests/task_text"
+step "GraphML in networkx" python3 tests/graphml_networkx.py "$BUILD/tests/circuit_files"
 step "malformed models" bash tests/bad_models.sh
 step "fuzz corpora" bash tests/fuzz/replay.sh
 step "examples" bash tests/examples_test.sh

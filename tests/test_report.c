@@ -251,9 +251,12 @@ START_TEST(what_cannot_be_written_leaves_nothing)
     ck_assert_int_eq(sn_report_write_json(context, circuit, path), SN_ERROR_IO);
     ck_assert_ptr_nonnull(strstr(sn_context_message(context), "no/such"));
     ck_assert_int_eq(sn_report_write_dot(context, circuit, path), SN_ERROR_IO);
+    ck_assert_int_eq(sn_report_write_graphml(context, circuit, path), SN_ERROR_IO);
     ck_assert_int_eq(sn_report_write_json(context, NULL, path), SN_ERROR_ARGUMENT);
     ck_assert_int_eq(sn_report_write_json(context, circuit, NULL), SN_ERROR_ARGUMENT);
     ck_assert_int_eq(sn_report_write_dot(context, NULL, path), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_report_write_graphml(context, NULL, path), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_report_write_graphml(NULL, circuit, path), SN_ERROR_ARGUMENT);
     ck_assert_int_eq(sn_report_write_dot(NULL, circuit, path), SN_ERROR_ARGUMENT);
     ck_assert_uint_eq(temporary_empty(&temporary), 0);
 }
@@ -289,6 +292,8 @@ static int attempt_report(sn_context *tight, void *payload)
     int status = sn_report_write_json(tight, circuit, path);
     if (status == SN_OK)
         status = sn_report_write_dot(tight, circuit, path);
+    if (status == SN_OK)
+        status = sn_report_write_graphml(tight, circuit, path);
     ck_assert_uint_le(temporary_empty(&temporary), 1); /* the whole file or none, no temporary */
     return status;
 }

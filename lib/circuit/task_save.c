@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "circuit/task.h"
 #include "format/json.h"
-#include "format/utf8.h"
+#include "base/utf8.h"
 
 struct writing {
     struct sn_context *context;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "format/utf8.h"
+#include "base/utf8.h"
 
 #define MAX_PROTOCOL 5
 

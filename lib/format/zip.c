@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/checksum.h"
-#include "format/utf8.h"
+#include "base/utf8.h"
 
 /* Fixed parts of the records, their signatures (APPNOTE 6.3 of the format). */
 #define END_BYTES 22

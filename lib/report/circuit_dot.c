@@ -4,10 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/buffer.h"
-#include "base/context.h"
-#include "base/file.h"
 #include "report/node_parts.h"
+#include "report/write_text.h"
 
 static size_t head_width(const sn_circuit *circuit)
 {
@@ -149,18 +147,7 @@ int sn_report_write_dot(sn_context *context, const sn_circuit *circuit, const ch
         return fail(context, SN_ERROR_ARGUMENT, "sn_report_write_dot: %s is NULL",
                     circuit ? "path" : "circuit");
     struct buffer text;
-    struct file_writer file;
-    memset(&file, 0, sizeof file);
     buffer_init(&text, context->memory);
     append_digraph(&text, circuit);
-    int status = text.failed ? fail_memory(context, "a circuit as DOT", text.capacity) : SN_OK;
-    if (status == SN_OK)
-        status = file_writer_open(&file, context, path);
-    if (status == SN_OK)
-        status = file_write(&file, context, text.bytes, text.size);
-    if (status == SN_OK)
-        status = file_writer_commit(&file, context);
-    file_writer_abort(&file);
-    buffer_free(&text);
-    return status;
+    return report_write_text(context, &text, path, "a circuit as DOT");
 }

@@ -1,6 +1,6 @@
 /* Whether text from a file is UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF. */
-#ifndef SN_FORMAT_UTF8_H
-#define SN_FORMAT_UTF8_H
+#ifndef SN_BASE_UTF8_H
+#define SN_BASE_UTF8_H
 
 #include <stddef.h>
 
