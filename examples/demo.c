@@ -416,8 +416,9 @@ static void print_checks(const struct demo *demo, sn_circuit *circuit, const str
 {
     sn_circuit *random;
     check(demo, sn_circuit_create_random(&random, demo->context, circuit, demo->seed));
-    printf("   circuit: %zu nodes, %zu edges\n", sn_circuit_node_count(circuit),
-           sn_circuit_edge_count(circuit));
+    printf("   circuit: %zu nodes, %zu edges (of %zu that touch its nodes)\n",
+           sn_circuit_node_count(circuit), sn_circuit_edge_count(circuit),
+           sn_circuit_touching_edge_count(circuit));
     report(demo, circuit, "circuit, pruning pairs", "prune", SN_ABLATE_REST, pairs->prune, pairs->prune);
     report(demo, circuit, "circuit, fresh pairs", "fresh", SN_ABLATE_REST, pairs->prune, pairs->fresh);
     report(demo, random, "random circuit of its size, fresh", NULL, SN_ABLATE_REST, pairs->prune,

@@ -559,6 +559,9 @@ SN_API size_t sn_circuit_node_count(const sn_circuit *circuit);
 /* Name of node `index` (nodes in order of site and channel); lent; NULL out of range. */
 SN_API const char *sn_circuit_node_name(const sn_circuit *circuit, size_t index);
 SN_API size_t sn_circuit_edge_count(const sn_circuit *circuit);
+/* Edges of the whole model that touch a node of the circuit at one end or both: what a reader of the circuit would
+ * have to rule out (paper: 41 against the 9 of the quote circuit). */
+SN_API size_t sn_circuit_touching_edge_count(const sn_circuit *circuit);
 /* Edge `index`: from and to are node indices; weight as in the model. */
 SN_API int sn_circuit_edge(size_t *from, size_t *to, float *weight, const sn_circuit *circuit,
                            size_t index);

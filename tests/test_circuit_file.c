@@ -188,6 +188,10 @@ START_TEST(circuits_combine_as_sets)
     static const char *const names[] = {"one | two", "one & two", "one - two"};
     sn_circuit *a = of_nodes(model, "one", first, 3), *b = of_nodes(model, "two", second, 4), *both;
     sn_circuit *stranger = of_nodes(other, "three", first, 3);
+    /* the planted path and its backup have two edges each, and no others meet them */
+    ck_assert_uint_eq(sn_circuit_touching_edge_count(a), 2);
+    ck_assert_uint_eq(sn_circuit_touching_edge_count(b), 4);
+    ck_assert_uint_eq(sn_circuit_touching_edge_count(NULL), 0);
     for (int operation = SN_UNION; operation <= SN_DIFFERENCE; operation++) {
         ok(sn_circuit_combine(&both, context, a, b, operation));
         ck_assert_uint_eq(sn_circuit_node_count(both), nodes[operation]);

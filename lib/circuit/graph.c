@@ -48,6 +48,23 @@ size_t graph_count_edges(const struct sn_model *model, const struct node_layout 
     return n;
 }
 
+size_t sn_circuit_touching_edge_count(const sn_circuit *circuit)
+{
+    struct edge_part parts[PARTS_PER_LAYER];
+    size_t n = 0, n_edges = 0;
+    for (size_t layer = 0; circuit && layer < circuit->model->config.n_layer; layer++) {
+        edge_parts(parts, &n_edges, circuit->model, &circuit->layout, layer);
+        for (size_t p = 0; p < PARTS_PER_LAYER; p++)
+            for (size_t r = parts[p].first_row; r < parts[p].first_row + parts[p].n_rows; r++) {
+                int to_kept = circuit->kept[parts[p].to + r - parts[p].first_row];
+                for (size_t i = edge_row(&parts[p], r); i < edge_row(&parts[p], r + 1); i++)
+                    n += parts[p].matrix->values[i] != 0 &&
+                         (to_kept || circuit->kept[parts[p].from + edge_column(&parts[p], r, i)]);
+            }
+    }
+    return n;
+}
+
 struct edge_collector {
     struct graph *graph;
     const uint32_t *position; /* of each kept node in the graph's list */
