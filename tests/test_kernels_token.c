@@ -167,7 +167,8 @@ static void check_attention(const struct kernel_table *kernels, const struct ker
     void *scratch = case_bytes(token_attention_scratch(n, d_head));
     CASE_TIMED(kernels, token_attention, y, q, &attention, scratch);
     reference->token_attention(expected, q, &attention, NULL);
-    case_compare("y", y, expected, d_head, 1e-5);
+    /* Huge scores come near 200, where floats are 1.5e-5 apart: as much, and more, of a weight. */
+    case_compare("y", y, expected, d_head, shape[2] & 4 ? 4e-5 : 1e-5);
 }
 
 static const struct kernel_case cases[] = {
