@@ -261,10 +261,11 @@ SN_API int sn_model_tensor(float *values, size_t capacity, size_t *needed, sn_co
  * from in front of it to the logits computes of that layer, behind its keys and values, the selected
  * tokens alone. From there on sites, sn_session_residual and gradients at sites have one row for each
  * selected token);
- * "recompute" 0 (1: of what lies inside the blocks - what they read after AbsTopK, and the MLP's
- * neurons - one layer's is held at a time, and the backward computes the others' anew: about 0.6 of the
- * memory for some per cent more time, the same bits. Between a forward and its backward neither weights
- * nor interventions may change).
+ * "recompute" (text: "auto"; "never", "always"): of what lies inside the layers - the stream between their
+ * halves, what they read after AbsTopK, queries, keys and values, and the MLP's neurons - one layer's is
+ * held at a time, and the backward computes the others' anew: about 0.35 of the memory for some 12 per cent
+ * more time, the same bits. "auto": where that saves more than 64 MB and at most 1/8 of the weights are
+ * nonzero. Between a forward and its backward weights may not change then.
  * The session retains the model; it uses its context until freed. */
 SN_API int sn_session_create(sn_session **out, sn_context *context, sn_model *model,
                              const sn_options *options);
@@ -316,7 +317,7 @@ SN_API int sn_generator_reset(sn_generator *generator);
  * "gradient" ("dense"; "support"), "refresh_interval" 20, "refresh_fraction" 0.3,
  * "refresh_end" 0.9 (of the run), "order" ("decay_first"; "script" as in the authors' script),
  * "checkpoint_interval" 0 (steps; with sn_trainer_set_checkpoint),
- * "recompute" 0 (as of sn_session_create: less memory, more time, the same bits).
+ * "recompute" ("auto"; as of sn_session_create: less memory, more time, the same bits).
  * A density leaves int(density x entries) of each tensor, at least 1; densities never rise during a run
  * (a target above the start density holds from the beginning); with "gradient" = "support" they fall at
  * refreshes. "normalize" divides the gradient by its RMS + 1e-5; the RMS is over all trainable entries.

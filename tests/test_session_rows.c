@@ -69,7 +69,7 @@ static sn_session *open_keeping(const char *gradients, int backward, int selecte
     ok(sn_options_set_text(options, context, "gradients", gradients));
     ok(sn_options_set(options, context, "backward", backward));
     ok(sn_options_set(options, context, "selected_only", selected_only));
-    ok(sn_options_set(options, context, "recompute", recompute));
+    ok(sn_options_set_text(options, context, "recompute", recompute ? "always" : "never"));
     ok(sn_session_create(&session, context, model, options));
     sn_options_free(options);
     return session;

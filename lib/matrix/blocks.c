@@ -61,7 +61,7 @@ static size_t count_cuts(const struct blocks *blocks)
     size_t n;
     if (blocks->n_blocks == 1)
         return 0;
-    return size_product(&n, blocks->rows, blocks->n_blocks + 1) ? n : SIZE_MAX;
+    return size_product(&n, blocks->rows, blocks->n_blocks - 1) ? n : SIZE_MAX;
 }
 
 int blocks_allocate(struct blocks *blocks, struct memory *memory, size_t rows, size_t cols, size_t nnz)
@@ -89,15 +89,13 @@ void blocks_fill(struct blocks *blocks, const uint32_t *start, const struct spar
     uint32_t *cut = blocks->cut;
     for (size_t tile = 0; cut && tile < blocks->n_tiles; tile++) {
         size_t rows = tile_rows(blocks, tile), first = tile * blocks->tile_rows;
-        memcpy(cut, start + first, rows * sizeof *cut);
-        for (size_t block = 1; block < blocks->n_blocks; block++, cut += rows)
+        const uint32_t *from = start + first;
+        for (size_t block = 1; block < blocks->n_blocks; block++, from = cut, cut += rows)
             for (size_t r = 0; r < rows; r++) {
-                uint32_t i = cut[r], last = start[first + r + 1];
+                uint32_t i = from[r], last = start[first + r + 1];
                 while (i < last && index_at(index, i) < block * blocks->block_cols)
                     i++;
-                cut[rows + r] = i;
+                cut[r] = i;
             }
-        memcpy(cut + rows, start + first + 1, rows * sizeof *cut);
-        cut += 2 * rows;
     }
 }

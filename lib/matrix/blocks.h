@@ -42,8 +42,8 @@ struct blocks {
     size_t rows, cols;
     size_t tile_rows, n_tiles;
     size_t block_cols, n_blocks; /* a block lies within one INDEX_RANGE */
-    /* Of each tile n_blocks + 1 times its rows: where they enter each block, and end. NULL where n_blocks
-     * is 1. */
+    /* Of each tile n_blocks - 1 times its rows: where they enter each block but the first. NULL where
+     * n_blocks is 1. */
     uint32_t *cut;
 };
 
@@ -74,10 +74,11 @@ static inline struct sparse_block order_block(const struct sparse_order *order, 
     const struct blocks *blocks = order->blocks;
     size_t first = tile * blocks->tile_rows, rows = tile_rows(blocks, tile);
     const uint32_t *start = order->start + first, *end = start + 1;
-    if (blocks->cut) {
-        start = blocks->cut + first * (blocks->n_blocks + 1) + block * rows;
-        end = start + rows;
-    }
+    const uint32_t *cut = blocks->cut ? blocks->cut + first * (blocks->n_blocks - 1) : NULL;
+    if (block > 0)
+        start = cut + (block - 1) * rows;
+    if (block + 1 < blocks->n_blocks)
+        end = cut + block * rows;
     return (struct sparse_block){.rows = rows,
                                  .first_column = block * blocks->block_cols / INDEX_RANGE * INDEX_RANGE,
                                  .start = start,

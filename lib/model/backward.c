@@ -122,10 +122,10 @@ static int mlp_panel(void *payload, size_t panel, size_t worker)
     struct layer_state *state = &session->layers[work->layer];
     size_t d_mlp = config->d_mlp;
     float *d_act = worker_scratch(session, worker), *rest = d_act + config_d_in(config) * PANEL;
-    float *d_post = panel_of(session->d_wide, panel, d_mlp),
-          *pre = panel_of(state->pre_act, panel, d_mlp);
+    float *d_post = panel_of(session->d_wide, panel, d_mlp);
+    float *pre = panel_of(state->pre_act, session->recomputes ? worker : panel, d_mlp);
     if (session->recomputes)
-        forward_again(session, work->layer, 1, panel, worker_scratch(session, worker));
+        forward_again(session, work->layer, 1, panel, worker);
     write_backward(session, work->layer, 1, panel, d_post);
     site_backward(session, site_index(work->layer, SITE_MLP_POST_ACT), panel, d_post, 0);
     unsparsify(session, state, TOPK_MLP_NEURON, panel, d_post);
@@ -150,6 +150,13 @@ static int attention_write_panel(void *payload, size_t panel, size_t worker)
     return SN_OK;
 }
 
+static int attention_again_panel(void *payload, size_t panel, size_t worker)
+{
+    const struct backward_work *work = payload;
+    forward_again(work->session, work->layer, 0, panel, worker);
+    return SN_OK;
+}
+
 static int attention_read_panel(void *payload, size_t panel, size_t worker)
 {
     const struct backward_work *work = payload;
@@ -160,8 +167,6 @@ static int attention_read_panel(void *payload, size_t panel, size_t worker)
     float *d_act = worker_scratch(session, worker), *rest = d_act + config_d_in(config) * PANEL;
     float *dq = panel_of(session->d_wide, panel, 3 * d_attn), *dk = dq + d_attn * PANEL,
           *dv = dk + d_attn * PANEL;
-    if (session->recomputes)
-        forward_again(session, layer, 0, panel, worker_scratch(session, worker));
     site_backward(session, site_index(layer, SITE_ATTN_V), panel, dv, 0);
     unsparsify(session, state, TOPK_ATTN_V, panel, dv);
     site_backward(session, site_index(layer, SITE_ATTN_Q), panel, dq, 0);
@@ -242,6 +247,8 @@ static int attention_sublayer_backward(struct sn_session *session, size_t layer)
                             config->d_model, state->y, d_attn);
     if (status == SN_OK && session_layer_by_rows(session, layer))
         leave_rows(session);
+    if (status == SN_OK && session->recomputes)
+        status = parallel_for(session->context, session->n_panels, attention_again_panel, &work);
     if (status == SN_OK)
         status = attention_backward_all(session, layer);
     if (status == SN_OK)

@@ -20,8 +20,9 @@ void norm_forward(const struct sn_session *session, float *y, float *mean, float
 struct panel_run {
     struct sn_session *session;
     size_t panel, slot;
+    size_t worker;
     char *scratch;
-    int again; /* for the backward: the stream and the masks stand, and say what was read and kept */
+    int again; /* for the backward: what stands, the masks above all, says what was read and kept */
 };
 
 /* AbsTopK in place; remembers what was kept. */
@@ -68,13 +69,15 @@ static const float *read_stream(const struct panel_run *run, size_t layer, int w
     struct layer_state *state = &session->layers[layer];
     size_t width = session_config(session)->d_model, sublayer = 2 * layer + (size_t)which;
     size_t site = site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN);
-    if (run->again)
-        return panel_of(state->read[which], run->slot, width);
+    int stands = run->again && !session_stream_again(session, sublayer);
     float *stream = panel_of(session->stream[sublayer], run->panel, width);
-    site_forward(session, site, run->panel, stream, 0);
+    if (!stands)
+        site_forward(session, site, run->panel, stream, 0);
     if (state->read[which] == session->stream[sublayer])
         return stream;
     float *read = panel_of(state->read[which], run->slot, width);
+    if (stands)
+        return read;
     memcpy(read, stream, width * PANEL * sizeof *read);
     site_forward(session, site, run->panel, read, 1);
     return read;
@@ -162,9 +165,10 @@ static void attention_write(const struct panel_run *run, size_t layer)
     struct layer_state *state = &session->layers[layer];
     size_t d_attn = config_d_attn(session_config(session));
     float *y = panel_of(state->y, run->panel, d_attn);
-    if (state->y_before != state->y)
+    if (!run->again && state->y_before != state->y)
         memcpy(panel_of(state->y_before, run->panel, d_attn), y, d_attn * PANEL * sizeof *y);
-    site_forward(session, site_index(layer, SITE_ATTN_Y), run->panel, y, 0);
+    if (!run->again)
+        site_forward(session, site_index(layer, SITE_ATTN_Y), run->panel, y, 0);
     write_residual(run, layer, 0, y);
 }
 
@@ -176,7 +180,7 @@ static const float *neurons(const struct panel_run *run, size_t layer)
     const struct layer_parameters *p = &session->model->layers[layer];
     struct layer_state *state = &session->layers[layer];
     size_t d_mlp = session_config(session)->d_mlp;
-    float *pre = panel_of(state->pre_act, run->slot, d_mlp);
+    float *pre = panel_of(state->pre_act, session->recomputes ? run->worker : run->slot, d_mlp);
     float *post = panel_of(state->post_act, run->slot, d_mlp);
     const float *act_in = read_residual(run, layer, 1);
     matrix_multiply_panel(session_matrix(session, p->c_fc), kernels, pre, act_in,
@@ -190,13 +194,15 @@ static const float *neurons(const struct panel_run *run, size_t layer)
     return post;
 }
 
-void forward_again(struct sn_session *session, size_t layer, int which, size_t panel, void *scratch)
+void forward_again(struct sn_session *session, size_t layer, int which, size_t panel, size_t worker)
 {
-    const struct panel_run run = {session, panel, panel, scratch, 1};
+    const struct panel_run run = {session, panel, panel, worker, worker_scratch(session, worker), 1};
+    if (which && session_stream_again(session, 2 * layer + 1))
+        attention_write(&run, layer);
     if (which)
         neurons(&run, layer);
     else
-        read_residual(&run, layer, 0);
+        attention_read(&run, layer);
 }
 
 /* What a panel does between two attentions; -1 = nothing. */
@@ -210,7 +216,7 @@ static int run_panel(void *payload, size_t panel, size_t worker)
 {
     const struct panel_work *work = payload;
     struct sn_session *session = work->session;
-    const struct panel_run run = {session, panel, session_slot(session, panel, worker),
+    const struct panel_run run = {session, panel, session_slot(session, panel, worker), worker,
                                   worker_scratch(session, worker), 0};
     if (work->embed)
         embedding_forward(session, panel);

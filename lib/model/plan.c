@@ -36,9 +36,14 @@ static uint64_t *take_mask(struct arena *arena, const struct config *config, enu
     return take(arena, panels * width, sizeof(uint64_t));
 }
 
+/* "recompute" "auto": where it saves more bytes than this, and at most this share of the weights is nonzero. */
+#define RECOMPUTE_SAVES ((size_t)64 << 20)
+#define RECOMPUTE_DENSITY 0.125
+
 struct plan_shape {
     size_t panels, row_panels, n_sequences, lse_total;
     size_t last_panels;      /* of the last layer behind its keys and values */
+    size_t most;             /* of any layer */
     size_t slots, row_slots; /* panels of what no other panel looks at */
 };
 
@@ -46,9 +51,10 @@ static struct plan_shape plan_shape(const struct sn_session *session, size_t pan
                                     size_t n_sequences, size_t lse_total)
 {
     size_t workers = parallel_workers(session->context);
+    size_t last_panels = session->by_rows ? row_panels : panels;
     struct plan_shape shape = {
-        panels, row_panels, n_sequences, lse_total, session->by_rows ? row_panels : panels,
-        panels, row_panels};
+        panels, row_panels, n_sequences, lse_total, last_panels,
+        last_panels > panels ? last_panels : panels, panels, row_panels};
     if (!session->keeps && workers < panels)
         shape.slots = shape.row_slots = workers;
     return shape;
@@ -64,12 +70,17 @@ static float *plan_read(const struct sn_session *session, struct arena *arena, s
                : session->stream[2 * layer + (size_t)which];
 }
 
-/* What attention gathers across panels, and what it leaves, y for y_panels of them. */
+static float *plan_qkv(const struct sn_session *session, struct arena *arena,
+                       const struct plan_shape *shape)
+{
+    return take_floats(arena, shape->panels, 3 * config_d_attn(session_config(session)));
+}
+
+/* What attention leaves, y for y_panels of them. */
 static void plan_attention(const struct sn_session *session, struct arena *arena,
                            const struct plan_shape *shape, size_t y_panels, struct layer_state *state)
 {
     const struct config *config = session_config(session);
-    state->qkv = take_floats(arena, shape->panels, 3 * config_d_attn(config));
     state->lse = take(arena, shape->lse_total * config->n_head, sizeof(float));
     state->y = state->y_before = take_floats(arena, y_panels, config_d_attn(config));
 }
@@ -85,11 +96,9 @@ static float *plan_act_in(const struct sn_session *session, struct arena *arena,
     return take_floats(arena, slots, config_d_in(session_config(session)));
 }
 
-static void plan_neurons(const struct sn_session *session, struct arena *arena, size_t slots,
-                         struct layer_state *state)
+static float *plan_neurons(const struct sn_session *session, struct arena *arena, size_t slots)
 {
-    state->pre_act = take_floats(arena, slots, session_config(session)->d_mlp);
-    state->post_act = take_floats(arena, slots, session_config(session)->d_mlp);
+    return take_floats(arena, slots, session_config(session)->d_mlp);
 }
 
 /* What forward_again fills: a set for each layer, or one for all. */
@@ -99,13 +108,18 @@ static void plan_inside(const struct sn_session *session, struct arena *arena,
     struct layer_state *state = &session->layers[layer];
     const struct layer_state *first = &session->layers[0];
     if (!session->recomputes) {
+        state->qkv = plan_qkv(session, arena, shape);
         state->act_in[0] = plan_act_in(session, arena, shape->panels);
         state->act_in[1] = plan_act_in(session, arena, behind);
-        plan_neurons(session, arena, behind, state);
+        state->pre_act = plan_neurons(session, arena, behind);
+        state->post_act = plan_neurons(session, arena, behind);
     } else if (layer == 0) {
-        state->act_in[0] = state->act_in[1] = plan_act_in(session, arena, shape->panels);
-        plan_neurons(session, arena, shape->panels, state);
+        state->qkv = plan_qkv(session, arena, shape);
+        state->act_in[0] = state->act_in[1] = plan_act_in(session, arena, shape->most);
+        state->pre_act = plan_neurons(session, arena, parallel_workers(session->context));
+        state->post_act = plan_neurons(session, arena, shape->most);
     } else {
+        state->qkv = first->qkv;
         state->act_in[0] = state->act_in[1] = first->act_in[0];
         state->pre_act = first->pre_act;
         state->post_act = first->post_act;
@@ -147,6 +161,7 @@ static void plan_shared_layers(struct sn_session *session, struct arena *arena,
     const struct config *config = session_config(session);
     struct layer_state shared = {0};
     float *read = NULL;
+    shared.qkv = plan_qkv(session, arena, shape);
     plan_attention(session, arena, shape, shape->panels, &shared);
     plan_norm(arena, shape->slots, &shared, 0);
     shared.mean[1] = shared.mean[0];
@@ -209,12 +224,18 @@ static void plan_backward(struct sn_session *session, struct arena *arena,
 static void plan_streams(struct sn_session *session, struct arena *arena, const struct plan_shape *shape)
 {
     const struct config *config = session_config(session);
+    session->stream_between =
+        session->recomputes ? take_floats(arena, shape->most, config->d_model) : NULL;
     for (size_t s = 0; s <= 2 * config->n_layer; s++) {
         int last = session->by_rows && s == 2 * config->n_layer;
         int behind = last || (session->keeps && s >= 2 * config->n_layer - 1);
         int own = session->keeps || s < 2 || last;
         size_t panels = behind ? shape->last_panels : shape->panels;
-        session->stream[s] = own ? take_floats(arena, panels, config->d_model) : session->stream[s - 2];
+        if (session_stream_again(session, s))
+            session->stream[s] = session->stream_between;
+        else
+            session->stream[s] =
+                own ? take_floats(arena, panels, config->d_model) : session->stream[s - 2];
     }
 }
 
@@ -297,11 +318,47 @@ static void hand_out(struct sn_session *session, const struct plan_shape *shape)
     plan_all(session, &arena, shape);
 }
 
+static struct arena count_with(struct sn_session *session, const struct plan_shape *shape,
+                               int recomputes)
+{
+    struct arena count = {0};
+    session->recomputes = recomputes;
+    plan_all(session, &count, shape);
+    return count;
+}
+
+/* Whether products are cheap beside the rest, so that a second forward costs little. */
+static int is_sparse(const struct sn_model *model)
+{
+    double support = 0, all = 0;
+    for (size_t i = 0; i < model->n_parameters; i++) {
+        const struct parameter *parameter = &model->parameters[i];
+        if (parameter->role != ROLE_MATRIX)
+            continue;
+        support += (double)parameter->matrix->n_values;
+        all += (double)parameter->rows * (double)parameter->cols;
+    }
+    return support <= RECOMPUTE_DENSITY * all;
+}
+
+/* Decides whether the run recomputes, and counts what it takes. */
+static struct arena count_run(struct sn_session *session, const struct plan_shape *shape)
+{
+    if (!session->keeps || session->recompute_mode == RECOMPUTE_NEVER)
+        return count_with(session, shape, 0);
+    struct arena recomputing = count_with(session, shape, 1), keeping;
+    if (session->recompute_mode == RECOMPUTE_ALWAYS)
+        return recomputing;
+    keeping = count_with(session, shape, 0);
+    int saves = keeping.overflow || keeping.used > recomputing.used + RECOMPUTE_SAVES;
+    session->recomputes = saves && is_sparse(session->model);
+    return session->recomputes ? recomputing : keeping;
+}
+
 int plan_prepare(struct sn_session *session)
 {
     struct plan_shape shape = current_shape(session);
-    struct arena count = {0};
-    plan_all(session, &count, &shape);
+    struct arena count = count_run(session, &shape);
     if (count.overflow)
         return fail(session->context, SN_ERROR_MEMORY,
                     "activations of %zu tokens overflow the address space", session->n_tokens);
@@ -367,13 +424,14 @@ size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequence
     size_t row_panels = session->select_all ? panels : (session->n_selected + PANEL - 1) / PANEL;
     struct plan_shape shape = plan_shape(session, panels, row_panels, n_sequences,
                                          n_tokens + n_sequences * (ATTENTION_TILE - 1));
-    struct arena count = {0};
+    int recomputes = session->recomputes;
+    struct arena count = count_run(session, &shape);
     size_t longest = n_sequences < n_tokens ? n_tokens - n_sequences + 1 : 1;
     if (longest > config->block_size)
         longest = config->block_size;
-    plan_all(session, &count, &shape);
     size_t fixed = fixed_bytes(session, panels, row_panels, n_sequences);
     session->by_rows = by_rows;
+    session->recomputes = recomputes;
     if (session->forward_done) { /* the walk has unset the pointers */
         shape = current_shape(session);
         hand_out(session, &shape);

@@ -55,8 +55,8 @@ int session_create_forward(struct sn_session **out, struct sn_context *context, 
 }
 
 struct session_settings {
-    int mode;
-    size_t backward, selected_only, recompute;
+    int mode, recompute;
+    size_t backward, selected_only;
 };
 
 int sn_session_create(sn_session **out, sn_context *context, sn_model *model, const sn_options *options)
@@ -67,7 +67,8 @@ int sn_session_create(sn_session **out, sn_context *context, sn_model *model, co
         {"backward", OPTION_INTEGER, offsetof(struct session_settings, backward), 1, 0, 1, NULL},
         {"selected_only", OPTION_INTEGER, offsetof(struct session_settings, selected_only), 0, 0, 1,
          NULL},
-        {"recompute", OPTION_INTEGER, offsetof(struct session_settings, recompute), 0, 0, 1, NULL},
+        {"recompute", OPTION_CHOICE, offsetof(struct session_settings, recompute), RECOMPUTE_AUTO, 0, 0,
+         RECOMPUTE_CHOICES},
     };
     struct session_settings settings;
     if (!out || !context)
@@ -84,14 +85,14 @@ int sn_session_create(sn_session **out, sn_context *context, sn_model *model, co
         status = create(out, context, model, (enum gradient_mode)settings.mode, settings.backward != 0);
     if (status == SN_OK)
         (*out)->selected_only = settings.selected_only != 0;
-    if (status == SN_OK && settings.backward && settings.recompute)
-        session_recompute(*out);
+    if (status == SN_OK && settings.backward)
+        session_recompute(*out, (enum recompute_mode)settings.recompute);
     return status;
 }
 
-void session_recompute(struct sn_session *session)
+void session_recompute(struct sn_session *session, enum recompute_mode mode)
 {
-    session->recomputes = 1;
+    session->recompute_mode = mode;
 }
 
 void session_run_selected_only(struct sn_session *session)

@@ -14,8 +14,10 @@ int session_create(struct sn_session **out, struct sn_context *context, struct s
 int session_create_forward(struct sn_session **out, struct sn_context *context, struct sn_model *model);
 /* As the option "selected_only" of sn_session_create. */
 void session_run_selected_only(struct sn_session *session);
-/* As the option "recompute". Before the first run. */
-void session_recompute(struct sn_session *session);
+/* As the option "recompute"; a session made here never does unless told to. Before the first run. */
+enum recompute_mode { RECOMPUTE_NEVER, RECOMPUTE_ALWAYS, RECOMPUTE_AUTO };
+#define RECOMPUTE_CHOICES "never|always|auto"
+void session_recompute(struct sn_session *session, enum recompute_mode mode);
 /* sn_session_forward of sequences that begin alike: sequence s consists of the first shared[s] tokens
  * of sequence s - 1, which are not in the batch again, and of tokens[offsets[s] .. offsets[s + 1]),
  * at least one. What looks at positions sees those in the whole sequence; `sequence` of a shared

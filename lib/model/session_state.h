@@ -13,7 +13,8 @@
 
 /* What one layer keeps between forward and backward. In a session that keeps nothing all layers share
  * one set, and of what no other panel looks at (all but the stream, qkv, lse and y) each worker has
- * one panel. In one that recomputes they share act_in, pre_act and post_act. */
+ * one panel. In one that recomputes they share act_in, qkv, post_act and the stream between the layer's
+ * halves, and of pre_act each worker has one panel. */
 struct layer_state {
     float *read[2];              /* what the norms read: the stream, or a copy where a reader's
                                     intervention makes it differ; [0] attention, [1] MLP */
@@ -58,7 +59,8 @@ struct sn_session {
     struct sn_model *model; /* retained */
     enum gradient_mode mode;
     int keeps;         /* activations, for a backward */
-    int recomputes;    /* the backward computes anew what only its own layer looks at */
+    enum recompute_mode recompute_mode;
+    int recomputes;    /* in this run: the backward computes anew what only its own layer looks at */
     int selected_only; /* option: of the last layer only what the selected rows need */
 
     /* batch (batch.c) */
@@ -89,7 +91,8 @@ struct sn_session {
     size_t scratch_size, scratch_total;
     int slots_by_worker; /* session_slot */
     struct layer_state *layers;
-    float **stream; /* 2 n_layer + 1 inputs of the sublayers and of the head */
+    float **stream;          /* 2 n_layer + 1 inputs of the sublayers and of the head */
+    float *stream_between;   /* recomputing: the one array of all streams between attention and MLP */
     float *head_in; /* [row panels][D][PANEL]; the last stream when that has the selected rows */
     float *head_mean, *head_inverse;
     float *head_normed; /* [row panels][D][PANEL] */
@@ -184,6 +187,11 @@ static inline size_t session_slot(const struct sn_session *session, size_t panel
 {
     return session->slots_by_worker ? worker : panel;
 }
+/* Whether the backward makes a stream anew: one between a layer's halves that the run came through. */
+static inline int session_stream_again(const struct sn_session *session, size_t s)
+{
+    return session->recomputes && s % 2 == 1 && s != session->first && s != session->last;
+}
 /* Panel `panel` of an array of `width` channels. */
 static inline float *panel_of(float *array, size_t panel, size_t width)
 {
@@ -250,9 +258,9 @@ int attention_backward_all(struct sn_session *session, size_t layer);
 
 /* forward.c, backward.c */
 /* What the backward of a block (which: 0 attention, 1 MLP) looks at and a session that recomputes has
- * let go: act_in and, of the MLP, pre_act and post_act of one panel, bit for bit as the forward had
- * them. */
-void forward_again(struct sn_session *session, size_t layer, int which, size_t panel, void *scratch);
+ * let go: act_in and qkv, or the stream between the layer's halves, act_in, pre_act and post_act of one
+ * panel, bit for bit as the forward had them. */
+void forward_again(struct sn_session *session, size_t layer, int which, size_t panel, size_t worker);
 int forward_sublayers(struct sn_session *session);
 int backward_sublayers(struct sn_session *session);
 void norm_forward(const struct sn_session *session, float *y, float *mean, float *inverse,

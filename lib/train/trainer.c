@@ -78,8 +78,8 @@ static int fill(struct sn_trainer *trainer)
     int dense = trainer->settings.gradient == TRAIN_DENSE;
     status = session_create(&trainer->session, context, trainer->model,
                             dense ? GRADIENT_DENSE : GRADIENT_SUPPORT);
-    if (status == SN_OK && trainer->settings.recompute)
-        session_recompute(trainer->session);
+    if (status == SN_OK)
+        session_recompute(trainer->session, (enum recompute_mode)trainer->settings.recompute);
     return status;
 }
 

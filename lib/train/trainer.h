@@ -18,13 +18,12 @@ enum train_order { ORDER_DECAY_FIRST, ORDER_SCRIPT };
 enum density_class { CLASS_MATRIX, CLASS_EMBEDDING, CLASS_BIAS, CLASS_BIGRAM, CLASS_DENSE, N_CLASSES };
 
 struct train_settings {
-    size_t steps, batch, window, seed, minimum_per_neuron, refresh_interval, checkpoint_interval,
-        recompute;
+    size_t steps, batch, window, seed, minimum_per_neuron, refresh_interval, checkpoint_interval;
     double learning_rate, warmup, beta1, beta2, epsilon, weight_decay, rms_limit;
     double density, density_embedding, density_bias, density_bigram;
     double schedule_power, schedule_start_density, schedule_start, schedule_end;
     double refresh_fraction, refresh_end;
-    int rms_mode, schedule, learning_rate_scale, gradient, order;
+    int rms_mode, schedule, learning_rate_scale, gradient, order, recompute;
 };
 
 /* One trainable parameter. The weights that AdamW updates are

@@ -9,6 +9,7 @@
 static const char help[] =
     "model [--what forward|backward|step|step-support|generate|prune] [--width 1024] [--layers 8]\n"
     "      [--density 1/64] [--batch 4] [--tokens 256] [--pairs 64] [--threads 1] [--seconds 3]\n"
+    "      [--recompute 1]\n"
     "A random model with d_head 16, d_mlp 4 x width, vocabulary 2048, AbsTopK 1/4 at 8 places.\n"
     "  forward       logits of `batch` sequences of `tokens` tokens\n"
     "  backward      forward and backward, gradients on the support\n"
@@ -20,7 +21,7 @@ static const char help[] =
     "Prints the best of some `seconds` of runs. SPARSENET_ISA chooses the instruction set.\n";
 
 static const char *const names[] = {"what",   "width", "layers",  "density", "batch",
-                                    "tokens", "pairs", "threads", "seconds"};
+                                    "tokens", "pairs", "threads", "seconds", "recompute"};
 #define N_NAMES (sizeof names / sizeof *names)
 
 static int refuse(const char *what, const char *value, const char *why)
@@ -44,6 +45,8 @@ static const char *wrong_number(size_t i, const char *text)
         return number > 0 && number <= 1 ? NULL : "must be above 0 and at most 1";
     if (strcmp(names[i], "width") == 0 && (number < 16 || number != 16 * (double)(int)(number / 16)))
         return "must be a multiple of 16";
+    if (strcmp(names[i], "recompute") == 0)
+        return number == 0 || number == 1 ? NULL : "must be 0 or 1";
     return number >= 1 && number <= 1e6 ? NULL : "must be 1 to 1000000";
 }
 

@@ -119,6 +119,13 @@ static void run_prune(void *state)
 
 /* ------------------------------------------------------------------------- opening */
 
+/* As the library does unless told otherwise, or what 0 and 1 say. */
+static const char *recompute_choice(const struct settings *settings)
+{
+    double value = setting(settings, "recompute", 2);
+    return value == 2 ? "auto" : value == 1 ? "always" : "never";
+}
+
 static void open_trainer(struct bench_model *b, const struct settings *settings, const char *gradient)
 {
     sn_options *options;
@@ -141,7 +148,7 @@ static void open_trainer(struct bench_model *b, const struct settings *settings,
     check(context,
           sn_options_set(options, context, "refresh_interval", setting(settings, "interval", 20)));
     check(context, sn_options_set(options, context, "window", (double)b->length));
-    check(context, sn_options_set(options, context, "recompute", setting(settings, "recompute", 0)));
+    check(context, sn_options_set_text(options, context, "recompute", recompute_choice(settings)));
     check(context, sn_trainer_create(&b->trainer, context, b->model, options));
     check(context, sn_corpus_create(&b->corpus, context));
     check(context, sn_corpus_add_tokens(b->corpus, context, tokens, n));
@@ -225,9 +232,12 @@ static void (*open_what(struct bench_model *b, const struct settings *settings))
         return run_forward;
     }
     if (strcmp(what, "backward") == 0) {
-        check(context, session_create(&b->session, context, b->model, GRADIENT_SUPPORT));
-        if (setting_size(settings, "recompute", 0))
-            session_recompute(b->session);
+        sn_options *options;
+        check(context, sn_options_create(&options, context));
+        check(context, sn_options_set_text(options, context, "gradients", "support"));
+        check(context, sn_options_set_text(options, context, "recompute", recompute_choice(settings)));
+        check(context, sn_session_create(&b->session, context, b->model, options));
+        sn_options_free(options);
         return run_backward;
     }
     if (strcmp(what, "first") == 0)
