@@ -177,7 +177,7 @@ def whole_model(quick):
 def searching():
     """A run of mask learning is 150 such steps, which may take 2 seconds."""
     yield Contest("circuits", "a step of 32 pairs of 60 tokens, d_model 128, 2 layers",
-                  {"prune": "ours:model what=prune width=128 layers=2 density=1/48 tokens=60 pairs=32",
+                  {"prune": "ours:model what=prune width=128 layers=2 density=1/48 tokens=60 pairs=32 steps=30",
                    "allowed": str(2 / 150)},
                   [Line("prune", "allowed", 1)])
 

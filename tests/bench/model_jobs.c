@@ -163,6 +163,7 @@ static void open_prune(struct bench_model *b, const struct settings *settings)
 {
     size_t pairs = setting_size(settings, "pairs", 64);
     sn_context *context = b->context;
+    b->steps = setting_size(settings, "steps", 1);
     check(context, means_create_values(&b->means, context, b->model, NULL));
     check(context, sn_task_create(&b->task, context, "bench"));
     for (size_t i = 0; i < pairs; i++) {
@@ -177,7 +178,7 @@ static void open_prune(struct bench_model *b, const struct settings *settings)
                                            .temperature = 1,
                                            .weight_decay = 1e-3,
                                            .beta2 = 0.95,
-                                           .steps = 1,
+                                           .steps = b->steps,
                                            .batch = pairs,
                                            .loss = LOSS_PAIR};
     check(context, judge_open(&b->judge, context, b->model, b->means, b->task, b->task,
