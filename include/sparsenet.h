@@ -591,6 +591,72 @@ SN_API int sn_report_write_dot(sn_context *context, const sn_circuit *circuit, c
  * edges with weight and delta. Text that is not UTF-8 or holds characters that XML forbids is left out. */
 SN_API int sn_report_write_graphml(sn_context *context, const sn_circuit *circuit, const char *path);
 
+/* ------------------------------------------------------- labels and notes */
+
+#define SN_LABEL 0 /* one line, at most 1024 bytes */
+#define SN_NOTE 1  /* lines, at most 1048576 bytes */
+/* What people say about a node of a circuit: UTF-8 without control characters (a note may have newlines and
+ * tabs); NULL or "" takes it away. It stays with the node while other nodes come and go, and goes with it; it
+ * is kept in the circuit's JSON and shown in DOT and GraphML. A union or intersection holds what both circuits
+ * say (side by side where they differ; a's alone where that would be too long), a difference what a says.
+ * Errors: SN_ERROR_ARGUMENT (not a node of the circuit, not such text). */
+SN_API int sn_circuit_set_label(sn_circuit *circuit, sn_context *context, const char *node, int kind,
+                                const char *text);
+/* That of node `index`, lent until it is set again or the nodes change; NULL where there is none. */
+SN_API const char *sn_circuit_label(const sn_circuit *circuit, size_t index, int kind);
+
+/* ------------------------------------- contributions: where a node's value is from */
+
+typedef struct sn_contributions sn_contributions;
+
+#define SN_SOURCE_NODE 0      /* a node; into act_in: an earlier write on its channel, weight 1 */
+#define SN_SOURCE_BIAS 1      /* the bias of the linear map */
+#define SN_SOURCE_EMBEDDING 2 /* into act_in: the token's entry in the channel */
+#define SN_SOURCE_POSITION 3  /* into act_in: the position's entry in the channel */
+#define SN_SOURCE_STREAM 4    /* into act_in: what ReLU or AbsTopK of the residual stream took away there */
+
+typedef struct sn_contribution {
+    size_t struct_size; /* set to sizeof(sn_contribution) before the call */
+    char source[96];    /* a node; "bias", "embedding", "position"; the stream's site ("0.resid_mid") */
+    int kind;           /* SN_SOURCE_* */
+    int used;           /* 0: held at its mean by the circuit, as its source is outside or the edge is cut */
+    double weight;      /* 1 where no weight stands between */
+    double value;       /* what it contributes; of a task: the mean over its prompts A */
+    double value_b;     /* of a task: the mean over its prompts B; else 0 */
+} sn_contribution;
+
+/* What makes a node's value at one token: a contribution for EVERY nonzero weight of the model that leads to it,
+ * in the circuit or not, and for its bias. Together they are the node's input, which is
+ *   post_act     what goes into the activation function: c_fc's output, weight x act_in of each source;
+ *   q, k, v      c_attn's output before AbsTopK: weight x act_in;
+ *   resid_delta  c_proj's output before AbsTopK: weight x post_act, or, of attention, weight x the channel of
+ *                attn.y, which is the v channel as attention carries it: named after that v channel;
+ *   act_in       the residual stream's channel before norm and AbsTopK: embedding, position and each earlier
+ *                write, as written. (A model that concatenates positions: a channel from d_model on is the
+ *                position's entry before its norm.)
+ * The node's value follows by norm, activation function and AbsTopK, which makes some inputs zero.
+ * circuit NULL: of the whole model `model`; means is not looked at. Else everything outside the circuit is at its
+ * mean, as under SN_ABLATE_REST, so that a source outside contributes weight x its mean (of attention as attention
+ * carries it), a cut edge the same. The node need not be in the circuit. At token `position` of tokens.
+ * Errors: SN_ERROR_ARGUMENT. */
+SN_API int sn_contributions_create(sn_contributions **out, sn_context *context, sn_model *model,
+                                   const sn_circuit *circuit, const sn_means *means, const char *node,
+                                   const int32_t *tokens, size_t n_tokens, size_t position);
+/* The same at the last token of each prompt of a task: means over the prompts A and over the prompts B. Progress
+ * stage "contributions". */
+SN_API int sn_contributions_create_task(sn_contributions **out, sn_context *context, sn_model *model,
+                                        const sn_circuit *circuit, const sn_means *means,
+                                        const char *node, const sn_task *task);
+SN_API void sn_contributions_free(sn_contributions *contributions);
+SN_API size_t sn_contributions_count(const sn_contributions *contributions);
+/* Contribution `index`, largest |value| + |value_b| first. */
+SN_API int sn_contributions_get(sn_contribution *result, const sn_contributions *contributions,
+                                size_t index);
+/* The node's input, which is the sum of all contributions, and its value at its site (before the circuit puts the
+ * node itself at its mean); means over prompts A (_b: B) of a task. Out-pointers may be NULL. */
+SN_API int sn_contributions_sum(double *input, double *input_b, double *value, double *value_b,
+                                const sn_contributions *contributions);
+
 /* ================================================================ ADVANCED */
 
 /* -------------------------------------------------------- host integration */
