@@ -605,6 +605,68 @@ SN_API int sn_circuit_set_label(sn_circuit *circuit, sn_context *context, const 
 /* That of node `index`, lent until it is set again or the nodes change; NULL where there is none. */
 SN_API const char *sn_circuit_label(const sn_circuit *circuit, size_t index, int kind);
 
+/* ------------------------------------------------------ evidence for nodes */
+
+/* What nodes do over a corpus: how their values are distributed, and where in the text they stand out. Values are
+ * those at the node's site, after norm, activation function and AbsTopK, in the whole model. */
+typedef struct sn_evidence sn_evidence;
+
+/* One pass over the corpus for all nodes given by name (any order; the evidence keeps it). The corpus is cut into
+ * windows that begin at lines as far as they can; all are run, or as many of them, drawn by "seed", as make
+ * "tokens". Options: "tokens" 32768 (0: all), "window" 0 (tokens; 0 = block_size), "seed" 0, "bins" 64 (2 to 4096),
+ * "top" 8, "bottom" 8 (contexts), "quantiles" (text: numbers from 0 to 1 with commas between; "0.25,0.5,0.75,0.95"),
+ * "per_quantile" 2, "before" 16, "after" 8 (tokens shown around the position), "sample" 256 (places drawn of each
+ * node, of which those at quantiles are taken).
+ * Memory, beyond the session's: per node about (top + bottom + sample) x (60 + 4 (before + after + 1)) bytes, while
+ * it runs, and 4 bytes for each token of a batch of windows. Progress stage "evidence" (tokens). Errors:
+ * SN_ERROR_ARGUMENT naming the node or option, SN_ERROR_STATE (corpus without tokens), SN_ERROR_NUMERIC. */
+SN_API int sn_evidence_create(sn_evidence **out, sn_context *context, sn_model *model,
+                              const sn_corpus *corpus, const char *const *nodes, size_t n_nodes,
+                              const sn_options *options);
+/* The same for all nodes of a circuit, in its order. */
+SN_API int sn_evidence_create_circuit(sn_evidence **out, sn_context *context, const sn_circuit *circuit,
+                                      const sn_corpus *corpus, const sn_options *options);
+SN_API void sn_evidence_free(sn_evidence *evidence);
+SN_API size_t sn_evidence_count(const sn_evidence *evidence);
+/* Name of node `index`; lent; NULL out of range. */
+SN_API const char *sn_evidence_node(const sn_evidence *evidence, size_t index);
+/* Over all tokens of the pass. Set struct_size before the call. */
+typedef struct sn_evidence_summary {
+    size_t struct_size;
+    uint64_t n_tokens;
+    uint64_t n_zero; /* tokens at which the value is exactly 0 */
+    double minimum, maximum, mean, deviation;
+} sn_evidence_summary;
+SN_API int sn_evidence_summarize(sn_evidence_summary *result, const sn_evidence *evidence, size_t index);
+/* The values that are not exactly zero, in bins of one width: bin i counts edges[i] <= value < edges[i + 1]. The width
+ * is the smallest power of two with which "bins" bins hold all. Lends n_bins counts (0 where every value is zero) and
+ * n_bins + 1 edges. */
+SN_API int sn_evidence_histogram(const double **edges, const uint64_t **counts, size_t *n_bins,
+                                 const sn_evidence *evidence, size_t index);
+
+#define SN_CONTEXT_TOP 0      /* largest values first */
+#define SN_CONTEXT_BOTTOM 1   /* smallest values first */
+#define SN_CONTEXT_QUANTILE 2 /* "per_quantile" of each quantile, in the order given */
+/* Text around one position. Set struct_size before the call; arrays are lent by the evidence. */
+typedef struct sn_token_context {
+    size_t struct_size;
+    size_t document;          /* of the corpus */
+    size_t position;          /* in the document, tokens */
+    size_t n_tokens;          /* shown: they begin at position - at */
+    size_t at;                /* the position among them */
+    const int32_t *tokens;    /* n_tokens */
+    const float *activations; /* n_tokens: the node's value at each */
+    double quantile;          /* asked for; 1 for top, 0 for bottom */
+    double value;             /* activations[at] */
+} sn_token_context;
+/* Contexts of values that are not exactly zero; fewer than asked for where there are no more. No two of a list (of a
+ * quantile) overlap or show the same tokens; where the corpus has at least four times as many documents as the list has
+ * room, they are of different documents. Quantiles are those of the values that are not zero, as the sample knows
+ * them. Ties go to the first in the corpus. */
+SN_API size_t sn_evidence_context_count(const sn_evidence *evidence, size_t index, int kind);
+SN_API int sn_evidence_context(sn_token_context *result, const sn_evidence *evidence, size_t index,
+                               int kind, size_t context);
+
 /* ------------------------------------- contributions: where a node's value is from */
 
 typedef struct sn_contributions sn_contributions;
