@@ -667,6 +667,40 @@ SN_API size_t sn_evidence_context_count(const sn_evidence *evidence, size_t inde
 SN_API int sn_evidence_context(sn_token_context *result, const sn_evidence *evidence, size_t index,
                                int kind, size_t context);
 
+#define SN_INCOMING 0
+#define SN_OUTGOING 1
+/* A nonzero weight of the model at one end of which a node is. */
+typedef struct sn_node_edge {
+    char node[96];  /* the other end */
+    float weight;
+    int in_circuit; /* 1: the other end is in the circuit */
+    int used;       /* 1: the weight is an edge of the circuit */
+} sn_node_edge;
+/* All nonzero weights of the model into a node or out of it, strongest first (ties: as the model has them); of attention
+ * c_proj the other end is the v channel. circuit may be NULL: then in_circuit and used are 0. */
+SN_API int sn_node_edges(sn_node_edge *edges, size_t capacity, size_t *needed, sn_context *context,
+                         const sn_model *model, const sn_circuit *circuit, const char *node,
+                         int direction);
+
+#define SN_TOKENS_EMBEDDING 0   /* whose embedding writes to the channel */
+#define SN_TOKENS_UNEMBEDDING 1 /* whose logit reads it, as it is behind the final norm */
+/* The tokens at the residual channel of an act_in or resid_delta node: those with a nonzero entry there, strongest
+ * first (ties: the lower id), and the entries. *needed is 0 for other nodes and for channels of concatenated
+ * positions. tokens, weights: capacity each. */
+SN_API int sn_node_tokens(int32_t *tokens, float *weights, size_t capacity, size_t *needed,
+                          sn_context *context, const sn_model *model, const char *node, int table);
+
+/* The attention of the head that a q, k or v channel belongs to, over given tokens: n_tokens x n_tokens, row = the
+ * token that looks, column = the one looked at, 0 where that comes later; rows sum to 1, less with a sink.
+ * share (may be NULL): of q and k, this channel's part of each score, q k / sqrt(d_head) (a score is the sum over
+ * channels); of v, what the channel carries, probability x v, whose row sum is the channel of attn.y. capacity is
+ * that of each array. In the whole model, or with everything outside a circuit at its mean (circuit may be NULL).
+ * Errors: SN_ERROR_ARGUMENT (another kind of node). */
+SN_API int sn_node_attention(float *probability, float *share, size_t capacity, size_t *needed,
+                             sn_context *context, sn_model *model, const sn_circuit *circuit,
+                             const sn_means *means, const char *node, const int32_t *tokens,
+                             size_t n_tokens);
+
 /* ------------------------------------- contributions: where a node's value is from */
 
 typedef struct sn_contributions sn_contributions;
@@ -718,6 +752,31 @@ SN_API int sn_contributions_get(sn_contribution *result, const sn_contributions 
  * node itself at its mean); means over prompts A (_b: B) of a task. Out-pointers may be NULL. */
 SN_API int sn_contributions_sum(double *input, double *input_b, double *value, double *value_b,
                                 const sn_contributions *contributions);
+
+/* ------------------------------------- what circuits have in common: motifs */
+
+/* Nodes, edges and connected pieces that several circuits of one model share. A set of circuits is a word: bit i
+ * stands for circuits[i] of the call. */
+typedef struct sn_shared sn_shared;
+
+/* 1 to 64 circuits; nothing of them is kept. Progress stage "shared". Errors: SN_ERROR_ARGUMENT (circuits of
+ * different models), SN_ERROR_UNSUPPORTED (more than 1024 different sets of circuits share edges). */
+SN_API int sn_shared_create(sn_shared **out, sn_context *context, const sn_circuit *const *circuits,
+                            size_t n_circuits);
+SN_API void sn_shared_free(sn_shared *shared);
+/* Nodes in two circuits or more, those of the most first. Name of node `index`, lent; NULL out of range. */
+SN_API size_t sn_shared_node_count(const sn_shared *shared);
+SN_API const char *sn_shared_node(uint64_t *circuits, const sn_shared *shared, size_t index);
+/* Edges likewise; out-pointers may be NULL, names are lent. */
+SN_API size_t sn_shared_edge_count(const sn_shared *shared);
+SN_API int sn_shared_edge(const char **from, const char **to, float *weight, uint64_t *circuits,
+                          const sn_shared *shared, size_t index);
+/* Motifs: two shared edges or more that hang together, by common nodes or as one writes a residual channel that
+ * another reads later, and as large as all the motif's circuits have them. Those of most circuits first, then of most
+ * edges. edges: lends indices of shared edges, ascending. */
+SN_API size_t sn_shared_motif_count(const sn_shared *shared);
+SN_API int sn_shared_motif(uint64_t *circuits, const size_t **edges, size_t *n_edges,
+                           const sn_shared *shared, size_t index);
 
 /* ================================================================ ADVANCED */
 

@@ -364,13 +364,13 @@ static int sort(struct sn_contributions *contributions, struct sn_context *conte
 
 static int find_node(struct listing *listing, const char *node, const char *function)
 {
-    size_t first = NO_NODE;
-    if (node_find(&listing->site, &listing->channel, listing->model, node))
-        first = node_layout_first(&listing->layout, listing->site);
-    if (first == NO_NODE)
+    listing->node = node_layout_find(&listing->layout, listing->model, node);
+    if (listing->node == NO_NODE)
         return fail(listing->context, SN_ERROR_ARGUMENT, "%s: \"%.100s\" is no node of this model",
                     function, node);
-    listing->node = first + listing->channel;
+    const struct node_site *site = &listing->layout.sites[node_layout_site(&listing->layout, listing->node)];
+    listing->site = site->site;
+    listing->channel = listing->node - site->first;
     listing->layer = listing->site / SITES_PER_LAYER;
     listing->kind = (enum site_kind)(listing->site % SITES_PER_LAYER);
     return SN_OK;

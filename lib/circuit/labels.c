@@ -144,7 +144,6 @@ int sn_circuit_set_label(sn_circuit *circuit, sn_context *context, const char *n
                          const char *text)
 {
     static const char function[] = "sn_circuit_set_label";
-    size_t site, channel, first = NO_NODE;
     if (!context)
         return SN_ERROR_ARGUMENT;
     if (!circuit || !node)
@@ -152,16 +151,15 @@ int sn_circuit_set_label(sn_circuit *circuit, sn_context *context, const char *n
                     circuit ? "node" : "circuit");
     if (kind != SN_LABEL && kind != SN_NOTE)
         return fail(context, SN_ERROR_ARGUMENT, "%s: kind is %d", function, kind);
-    if (node_find(&site, &channel, circuit->model, node))
-        first = node_layout_first(&circuit->layout, site);
-    if (first == NO_NODE || !circuit->kept[first + channel])
+    size_t index = node_layout_find(&circuit->layout, circuit->model, node);
+    if (index == NO_NODE || !circuit->kept[index])
         return fail(context, SN_ERROR_ARGUMENT, "%s: \"%.100s\" is no node of the circuit", function,
                     node);
     const char *fault = text ? label_fault(text, kind) : NULL;
     if (fault)
         return fail(context, SN_ERROR_ARGUMENT, "%s: the %s of %s %s", function, kinds[kind], node,
                     fault);
-    return circuit_label_node(circuit, context, first + channel, kind, text ? text : "");
+    return circuit_label_node(circuit, context, index, kind, text ? text : "");
 }
 
 const char *sn_circuit_label(const sn_circuit *circuit, size_t index, int kind)
