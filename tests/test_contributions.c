@@ -1,4 +1,5 @@
-/* Every contribution to a node together is its input: on made-up models, golden ones, and inside circuits. */
+/* Every contribution to a node together is its input: on made-up models, golden ones, and inside
+ * circuits. */
 #include <dirent.h>
 
 #include "circuit/edges.h"
@@ -62,10 +63,9 @@ static void check_read(sn_session *session, const sn_model *model, const char *n
 {
     size_t site = 0, channel = 0, d_model = model->config.d_model;
     ck_assert(node_find(&site, &channel, model, node));
-    double expected =
-        channel < d_model
-            ? stream_at(session, model, site, channel, position)
-            : (double)matrix_at(model->parameters[model->wpe].matrix, position, channel - d_model);
+    double expected = channel < d_model ? stream_at(session, model, site, channel, position)
+                                        : (double)matrix_at(model->parameters[model->wpe].matrix,
+                                                            position, channel - d_model);
     ck_assert_msg(fabs(input - expected) <= 1e-5 * (1 + fabs(expected)), "%s: %.9g, the stream has %.9g",
                   node, input, expected);
 }
@@ -213,15 +213,15 @@ START_TEST(inside_a_circuit)
         ok(circuit_set_nodes(circuit, context, circuit->kept));
         for (size_t i = 0; i < circuit->layout.n_nodes; i += 3) {
             char node[NODE_NAME_BYTES];
-            const struct node_site *site =
-                &circuit->layout.sites[node_layout_site(&circuit->layout, i)];
+            const struct node_site *site = &circuit->layout.sites[node_layout_site(&circuit->layout, i)];
             sn_contributions *found;
             double input, value;
             node_name(node, sizeof node, model, site->site, i - site->first);
             ok(sn_contributions_create(&found, context, model, circuit, means, node, tokens, N_TOKENS,
                                        N_TOKENS - 1));
             ok(sn_contributions_sum(&input, NULL, &value, NULL, found));
-            ck_assert(value == value_inside(model, circuit, means, node, tokens, N_TOKENS, N_TOKENS - 1));
+            ck_assert(value ==
+                      value_inside(model, circuit, means, node, tokens, N_TOKENS, N_TOKENS - 1));
             if (!is_read(node))
                 check_value(&counts, model, node, input, value);
             for (size_t j = 0; j < sn_contributions_count(found); j++) {
@@ -269,12 +269,12 @@ START_TEST(with_cut_edges)
         free(kept_edges);
         for (size_t i = 0; i < circuit->layout.n_nodes; i += 3) {
             char node[NODE_NAME_BYTES];
-            const struct node_site *site =
-                &circuit->layout.sites[node_layout_site(&circuit->layout, i)];
+            const struct node_site *site = &circuit->layout.sites[node_layout_site(&circuit->layout, i)];
             sn_contributions *found;
             double input, value;
             node_name(node, sizeof node, model, site->site, i - site->first);
-            ok(sn_contributions_create(&found, context, model, circuit, means, node, tokens, N_TOKENS, 4));
+            ok(sn_contributions_create(&found, context, model, circuit, means, node, tokens, N_TOKENS,
+                                       4));
             ok(sn_contributions_sum(&input, NULL, &value, NULL, found));
             if (!is_read(node))
                 check_value(&counts, model, node, input, value);
@@ -360,8 +360,9 @@ START_TEST(arguments)
     const char *node = planted_nodes[0];
     REFUSED(SN_ERROR_ARGUMENT, "position is 3, n_tokens 3",
             sn_contributions_create(&found, context, model, NULL, NULL, node, tokens, 3, 3));
-    REFUSED(SN_ERROR_ARGUMENT, "\"0.attn.y.head0.ch0\" is no node",
-            sn_contributions_create(&found, context, model, NULL, NULL, "0.attn.y.head0.ch0", tokens, 3, 0));
+    REFUSED(
+        SN_ERROR_ARGUMENT, "\"0.attn.y.head0.ch0\" is no node",
+        sn_contributions_create(&found, context, model, NULL, NULL, "0.attn.y.head0.ch0", tokens, 3, 0));
     REFUSED(SN_ERROR_ARGUMENT, "99",
             sn_contributions_create(&found, context, model, NULL, NULL, node, wrong, 3, 0));
     REFUSED(SN_ERROR_ARGUMENT, "means is NULL",
@@ -408,8 +409,8 @@ static int attempt_contributions(sn_context *owner, void *payload)
     int status = sn_contributions_create(&one, owner, subject->model, subject->circuit, subject->means,
                                          planted_nodes[1], tokens, 3, 2);
     if (status == SN_OK)
-        status = sn_contributions_create_task(&all, owner, subject->model, NULL, NULL,
-                                              "0.mlp.act_in.4", subject->task);
+        status = sn_contributions_create_task(&all, owner, subject->model, NULL, NULL, "0.mlp.act_in.4",
+                                              subject->task);
     sn_contributions_free(one);
     sn_contributions_free(all);
     return status;

@@ -45,8 +45,11 @@ END_TEST
 
 START_TEST(histogram_of_few_values)
 {
-    static const float cases[][3] = {{1e-38f, 1e38f, -1e38f}, {1, 1.0000001f, 1}, {-5, -5, -5},
-                                     {1e38f, 1e-45f, 1e-45f}, {1e-45f, -1e-45f, 2}};
+    static const float cases[][3] = {{1e-38f, 1e38f, -1e38f},
+                                     {1, 1.0000001f, 1},
+                                     {-5, -5, -5},
+                                     {1e38f, 1e-45f, 1e-45f},
+                                     {1e-45f, -1e-45f, 2}};
     for (size_t i = 0; i < 5; i++) {
         uint64_t counts[8] = {0}, total = 0;
         struct histogram histogram = {.counts = counts, .capacity = 8};
@@ -68,8 +71,9 @@ START_TEST(a_walk_meets_every_token_once)
 {
     sn_corpus *corpus;
     sn_tokenizer *tokenizer;
-    static const char text[] = "x = 1\nfor i in range(10):\n    print(i)\n\nclass A:\n    pass\n"
-                               "long = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]\n";
+    static const char text[] =
+        "x = 1\nfor i in range(10):\n    print(i)\n\nclass A:\n    pass\n"
+        "long = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]\n";
     ok(sn_corpus_create(&corpus, context));
     for (size_t i = 0; i < 4; i++)
         ok(sn_corpus_add_text(corpus, context, text, i ? sizeof text - 1 - 17 * i : 0));
@@ -175,13 +179,13 @@ static void check_contexts(const sn_evidence *evidence, size_t node, const sn_co
             ck_assert(c.n_tokens <= 8 && c.at <= 5 && c.at < c.n_tokens);
             ck_assert_uint_le(first + c.n_tokens, n_tokens);
             ck_assert_int_eq(memcmp(c.tokens, tokens + first, c.n_tokens * sizeof *tokens), 0);
-            ck_assert_int_eq(memcmp(c.activations, values[c.document] + first,
-                                    c.n_tokens * sizeof(float)), 0);
+            ck_assert_int_eq(
+                memcmp(c.activations, values[c.document] + first, c.n_tokens * sizeof(float)), 0);
             ck_assert(c.value == (double)c.activations[c.at] && c.value != 0);
             /* windows do not reach over their ends */
             ck_assert_uint_eq(first / WINDOW, (first + c.n_tokens - 1) / WINDOW);
-            ck_assert(c.n_tokens == 8 || first % WINDOW == 0 ||
-                      (first + c.n_tokens) % WINDOW == 0 || first + c.n_tokens == n_tokens);
+            ck_assert(c.n_tokens == 8 || first % WINDOW == 0 || (first + c.n_tokens) % WINDOW == 0 ||
+                      first + c.n_tokens == n_tokens);
             for (size_t j = kind == SN_CONTEXT_QUANTILE ? i / 2 * 2 : 0; j < i; j++) {
                 sn_token_context other = context_of(evidence, node, kind, j);
                 if (kind != SN_CONTEXT_QUANTILE)
@@ -459,8 +463,8 @@ static int attempt_evidence(sn_context *owner, void *payload)
     const struct subject *subject = payload;
     sn_evidence *evidence;
     sn_options *options = test_options(owner, 0);
-    int status = options ? sn_evidence_create_circuit(&evidence, owner, subject->circuit, subject->corpus,
-                                                      options)
+    int status = options ? sn_evidence_create_circuit(&evidence, owner, subject->circuit,
+                                                      subject->corpus, options)
                          : SN_ERROR_MEMORY;
     if (status == SN_OK) {
         ck_assert_uint_eq(sn_evidence_count(evidence), PLANTED_NODES);

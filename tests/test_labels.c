@@ -134,8 +134,9 @@ START_TEST(files_keep_them)
     char *second = whole_file(temporary_path(&folder, "b.json"));
     ck_assert_str_eq(first, second);
     sn_circuit_free(read);
-    ck_assert_int_eq(load_text(&read, model, first, "\"note\": \"a\\nb", "\"note\": [\"a\\nb\"], \"x\": \""),
-                     SN_ERROR_FORMAT);
+    ck_assert_int_eq(
+        load_text(&read, model, first, "\"note\": \"a\\nb", "\"note\": [\"a\\nb\"], \"x\": \""),
+        SN_ERROR_FORMAT);
     ck_assert_ptr_nonnull(strstr(sn_context_message(context), "nodes: note: must be text"));
     ck_assert_int_eq(load_text(&read, model, first, "\"label\": \"", "\"label\": \"\\u0001"),
                      SN_ERROR_FORMAT);
@@ -148,7 +149,8 @@ START_TEST(files_keep_them)
     free(second);
     ok(sn_report_write_dot(context, circuit, temporary_path(&folder, "a.dot")));
     first = whole_file(temporary_path(&folder, "a.dot"));
-    ck_assert_ptr_nonnull(strstr(first, "label=\"0.attn.v.head0.ch0\\n</script> \\\"q\\\" \\\\ \xe2\x86\x92"));
+    ck_assert_ptr_nonnull(
+        strstr(first, "label=\"0.attn.v.head0.ch0\\n</script> \\\"q\\\" \\\\ \xe2\x86\x92"));
     ck_assert_ptr_nonnull(strstr(first, "tooltip=\"a\\nb \xef\xbf\xbf.\""));
     free(first);
     ok(sn_report_write_graphml(context, circuit, temporary_path(&folder, "a.graphml")));
@@ -238,7 +240,7 @@ Suite *labels_suite(void);
 Suite *labels_suite(void)
 {
     const TTest *const tests[] = {they_stay_with_their_node, bad_text_is_refused, files_keep_them,
-                                         sets_keep_what_both_say, no_memory};
+                                  sets_keep_what_both_say, no_memory};
     Suite *suite = suite_create("labels");
     add_cases(suite, "labels", tests, sizeof tests / sizeof *tests);
     return suite;

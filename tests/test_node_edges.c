@@ -59,7 +59,9 @@ START_TEST(weights_in_and_out)
     for (size_t i = 0; i < n; i++) {
         size_t site, channel;
         ck_assert(node_find(&site, &channel, model, edges[i].node));
-        size_t block = site == site_index(0, SITE_ATTN_Q) ? 0 : site == site_index(0, SITE_ATTN_K) ? 1 : 2;
+        size_t block = site == site_index(0, SITE_ATTN_Q)   ? 0
+                       : site == site_index(0, SITE_ATTN_K) ? 1
+                                                            : 2;
         ck_assert(edges[i].weight ==
                   weight_between(model, 0, "attn.c_attn", block * d_attn + channel, 4));
     }
@@ -97,8 +99,7 @@ START_TEST(tokens_of_a_channel)
     size_t n;
     ok(sn_node_tokens(tokens, weights, 8, &n, context, model, "0.attn.act_in.0", SN_TOKENS_EMBEDDING));
     ck_assert(n == 2 && tokens[0] == 1 && weights[0] == 1 && tokens[1] == 2 && weights[1] == -1);
-    ok(sn_node_tokens(NULL, NULL, 0, &n, context, model, "0.attn.resid_delta.2",
-                      SN_TOKENS_UNEMBEDDING));
+    ok(sn_node_tokens(NULL, NULL, 0, &n, context, model, "0.attn.resid_delta.2", SN_TOKENS_UNEMBEDDING));
     ck_assert_uint_eq(n, 2);
     ok(sn_node_tokens(tokens, weights, 2, &n, context, model, "0.attn.resid_delta.2",
                       SN_TOKENS_UNEMBEDDING));
@@ -234,8 +235,7 @@ static int attempt(sn_context *owner, void *payload)
     int32_t tokens[8];
     float array[9];
     size_t needed;
-    int status =
-        sn_node_edges(edges, 16, &needed, owner, model, NULL, planted_nodes[1], SN_OUTGOING);
+    int status = sn_node_edges(edges, 16, &needed, owner, model, NULL, planted_nodes[1], SN_OUTGOING);
     if (status == SN_OK)
         status = sn_node_tokens(tokens, NULL, 8, &needed, owner, model, planted_nodes[0],
                                 SN_TOKENS_EMBEDDING);

@@ -97,7 +97,8 @@ START_TEST(a_residual_channel_connects)
 }
 END_TEST
 
-/* Of random circuits: every motif is shared by exactly its circuits, connected edges of each of them lie in one. */
+/* Of random circuits: every motif is shared by exactly its circuits, connected edges of each of them
+ * lie in one. */
 START_TEST(random_circuits)
 {
     sn_model *model = strong_model(SPARSE_CONFIG, 6);
@@ -175,9 +176,8 @@ START_TEST(arguments)
     ck_assert_uint_eq(sn_shared_node_count(shared), 0);
     sn_shared_free(shared);
     sn_shared_free(NULL);
-    ck_assert_uint_eq(sn_shared_node_count(NULL) + sn_shared_edge_count(NULL) +
-                          sn_shared_motif_count(NULL),
-                      0);
+    ck_assert_uint_eq(
+        sn_shared_node_count(NULL) + sn_shared_edge_count(NULL) + sn_shared_motif_count(NULL), 0);
     sn_circuit_free(a);
     sn_circuit_free(b);
     sn_model_free(model);
@@ -208,8 +208,8 @@ END_TEST
 Suite *shared_suite(void);
 Suite *shared_suite(void)
 {
-    const TTest *const tests[] = {shared_pieces_are_found, a_residual_channel_connects,
-                                         random_circuits, arguments, no_memory};
+    const TTest *const tests[] = {shared_pieces_are_found, a_residual_channel_connects, random_circuits,
+                                  arguments, no_memory};
     Suite *suite = suite_create("shared");
     add_cases(suite, "shared", tests, sizeof tests / sizeof *tests);
     return suite;

@@ -12,8 +12,9 @@ struct ablated_run {
     struct sn_session *session;
 };
 
-/* Forward only. circuit NULL: the whole model, and means may be NULL. free_node (NO_NODE: none): this node stays as
- * it is computed, though it be outside. circuit and means are lent; the session is to be used in `context`. */
+/* Forward only. circuit NULL: the whole model, and means may be NULL. free_node (NO_NODE: none): this
+ * node stays as it is computed, though it be outside. circuit and means are lent; the session is to
+ * be used in `context`. */
 int ablated_run_open(struct ablated_run *run, struct sn_context *context, struct sn_model *model,
                      const struct sn_circuit *circuit, const struct sn_means *means, size_t free_node);
 void ablated_run_close(struct ablated_run *run);

@@ -35,7 +35,8 @@ size_t node_layout_first(const struct node_layout *layout, size_t site);
 /* The site of a node, as an index into layout->sites. */
 size_t node_layout_site(const struct node_layout *layout, size_t node);
 /* The node of this name, NO_NODE where the model has none. */
-size_t node_layout_find(const struct node_layout *layout, const struct sn_model *model, const char *name);
+size_t node_layout_find(const struct node_layout *layout, const struct sn_model *model,
+                        const char *name);
 /* 1 when both are laid out alike. */
 int node_layout_equal(const struct node_layout *a, const struct node_layout *b);
 

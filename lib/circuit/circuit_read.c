@@ -211,7 +211,8 @@ static int read_deltas(struct reader *reader)
 
 static int read_label(const struct reader *reader, const json_t *object, int kind)
 {
-    static const char *const keys[] = {"label", "note"}, *const places[] = {"nodes: label", "nodes: note"};
+    static const char *const keys[] = {"label", "note"}, *const places[] = {"nodes: label",
+                                                                            "nodes: note"};
     const json_t *value = json_object_get(object, keys[kind]);
     size_t node = 0;
     if (!value)

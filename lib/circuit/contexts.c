@@ -23,8 +23,7 @@ int places_apart(const struct place *a, const struct place *b, const struct sn_c
 static void remove_place(struct place_list *list, size_t index)
 {
     list->n--;
-    memmove(list->places + index, list->places + index + 1,
-            (list->n - index) * sizeof *list->places);
+    memmove(list->places + index, list->places + index + 1, (list->n - index) * sizeof *list->places);
 }
 
 static uint32_t free_slot(const struct place_list *list)

@@ -1,4 +1,5 @@
-/* The places of a corpus where a node's value stands out: a list of the best few, kept while the corpus goes by. */
+/* The places of a corpus where a node's value stands out: a list of the best few, kept while the
+ * corpus goes by. */
 #ifndef SN_CIRCUIT_CONTEXTS_H
 #define SN_CIRCUIT_CONTEXTS_H
 
@@ -23,8 +24,8 @@ enum place_rule {
 };
 
 struct place_list {
-    struct place *places;  /* capacity, lent: largest score first; of equal ones the earlier */
-    float *activations;    /* [capacity][width], lent: of the tokens shown, by slot */
+    struct place *places; /* capacity, lent: largest score first; of equal ones the earlier */
+    float *activations;   /* [capacity][width], lent: of the tokens shown, by slot */
     size_t n, capacity, width;
     enum place_rule rule;
 };

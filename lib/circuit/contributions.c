@@ -163,8 +163,8 @@ static int list_stream(struct listing *listing)
         size_t site = site_index(stage / 2, stage % 2 ? SITE_MLP_DELTA : SITE_ATTN_DELTA);
         size_t first = node_layout_first(&listing->layout, site);
         node_name(name, sizeof name, model, site, listing->channel);
-        status = add_source(listing, name, SN_SOURCE_NODE, 1,
-                            is_kept(listing, first + listing->channel));
+        status =
+            add_source(listing, name, SN_SOURCE_NODE, 1, is_kept(listing, first + listing->channel));
         if (status == SN_OK) {
             listing->to->sources[listing->to->n_sources - 1].site = site;
             listing->to->sources[listing->to->n_sources - 1].column = listing->channel;
@@ -225,7 +225,8 @@ static int open_run(struct listing *listing, struct sn_model *model)
     if (status != SN_OK)
         return status;
     listing->values = memory_allocate_array(memory, listing->n_values, sizeof *listing->values);
-    return listing->values ? SN_OK : fail_memory(listing->context, "a node's sources", listing->n_values);
+    return listing->values ? SN_OK
+                           : fail_memory(listing->context, "a node's sources", listing->n_values);
 }
 
 /* All recorded sites of the last forward, a row of each for token `token`, into listing->values. */
@@ -284,12 +285,10 @@ static double contribution(const struct listing *listing, const struct source *s
     const struct sn_model *model = listing->model;
     size_t d_model = model->config.d_model, channel = listing->channel;
     switch (source->shown.kind) {
-    case SN_SOURCE_EMBEDDING:
-        return entry(listing, model->wte, (size_t)token, channel);
+    case SN_SOURCE_EMBEDDING: return entry(listing, model->wte, (size_t)token, channel);
     case SN_SOURCE_POSITION:
         return entry(listing, model->wpe, position, channel < d_model ? channel : channel - d_model);
-    case SN_SOURCE_STREAM:
-        return taken_away(listing, source->site);
+    case SN_SOURCE_STREAM: return taken_away(listing, source->site);
     default:
         return source->shown.weight * (source->site == NO_NODE
                                            ? (double)source->mean
@@ -348,8 +347,7 @@ static int sort(struct sn_contributions *contributions, struct sn_context *conte
 {
     size_t n = contributions->n_sources;
     double *score = memory_allocate_array(context->memory, n, sizeof *score);
-    contributions->order =
-        memory_allocate_array(contributions->memory, n, sizeof *contributions->order);
+    contributions->order = memory_allocate_array(contributions->memory, n, sizeof *contributions->order);
     int status = score && contributions->order ? SN_OK : fail_memory(context, "contributions", n);
     for (size_t i = 0; status == SN_OK && i < n; i++) {
         const sn_contribution *shown = &contributions->sources[i].shown;
@@ -368,7 +366,8 @@ static int find_node(struct listing *listing, const char *node, const char *func
     if (listing->node == NO_NODE)
         return fail(listing->context, SN_ERROR_ARGUMENT, "%s: \"%.100s\" is no node of this model",
                     function, node);
-    const struct node_site *site = &listing->layout.sites[node_layout_site(&listing->layout, listing->node)];
+    const struct node_site *site =
+        &listing->layout.sites[node_layout_site(&listing->layout, listing->node)];
     listing->site = site->site;
     listing->channel = listing->node - site->first;
     listing->layer = listing->site / SITES_PER_LAYER;
@@ -396,9 +395,8 @@ static int fill(struct listing *listing, struct sn_model *model, const char *nod
     if (status == SN_OK)
         status = open_run(listing, model);
     if (status == SN_OK)
-        status = prompt->task
-                     ? run_task(listing, prompt->task)
-                     : run_tokens(listing, prompt->tokens, prompt->n_tokens, prompt->position);
+        status = prompt->task ? run_task(listing, prompt->task)
+                              : run_tokens(listing, prompt->tokens, prompt->n_tokens, prompt->position);
     return status == SN_OK ? sort(listing->to, listing->context) : status;
 }
 
@@ -407,8 +405,7 @@ static void close_listing(struct listing *listing)
     struct memory *memory = listing->context->memory;
     ablated_run_close(&listing->run);
     if (listing->row)
-        memory_free(memory, listing->row,
-                    site_count(&listing->model->config) * sizeof *listing->row);
+        memory_free(memory, listing->row, site_count(&listing->model->config) * sizeof *listing->row);
     memory_free(memory, listing->site_values, listing->n_site_values * sizeof *listing->site_values);
     if (listing->values)
         memory_free(memory, listing->values, listing->n_values * sizeof *listing->values);
@@ -426,11 +423,8 @@ static int create(sn_contributions **out, sn_context *context, sn_model *model,
     if (!contributions)
         return fail_memory(context, "contributions", sizeof *contributions);
     contributions->memory = memory_retain(context->memory);
-    struct listing listing = {.context = context,
-                              .model = model,
-                              .circuit = circuit,
-                              .means = means,
-                              .to = contributions};
+    struct listing listing = {
+        .context = context, .model = model, .circuit = circuit, .means = means, .to = contributions};
     status = fill(&listing, model, node, prompt, function);
     close_listing(&listing);
     if (status != SN_OK) {

@@ -71,8 +71,7 @@ static int read_settings(struct evidence_settings *settings, struct sn_context *
                          const struct sn_model *model, const char *function, const sn_options *options)
 {
     size_t block = model->config.block_size;
-    int status =
-        options_read(settings, context, function, specs, sizeof specs / sizeof *specs, options);
+    int status = options_read(settings, context, function, specs, sizeof specs / sizeof *specs, options);
     if (status == SN_OK)
         status = read_quantiles(settings, context, function);
     if (status != SN_OK)
@@ -96,7 +95,8 @@ static int allocate(struct sn_evidence *evidence, struct sn_context *context, si
     if (evidence->width > settings->window)
         evidence->width = settings->window;
     evidence->n_places = settings->top + settings->bottom + settings->sample;
-    evidence->n_shown = settings->top + settings->bottom + settings->n_quantiles * settings->per_quantile;
+    evidence->n_shown =
+        settings->top + settings->bottom + settings->n_quantiles * settings->per_quantile;
     size_t room = evidence->n_places * evidence->width, shown = evidence->n_shown * evidence->width;
     evidence->names = memory_allocate_array(memory, n, NODE_NAME_BYTES);
     evidence->nodes = memory_allocate_zeroed_array(memory, n, sizeof *evidence->nodes);
@@ -137,10 +137,9 @@ static void prepare_node(struct sn_evidence *evidence, size_t index, const struc
                                 .activations = evidence->place_values + used * evidence->width,
                                 .capacity = capacity[list],
                                 .width = evidence->width,
-                                .rule = list == SAMPLE_LIST ? PLACES_ANY
-                                        : corpus->n_documents >= 4 * capacity[list]
-                                            ? PLACES_DOCUMENTS
-                                            : PLACES_APART};
+                                .rule = list == SAMPLE_LIST                         ? PLACES_ANY
+                                        : corpus->n_documents >= 4 * capacity[list] ? PLACES_DOCUMENTS
+                                                                                    : PLACES_APART};
         used += capacity[list];
     }
 }
@@ -151,8 +150,9 @@ static int find_nodes(struct sn_evidence *evidence, struct sn_context *context,
     for (size_t i = 0; i < evidence->n_nodes; i++) {
         struct node_evidence *node = &evidence->nodes[i];
         if (!nodes[i] || !node_find(&node->site, &node->channel, model, nodes[i]))
-            return fail(context, SN_ERROR_ARGUMENT, "%s: nodes[%zu], \"%.100s\", is no node of this model",
-                        function, i, nodes[i] ? nodes[i] : "NULL");
+            return fail(context, SN_ERROR_ARGUMENT,
+                        "%s: nodes[%zu], \"%.100s\", is no node of this model", function, i,
+                        nodes[i] ? nodes[i] : "NULL");
         node_name(evidence->names[i], NODE_NAME_BYTES, model, node->site, node->channel);
     }
     return SN_OK;
@@ -165,8 +165,7 @@ static void show(struct sn_evidence *evidence, size_t slot, const struct place_l
 {
     int32_t *tokens = evidence->shown_tokens + slot * evidence->width;
     float *values = evidence->shown_values + slot * evidence->width;
-    memcpy(tokens, corpus->documents[place->document].tokens + place->first,
-           place->n * sizeof *tokens);
+    memcpy(tokens, corpus->documents[place->document].tokens + place->first, place->n * sizeof *tokens);
     memcpy(values, list->activations + place->slot * list->width, place->n * sizeof *values);
     evidence->shown[slot] = (sn_token_context){.document = place->document,
                                                .position = place->position,

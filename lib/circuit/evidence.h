@@ -7,7 +7,8 @@
 #include "circuit/histogram.h"
 
 #define MOST_QUANTILES 32
-#define PLACE_LISTS 3 /* SN_CONTEXT_TOP, SN_CONTEXT_BOTTOM, and the sample that quantiles are taken from */
+#define PLACE_LISTS                                                                                     \
+    3 /* SN_CONTEXT_TOP, SN_CONTEXT_BOTTOM, and the sample that quantiles are taken from */
 #define SAMPLE_LIST SN_CONTEXT_QUANTILE
 
 struct evidence_settings {

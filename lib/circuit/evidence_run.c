@@ -1,5 +1,5 @@
-/* The pass over the corpus: an intervention at each site that changes nothing and copies the wanted channels; then
- * every node takes its values of the batch, window by window. */
+/* The pass over the corpus: an intervention at each site that changes nothing and copies the wanted
+ * channels; then every node takes its values of the batch, window by window. */
 #include <math.h>
 #include <string.h>
 
@@ -105,7 +105,8 @@ static int take_window(struct node_evidence *node, const struct evidence_run *ru
         offer(&node->lists[SN_CONTEXT_TOP], run, (double)value, window, values, t);
         offer(&node->lists[SN_CONTEXT_BOTTOM], run, -(double)value, window, values, t);
         offer(&node->lists[SAMPLE_LIST], run,
-              draw(run->evidence->settings.seed, window->document, window->start + t), window, values, t);
+              draw(run->evidence->settings.seed, window->document, window->start + t), window, values,
+              t);
     }
     return SN_OK;
 }
@@ -148,8 +149,7 @@ static int add_window(struct evidence_run *run, const struct corpus_walk *walk)
     int status = run->n_tokens + walk->length > run->batch_tokens ? flush(run) : SN_OK;
     if (status != SN_OK)
         return status;
-    memcpy(run->tokens + run->n_tokens,
-           run->corpus->documents[walk->document].tokens + walk->start,
+    memcpy(run->tokens + run->n_tokens, run->corpus->documents[walk->document].tokens + walk->start,
            walk->length * sizeof *run->tokens);
     run->offsets[run->n_windows] = run->n_tokens;
     run->windows[run->n_windows++] =
@@ -158,7 +158,8 @@ static int add_window(struct evidence_run *run, const struct corpus_walk *walk)
     return SN_OK;
 }
 
-/* As many of all windows, drawn without replacement in the order of the corpus, as make the tokens wanted. */
+/* As many of all windows, drawn without replacement in the order of the corpus, as make the tokens
+ * wanted. */
 static int run_corpus(struct evidence_run *run)
 {
     const struct evidence_settings *settings = &run->evidence->settings;

@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Two floats that differ, do so by 2^-24 of the larger at least: at 2^-40 no width is too coarse for 4096 bins. */
+/* Two floats that differ, do so by 2^-24 of the larger at least: at 2^-40 no width is too coarse for
+ * 4096 bins. */
 #define FINEST 40
 
 static int64_t halved(int64_t bin, int times)

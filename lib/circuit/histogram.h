@@ -1,6 +1,7 @@
-/* A histogram whose range need not be known before. Bins are of one width, a power of two, and begin at multiples
- * of it; where the values leave what `capacity` bins cover, the width doubles. So the result is exact and does not
- * depend on the order of the values: the narrowest such bins that hold them all. */
+/* A histogram whose range need not be known before. Bins are of one width, a power of two, and begin
+ * at multiples of it; where the values leave what `capacity` bins cover, the width doubles. So the
+ * result is exact and does not depend on the order of the values: the narrowest such bins that hold
+ * them all. */
 #ifndef SN_CIRCUIT_HISTOGRAM_H
 #define SN_CIRCUIT_HISTOGRAM_H
 
@@ -12,9 +13,9 @@
 struct histogram {
     uint64_t *counts; /* capacity, lent, zeros at first */
     size_t capacity, n_bins;
-    int exponent;   /* bins are 2^exponent wide */
-    double scale;   /* 2^-exponent */
-    int64_t first;  /* counts[0] is of [first, first + 1) x width */
+    int exponent;  /* bins are 2^exponent wide */
+    double scale;  /* 2^-exponent */
+    int64_t first; /* counts[0] is of [first, first + 1) x width */
 };
 
 /* value: finite, not zero. */

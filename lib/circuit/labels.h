@@ -7,8 +7,8 @@
 #define LABEL_BYTES ((size_t)1024)
 #define NOTE_BYTES ((size_t)1 << 20)
 
-/* kind: SN_LABEL or SN_NOTE. node: a flat index, kept. text: checked before; "" takes it away. On failure all
- * stands as it was. */
+/* kind: SN_LABEL or SN_NOTE. node: a flat index, kept. text: checked before; "" takes it away. On
+ * failure all stands as it was. */
 int circuit_label_node(struct sn_circuit *circuit, struct sn_context *context, size_t node, int kind,
                        const char *text);
 /* What is wrong with a text, as the end of a sentence; NULL where nothing is. */

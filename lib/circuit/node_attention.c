@@ -22,18 +22,18 @@ static int run_head(struct head *head, struct ablated_run *run, const int32_t *t
     const size_t offsets[2] = {0, head->n_tokens}, none = 0;
     int status = sn_session_select_logits(run->session, &none, 1);
     for (int i = 0; status == SN_OK && i < 3; i++)
-        status = sn_session_record(run->session,
-                                   head->model->site_names[site_index(head->layer, KINDS[i])]);
+        status =
+            sn_session_record(run->session, head->model->site_names[site_index(head->layer, KINDS[i])]);
     if (status == SN_OK)
         status = sn_session_forward(run->session, tokens, offsets, 1);
     for (int i = 0; status == SN_OK && i < 3; i++) {
         size_t needed;
         head->values[i] = memory_allocate_array(head->context->memory, head->n_values, sizeof(float));
-        status = head->values[i] ? sn_session_activations(
-                                       head->values[i], head->n_values, &needed, run->session,
-                                       head->model->site_names[site_index(head->layer, KINDS[i])])
-                                 : fail_memory(head->context, "a head's queries and keys",
-                                               head->n_values * sizeof(float));
+        status = head->values[i]
+                     ? sn_session_activations(head->values[i], head->n_values, &needed, run->session,
+                                              head->model->site_names[site_index(head->layer, KINDS[i])])
+                     : fail_memory(head->context, "a head's queries and keys",
+                                   head->n_values * sizeof(float));
     }
     return status;
 }
@@ -44,7 +44,8 @@ static void look(float *row, const struct head *head, size_t t)
     const struct sn_model *model = head->model;
     size_t d_head = model->config.d_head;
     int parameter = model->layers[head->layer].sink;
-    double sink = parameter < 0 ? (double)-INFINITY : (double)model->parameters[parameter].vector[head->index];
+    double sink =
+        parameter < 0 ? (double)-INFINITY : (double)model->parameters[parameter].vector[head->index];
     double largest = sink, sum = 0, scale = 1 / sqrt((double)d_head);
     const float *k = head->values[0] + head->index * d_head;
     const float *q = head->values[1] + head->index * d_head + t * head->width;
@@ -85,8 +86,7 @@ static void fill(float *probability, float *share, const struct head *head)
 }
 
 static int attend(float *probability, float *share, struct head *head, struct sn_model *model,
-                  const struct sn_circuit *circuit, const struct sn_means *means,
-                  const int32_t *tokens)
+                  const struct sn_circuit *circuit, const struct sn_means *means, const int32_t *tokens)
 {
     struct memory *memory = head->context->memory;
     struct ablated_run run;
@@ -127,8 +127,8 @@ int sn_node_attention(float *probability, float *share, size_t capacity, size_t 
         return fail(context, SN_ERROR_ARGUMENT, "%s: \"%.100s\" is no q, k or v channel of this model",
                     function, node);
     if (n_tokens == 0 || n_tokens > model->config.block_size)
-        return fail(context, SN_ERROR_ARGUMENT, "%s: n_tokens is %zu, block_size %zu", function, n_tokens,
-                    model->config.block_size);
+        return fail(context, SN_ERROR_ARGUMENT, "%s: n_tokens is %zu, block_size %zu", function,
+                    n_tokens, model->config.block_size);
     int status = ablated_run_check(context, model, circuit, means, function);
     if (status != SN_OK)
         return status;

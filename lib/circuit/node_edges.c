@@ -21,8 +21,8 @@ static void add_incident(struct incidents *incidents, const struct edge_part *pa
     if (part->matrix->values[i] == 0)
         return;
     if (incidents->list)
-        incidents->list[incidents->n] = (struct incident){
-            other, part->first + i - part->first_value, part->matrix->values[i]};
+        incidents->list[incidents->n] =
+            (struct incident){other, part->first + i - part->first_value, part->matrix->values[i]};
     incidents->n++;
 }
 
@@ -106,8 +106,8 @@ static int find_node(size_t *index, struct sn_context *context, const struct nod
 {
     *index = node_layout_find(layout, model, node);
     return *index != NO_NODE ? SN_OK
-                             : fail(context, SN_ERROR_ARGUMENT, "%s: \"%.100s\" is no node of this model",
-                                    function, node);
+                             : fail(context, SN_ERROR_ARGUMENT,
+                                    "%s: \"%.100s\" is no node of this model", function, node);
 }
 
 int sn_node_edges(sn_node_edge *edges, size_t capacity, size_t *needed, sn_context *context,
@@ -132,11 +132,9 @@ int sn_node_edges(sn_node_edge *edges, size_t capacity, size_t *needed, sn_conte
     if (status == SN_OK) {
         visit_all(&count, model, &layout, index, direction);
         if (edges && capacity >= count.n)
-            status =
-                list_edges(edges, context, model, &layout, circuit, index, direction, count.n);
+            status = list_edges(edges, context, model, &layout, circuit, index, direction, count.n);
         else
-            status =
-                copy_out(context, function, edges, capacity, needed, NULL, count.n, sizeof *edges);
+            status = copy_out(context, function, edges, capacity, needed, NULL, count.n, sizeof *edges);
         if (needed)
             *needed = count.n;
     }
@@ -175,8 +173,8 @@ static int list_tokens(int32_t *tokens, float *weights, size_t capacity, size_t 
         order_by_score(order, n, score);
         *needed = n;
         if (n > capacity || !tokens)
-            status = copy_out(context, "sn_node_tokens", tokens, capacity, needed, NULL, n,
-                              sizeof *tokens);
+            status =
+                copy_out(context, "sn_node_tokens", tokens, capacity, needed, NULL, n, sizeof *tokens);
         for (size_t i = 0; status == SN_OK && tokens && i < n; i++) {
             tokens[i] = (int32_t)order[i];
             if (weights)
@@ -188,8 +186,8 @@ static int list_tokens(int32_t *tokens, float *weights, size_t capacity, size_t 
     return status;
 }
 
-int sn_node_tokens(int32_t *tokens, float *weights, size_t capacity, size_t *needed,
-                   sn_context *context, const sn_model *model, const char *node, int table)
+int sn_node_tokens(int32_t *tokens, float *weights, size_t capacity, size_t *needed, sn_context *context,
+                   const sn_model *model, const char *node, int table)
 {
     static const char function[] = "sn_node_tokens";
     size_t site, channel, count = 0;

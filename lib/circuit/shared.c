@@ -1,5 +1,5 @@
-/* What several circuits of one model have in common: nodes, edges, and connected pieces of edges (motifs). A set of
- * circuits is a word with a bit for each. */
+/* What several circuits of one model have in common: nodes, edges, and connected pieces of edges
+ * (motifs). A set of circuits is a word with a bit for each. */
 #include <string.h>
 
 #include "circuit/edges.h"
@@ -114,7 +114,8 @@ static int list_edges(struct sharing *sharing)
 {
     struct sn_shared *shared = sharing->shared;
     size_t n = order_shared(sharing, sharing->of_edge, sharing->n_flat_edges), done = 0;
-    size_t *place = memory_allocate_array(sharing->context->memory, sharing->n_flat_edges, sizeof *place);
+    size_t *place =
+        memory_allocate_array(sharing->context->memory, sharing->n_flat_edges, sizeof *place);
     shared->edges = memory_allocate_array(shared->memory, n, sizeof *shared->edges);
     int status = place && shared->edges
                      ? SN_OK
@@ -255,8 +256,8 @@ static int add_motif_edge(struct sharing *sharing, size_t edge)
     return status;
 }
 
-/* The piece that begins with edge `root`, if no more circuits than `set` share all of it: else it is found with
- * those. */
+/* The piece that begins with edge `root`, if no more circuits than `set` share all of it: else it is
+ * found with those. */
 static int add_motif(struct sharing *sharing, uint64_t set, size_t root)
 {
     struct sn_shared *shared = sharing->shared;
@@ -275,8 +276,7 @@ static int add_motif(struct sharing *sharing, uint64_t set, size_t root)
         return status;
     }
     void *block = shared->motifs;
-    status =
-        grow(&block, &shared->motif_capacity, shared->n_motifs, sizeof *shared->motifs, sharing);
+    status = grow(&block, &shared->motif_capacity, shared->n_motifs, sizeof *shared->motifs, sharing);
     shared->motifs = block;
     if (status == SN_OK)
         shared->motifs[shared->n_motifs++] = motif;
@@ -306,8 +306,8 @@ static int list_motifs(struct sharing *sharing)
     const struct sn_shared *shared = sharing->shared;
     sharing->parent =
         memory_allocate_array(sharing->context->memory, shared->n_edges, sizeof *sharing->parent);
-    int status = sharing->parent ? list_sets(sharing)
-                                 : fail_memory(sharing->context, "motifs", shared->n_edges);
+    int status =
+        sharing->parent ? list_sets(sharing) : fail_memory(sharing->context, "motifs", shared->n_edges);
     for (size_t i = 0; status == SN_OK && i < sharing->n_sets; i++) {
         connect(sharing, sharing->sets[i]);
         for (size_t e = 0; status == SN_OK && e < shared->n_edges; e++)
@@ -362,8 +362,8 @@ static int check(sn_context *context, const sn_circuit *const *circuits, size_t 
             return fail(context, SN_ERROR_ARGUMENT, "%s: circuits[%zu] is NULL", function, i);
         if (circuits[i]->model != circuits[0]->model)
             return fail(context, SN_ERROR_ARGUMENT,
-                        "%s: circuits[%zu], \"%.100s\", is of another model than circuits[0]", function, i,
-                        circuits[i]->task);
+                        "%s: circuits[%zu], \"%.100s\", is of another model than circuits[0]", function,
+                        i, circuits[i]->task);
     }
     return SN_OK;
 }

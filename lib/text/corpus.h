@@ -33,8 +33,9 @@ struct sn_corpus {
  * line ends is not known by its beginning only. */
 #define LONG_LINE_TOKENS 1024
 
-/* A walk through all tokens of a tokenised corpus (corpus_walk.c): start it with corpus and window > 0, all else
- * zero. Windows are at most `window` tokens of one document, and begin where a line does as far as lines allow. */
+/* A walk through all tokens of a tokenised corpus (corpus_walk.c): start it with corpus and window >
+ * 0, all else zero. Windows are at most `window` tokens of one document, and begin where a line does
+ * as far as lines allow. */
 struct corpus_walk {
     const struct sn_corpus *corpus;
     size_t window;

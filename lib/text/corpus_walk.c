@@ -1,8 +1,8 @@
 /* A corpus gone through once, window by window, every token in one window. */
 #include "text/corpus.h"
 
-/* Where the window behind one of at most `window` tokens from `start` on begins: at a line's start, if there is
- * one in the window's second half. */
+/* Where the window behind one of at most `window` tokens from `start` on begins: at a line's start,
+ * if there is one in the window's second half. */
 static size_t window_end(const struct document *document, size_t start, size_t window)
 {
     size_t end = start + window, low = 0, high = document->n_starts;
