@@ -99,6 +99,6 @@ grep -Eq '^  values at [0-9]+ tokens: [0-9.]+ % exactly 0, ' "$work/said"
 [ "$(grep -Ec '^  top +[0-9.]+  [0-9]+:[0-9]+  .*\[\[.+\]\]' "$work/said")" = 16 ]
 grep -q '^  unembedding: ' "$work/said"
 grep -Eq '^  from +-?[0-9.]+ 0\.mlp\.act_in\.' "$work/said"
-fails 1 "no tokens" card examples
+fails 1 "the corpus is empty" card examples
 circuit 0.mlp.post_act.9999 > "$work/circuit.json"
 fails 1 "the model has no node" card tests
