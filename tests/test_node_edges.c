@@ -83,6 +83,19 @@ START_TEST(weights_in_and_out)
         ck_assert_uint_eq(n_used, circuit->graph.n_edges);
         ck_assert_uint_gt(n_kept, n_used);
     }
+    /* a node outside has edges of the model only */
+    size_t outside = 0, ends = 0;
+    while (circuit->kept[outside])
+        outside++;
+    char name[NODE_NAME_BYTES];
+    node_name(name, sizeof name, model, circuit->layout.sites[0].site, outside);
+    ck_assert_uint_lt(outside, circuit->layout.sites[0].width);
+    n = list(edges, model, circuit, name, SN_OUTGOING);
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_int_eq(edges[i].used, 0);
+        ends += edges[i].in_circuit != 0;
+    }
+    ck_assert_uint_gt(ends, 0);
     n = list(edges, model, NULL, "1.mlp.post_act.7", SN_INCOMING);
     for (size_t i = 0; i < n; i++)
         ck_assert(!edges[i].in_circuit && !edges[i].used);
