@@ -592,6 +592,201 @@ SN_API int sn_report_write_dot(sn_context *context, const sn_circuit *circuit, c
  * edges with weight and delta. Text that is not UTF-8 or holds characters that XML forbids is left out. */
 SN_API int sn_report_write_graphml(sn_context *context, const sn_circuit *circuit, const char *path);
 
+/* ------------------------------------------------------- labels and notes */
+
+#define SN_LABEL 0 /* one line, at most 1024 bytes */
+#define SN_NOTE 1  /* lines, at most 1048576 bytes */
+/* What people say about a node of a circuit: UTF-8 without control characters (a note may have
+ * newlines and tabs); NULL or "" takes it away. It stays with the node while other nodes come and go,
+ * and goes with it; it is kept in the circuit's JSON and shown in DOT and GraphML. A union or
+ * intersection holds what both circuits say (side by side where they differ; a's alone where that
+ * would be too long), a difference what a says. Errors: SN_ERROR_ARGUMENT (not a node of the circuit,
+ * not such text). */
+SN_API int sn_circuit_set_label(sn_circuit *circuit, sn_context *context, const char *node, int kind,
+                                const char *text);
+/* That of node `index`, lent until it is set again or the nodes change; NULL where there is none. */
+SN_API const char *sn_circuit_label(const sn_circuit *circuit, size_t index, int kind);
+
+/* ------------------------------------------------------ evidence for nodes */
+
+/* What nodes do over a corpus: how their values are distributed, and where in the text they stand
+ * out. Values are those at the node's site, after norm, activation function and AbsTopK, in the whole
+ * model. */
+typedef struct sn_evidence sn_evidence;
+
+/* One pass over the corpus for all nodes given by name (any order; the evidence keeps it). The corpus
+ * is cut into windows that begin at lines as far as they can; all are run, or as many of them, drawn
+ * by "seed", as make "tokens". Options: "tokens" 32768 (0: all), "window" 0 (tokens; 0 = block_size),
+ * "seed" 0, "bins" 64 (2 to 4096), "top" 8, "bottom" 8 (contexts), "quantiles" (text: numbers from 0
+ * to 1 with commas between; "0.25,0.5,0.75,0.95"), "per_quantile" 2, "before" 16, "after" 8 (tokens
+ * shown around the position), "sample" 256 (places drawn of each node, of which those at quantiles
+ * are taken). Memory, beyond the session's: per node about (top + bottom + sample) x (60 + 4 (before
+ * + after + 1)) bytes, while it runs, and 4 bytes for each token of a batch of windows. Progress
+ * stage "evidence" (tokens). Errors: SN_ERROR_ARGUMENT naming the node or option, SN_ERROR_STATE
+ * (corpus without tokens), SN_ERROR_NUMERIC. */
+SN_API int sn_evidence_create(sn_evidence **out, sn_context *context, sn_model *model,
+                              const sn_corpus *corpus, const char *const *nodes, size_t n_nodes,
+                              const sn_options *options);
+/* The same for all nodes of a circuit, in its order. */
+SN_API int sn_evidence_create_circuit(sn_evidence **out, sn_context *context, const sn_circuit *circuit,
+                                      const sn_corpus *corpus, const sn_options *options);
+SN_API void sn_evidence_free(sn_evidence *evidence);
+SN_API size_t sn_evidence_count(const sn_evidence *evidence);
+/* Name of node `index`; lent; NULL out of range. */
+SN_API const char *sn_evidence_node(const sn_evidence *evidence, size_t index);
+/* Over all tokens of the pass. Set struct_size before the call. */
+typedef struct sn_evidence_summary {
+    size_t struct_size;
+    uint64_t n_tokens;
+    uint64_t n_zero; /* tokens at which the value is exactly 0 */
+    double minimum, maximum, mean, deviation;
+} sn_evidence_summary;
+SN_API int sn_evidence_summarize(sn_evidence_summary *result, const sn_evidence *evidence, size_t index);
+/* The values that are not exactly zero, in bins of one width: bin i counts edges[i] <= value <
+ * edges[i + 1]. The width is the smallest power of two with which "bins" bins hold all. Lends n_bins
+ * counts (0 where every value is zero) and n_bins + 1 edges. */
+SN_API int sn_evidence_histogram(const double **edges, const uint64_t **counts, size_t *n_bins,
+                                 const sn_evidence *evidence, size_t index);
+
+#define SN_CONTEXT_TOP 0      /* largest values first */
+#define SN_CONTEXT_BOTTOM 1   /* smallest values first */
+#define SN_CONTEXT_QUANTILE 2 /* "per_quantile" of each quantile, in the order given */
+/* Text around one position. Set struct_size before the call; arrays are lent by the evidence. */
+typedef struct sn_token_context {
+    size_t struct_size;
+    size_t document;          /* of the corpus */
+    size_t position;          /* in the document, tokens */
+    size_t n_tokens;          /* shown: they begin at position - at */
+    size_t at;                /* the position among them */
+    const int32_t *tokens;    /* n_tokens */
+    const float *activations; /* n_tokens: the node's value at each */
+    double quantile;          /* asked for; 1 for top, 0 for bottom */
+    double value;             /* activations[at] */
+} sn_token_context;
+/* Contexts of values that are not exactly zero; fewer than asked for where there are no more. No two
+ * of a list (of a quantile) overlap or show the same tokens; where the corpus has at least four times
+ * as many documents as the list has room, they are of different documents. Quantiles are those of the
+ * values that are not zero, as the sample knows them. Ties go to the first in the corpus. */
+SN_API size_t sn_evidence_context_count(const sn_evidence *evidence, size_t index, int kind);
+SN_API int sn_evidence_context(sn_token_context *result, const sn_evidence *evidence, size_t index,
+                               int kind, size_t context);
+
+#define SN_INCOMING 0
+#define SN_OUTGOING 1
+/* A nonzero weight of the model at one end of which a node is. */
+typedef struct sn_node_edge {
+    char node[96];  /* the other end */
+    float weight;
+    int in_circuit; /* 1: the other end is in the circuit */
+    int used;       /* 1: the weight is an edge of the circuit */
+} sn_node_edge;
+/* All nonzero weights of the model into a node or out of it, strongest first (ties: as the model has
+ * them); of attention c_proj the other end is the v channel. circuit may be NULL: then in_circuit and
+ * used are 0. */
+SN_API int sn_node_edges(sn_node_edge *edges, size_t capacity, size_t *needed, sn_context *context,
+                         const sn_model *model, const sn_circuit *circuit, const char *node,
+                         int direction);
+
+#define SN_TOKENS_EMBEDDING 0   /* whose embedding writes to the channel */
+#define SN_TOKENS_UNEMBEDDING 1 /* whose logit reads it, as it is behind the final norm */
+/* The tokens at the residual channel of an act_in or resid_delta node: those with a nonzero entry
+ * there, strongest first (ties: the lower id), and the entries. *needed is 0 for other nodes and for
+ * channels of concatenated positions. tokens, weights: capacity each. */
+SN_API int sn_node_tokens(int32_t *tokens, float *weights, size_t capacity, size_t *needed,
+                          sn_context *context, const sn_model *model, const char *node, int table);
+
+/* The attention of the head that a q, k or v channel belongs to, over given tokens: n_tokens x
+ * n_tokens, row = the token that looks, column = the one looked at, 0 where that comes later; rows
+ * sum to 1, less with a sink. share (may be NULL): of q and k, this channel's part of each score, q k
+ * / sqrt(d_head) (a score is the sum over channels); of v, what the channel carries, probability x v,
+ * whose row sum is the channel of attn.y. capacity is that of each array. In the whole model, or with
+ * everything outside a circuit at its mean (circuit may be NULL). Errors: SN_ERROR_ARGUMENT (another
+ * kind of node). */
+SN_API int sn_node_attention(float *probability, float *share, size_t capacity, size_t *needed,
+                             sn_context *context, sn_model *model, const sn_circuit *circuit,
+                             const sn_means *means, const char *node, const int32_t *tokens,
+                             size_t n_tokens);
+
+/* ------------------------------------- contributions: where a node's value is from */
+
+typedef struct sn_contributions sn_contributions;
+
+#define SN_SOURCE_NODE 0      /* a node; into act_in: an earlier write on its channel, weight 1 */
+#define SN_SOURCE_BIAS 1      /* the bias of the linear map */
+#define SN_SOURCE_EMBEDDING 2 /* into act_in: the token's entry in the channel */
+#define SN_SOURCE_POSITION 3  /* into act_in: the position's entry in the channel */
+#define SN_SOURCE_STREAM 4    /* into act_in: what ReLU or AbsTopK of the residual stream took away there */
+
+typedef struct sn_contribution {
+    size_t struct_size; /* set to sizeof(sn_contribution) before the call */
+    char source[96];    /* a node; "bias", "embedding", "position"; the stream's site ("0.resid_mid") */
+    int kind;           /* SN_SOURCE_* */
+    int used;           /* 0: held at its mean by the circuit, as its source is outside or the edge is cut */
+    double weight;      /* 1 where no weight stands between */
+    double value;       /* what it contributes; of a task: the mean over its prompts A */
+    double value_b;     /* of a task: the mean over its prompts B; else 0 */
+} sn_contribution;
+
+/* What makes a node's value at one token: a contribution for EVERY nonzero weight of the model that
+ * leads to it, in the circuit or not, and for its bias. Together they are the node's input, which is
+ *   post_act     what goes into the activation function, c_fc's output: weight x act_in;
+ *   q, k, v      c_attn's output before AbsTopK: weight x act_in;
+ *   resid_delta  c_proj's output before AbsTopK: weight x post_act, or, of attention, weight x channel
+ *                of attn.y, which is the v channel as attention carries it, and named after that;
+ *   act_in       the residual stream's channel before norm and AbsTopK: embedding, position and each
+ *                earlier write, as written. (A model that concatenates positions: a channel from
+ *                d_model on is the position's entry before its norm.)
+ * The value follows by norm, activation function and AbsTopK, which makes it 0 where others are larger.
+ * circuit NULL: of the whole model; means is not looked at. Else everything outside the circuit is at
+ * its mean, as under SN_ABLATE_REST: a source outside contributes weight x its mean (of attention as
+ * attention carries it), a cut edge likewise. The node need not be in the circuit. At token `position`
+ * of tokens. Errors: SN_ERROR_ARGUMENT. */
+SN_API int sn_contributions_create(sn_contributions **out, sn_context *context, sn_model *model,
+                                   const sn_circuit *circuit, const sn_means *means, const char *node,
+                                   const int32_t *tokens, size_t n_tokens, size_t position);
+/* The same at the last token of each prompt of a task: means over the prompts A and over the prompts
+ * B. Progress stage "contributions". */
+SN_API int sn_contributions_create_task(sn_contributions **out, sn_context *context, sn_model *model,
+                                        const sn_circuit *circuit, const sn_means *means,
+                                        const char *node, const sn_task *task);
+SN_API void sn_contributions_free(sn_contributions *contributions);
+SN_API size_t sn_contributions_count(const sn_contributions *contributions);
+/* Contribution `index`, largest |value| + |value_b| first. */
+SN_API int sn_contributions_get(sn_contribution *result, const sn_contributions *contributions,
+                                size_t index);
+/* The node's input, which is the sum of all contributions, and its value at its site (before the
+ * circuit puts the node itself at its mean); means over prompts A (_b: B) of a task. Out-pointers may
+ * be NULL. */
+SN_API int sn_contributions_sum(double *input, double *input_b, double *value, double *value_b,
+                                const sn_contributions *contributions);
+
+/* ------------------------------------- what circuits have in common: motifs */
+
+/* Nodes, edges and connected pieces that several circuits of one model share. A set of circuits is a
+ * word: bit i stands for circuits[i] of the call. */
+typedef struct sn_shared sn_shared;
+
+/* 1 to 64 circuits; nothing of them is kept. Progress stage "shared". Errors: SN_ERROR_ARGUMENT
+ * (circuits of different models), SN_ERROR_UNSUPPORTED (more than 1024 different sets of circuits
+ * share edges). */
+SN_API int sn_shared_create(sn_shared **out, sn_context *context, const sn_circuit *const *circuits,
+                            size_t n_circuits);
+SN_API void sn_shared_free(sn_shared *shared);
+/* Nodes in two circuits or more, those of the most first. Name of node `index`, lent; NULL out of
+ * range. */
+SN_API size_t sn_shared_node_count(const sn_shared *shared);
+SN_API const char *sn_shared_node(uint64_t *circuits, const sn_shared *shared, size_t index);
+/* Edges likewise; out-pointers may be NULL, names are lent. */
+SN_API size_t sn_shared_edge_count(const sn_shared *shared);
+SN_API int sn_shared_edge(const char **from, const char **to, float *weight, uint64_t *circuits,
+                          const sn_shared *shared, size_t index);
+/* Motifs: two shared edges or more that hang together, by common nodes or as one writes a residual
+ * channel that another reads later, and as large as all the motif's circuits have them. Those of most
+ * circuits first, then of most edges. edges: lends indices of shared edges, ascending. */
+SN_API size_t sn_shared_motif_count(const sn_shared *shared);
+SN_API int sn_shared_motif(uint64_t *circuits, const size_t **edges, size_t *n_edges,
+                           const sn_shared *shared, size_t index);
+
 /* ================================================================ ADVANCED */
 
 /* -------------------------------------------------------- host integration */

@@ -15,7 +15,7 @@ fails() { # fails STATUS PATTERN COMMAND...: exactly that status, and a line tha
     return 1
 }
 
-for example in inspect evaluate convert generate task; do
+for example in inspect evaluate convert generate task evidence; do
     "$bin/$example" --help | grep -q "^usage: $example "
     fails 2 "^usage: $example " "$bin/$example"
     [ "$(wc -l < "examples/$example.c")" -lt 150 ]
@@ -83,3 +83,22 @@ go --tokens 100000 > /dev/null # ends where the context is full
 fails 1 "encoder.json" "$bin/generate" "$model" --prompt x
 fails 2 "^usage: generate " go --temperature -1
 fails 2 "^usage: generate " go --tokens many
+
+# cards of the nodes of a circuit written by hand
+circuit() {
+    printf '{"format": "sparsenet circuit", "version": 1, "task": "t", "model": '
+    "$bin/inspect" "$model" | sed '/^$/,$d'
+    printf ', "nodes": [{"name": "0.attn.act_in.3", "label": "reads \\u00e9"}, {"name": "%s"}], "edges": []}' "$1"
+}
+card() { "$bin/evidence" "$model" tests/data/tokenizer "$work/circuit.json" "$1"; }
+circuit 0.mlp.post_act.9 > "$work/circuit.json"
+card tests > "$work/said"
+[ "$(grep -c '^== ' "$work/said")" = 2 ]
+grep -q '^== 0.attn.act_in.3: reads é$' "$work/said"
+grep -Eq '^  values at [0-9]+ tokens: [0-9.]+ % exactly 0, ' "$work/said"
+[ "$(grep -Ec '^  top +[0-9.]+  [0-9]+:[0-9]+  .*\[\[.+\]\]' "$work/said")" = 16 ]
+grep -q '^  unembedding: ' "$work/said"
+grep -Eq '^  from +-?[0-9.]+ 0\.mlp\.act_in\.' "$work/said"
+fails 1 "the corpus is empty" card examples
+circuit 0.mlp.post_act.9999 > "$work/circuit.json"
+fails 1 "the model has no node" card tests

@@ -26,6 +26,9 @@ for node in circuit["nodes"]:
     assert read["site"] == node["site"] and read["channel"] == node["channel"], (node, read)
     assert read["layer"] == (-1 if node["layer"] is None else node["layer"]), (node, read)
     assert close(read["delta"], node["delta"]), (node, read)
+    for key in "label", "note":  # but for what XML cannot say
+        assert read.get(key) == (node[key].replace("\ufffe", "") if key in node else None), (node, read)
+assert sum("label" in node and "note" in node for node in circuit["nodes"]) == 1
 assert graph.number_of_edges() == len(circuit["edges"]) > 3
 for edge in circuit["edges"]:
     read = graph.edges[edge["from"], edge["to"]]

@@ -34,6 +34,9 @@ void node_layout_free(struct node_layout *layout);
 size_t node_layout_first(const struct node_layout *layout, size_t site);
 /* The site of a node, as an index into layout->sites. */
 size_t node_layout_site(const struct node_layout *layout, size_t node);
+/* The node of this name, NO_NODE where the model has none. */
+size_t node_layout_find(const struct node_layout *layout, const struct sn_model *model,
+                        const char *name);
 /* 1 when both are laid out alike. */
 int node_layout_equal(const struct node_layout *a, const struct node_layout *b);
 
@@ -73,6 +76,12 @@ struct kept_number {
     double value;
 };
 
+/* What people say about a node (labels.c). */
+struct node_label {
+    size_t node;   /* flat index */
+    char *text[2]; /* SN_LABEL, SN_NOTE: strlen + 1 bytes each, NULL where there is none */
+};
+
 /* The rise of the task loss, nats, when one node or edge of the circuit is ablated as well. */
 struct delta {
     double loss, raw_loss;
@@ -92,6 +101,8 @@ struct sn_circuit {
     size_t n_deltas;
     struct kept_number *numbers; /* measurements of this very set of nodes, for reports */
     size_t n_numbers, number_capacity;
+    struct node_label *labels; /* of kept nodes, in the order first set */
+    size_t n_labels, label_capacity;
 };
 
 /* Replaces the whole set of nodes, with all edges between them; on failure the old one stands. */
@@ -105,6 +116,10 @@ void circuit_drop_paths(struct sn_circuit *circuit);
 void circuit_drop_deltas(struct sn_circuit *circuit);
 /* Room for those of the graph as it is, zeros. */
 int circuit_make_deltas(struct sn_circuit *circuit, struct sn_context *context);
+
+/* ---- labels.c */
+/* Those of nodes that are not kept; NULL: all. */
+void circuit_drop_labels(struct sn_circuit *circuit, const unsigned char *kept);
 
 /* ---- measurements.c */
 void circuit_drop_measurements(struct sn_circuit *circuit);

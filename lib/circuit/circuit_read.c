@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "circuit/edges.h"
+#include "circuit/labels.h"
 #include "format/json.h"
 
 #define READ_VERSION 1
@@ -208,6 +209,36 @@ static int read_deltas(struct reader *reader)
     return status;
 }
 
+static int read_label(const struct reader *reader, const json_t *object, int kind)
+{
+    static const char *const keys[] = {"label", "note"}, *const places[] = {"nodes: label",
+                                                                            "nodes: note"};
+    const json_t *value = json_object_get(object, keys[kind]);
+    size_t node = 0;
+    if (!value)
+        return SN_OK;
+    const char *fault =
+        json_is_string(value) ? label_fault(json_string_value(value), kind) : "must be text";
+    if (fault)
+        return malformed(reader, places[kind], fault, NULL);
+    int status = read_node(&node, reader, json_object_get(object, "name"), "nodes");
+    return status == SN_OK ? circuit_label_node(reader->circuit, reader->context, node, kind,
+                                                json_string_value(value))
+                           : status;
+}
+
+static int read_labels(const struct reader *reader)
+{
+    const json_t *nodes = json_object_get(reader->root, "nodes");
+    int status = SN_OK;
+    for (size_t i = 0; status == SN_OK && i < json_array_size(nodes); i++) {
+        status = read_label(reader, json_array_get(nodes, i), SN_LABEL);
+        if (status == SN_OK)
+            status = read_label(reader, json_array_get(nodes, i), SN_NOTE);
+    }
+    return status;
+}
+
 static int read_measurements(struct reader *reader)
 {
     json_t *values = json_object_get(reader->root, "measurements"), *value;
@@ -295,6 +326,8 @@ static int read_circuit(struct reader *reader, sn_model *model)
         status = read_edges(reader);
     if (status == SN_OK)
         status = read_deltas(reader);
+    if (status == SN_OK)
+        status = read_labels(reader);
     if (status == SN_OK)
         status = read_paths(reader);
     if (status == SN_OK)

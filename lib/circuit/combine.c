@@ -3,6 +3,7 @@
 
 #include "base/buffer.h"
 #include "circuit/edges.h"
+#include "circuit/labels.h"
 
 /* A byte for each edge of the model: those of the circuit's graph. */
 static int mark_edges(unsigned char *marked, const struct sn_circuit *circuit)
@@ -83,6 +84,8 @@ int sn_circuit_combine(sn_circuit **out, sn_context *context, const sn_circuit *
                      : fail_memory(context, "a name", 0);
     if (status == SN_OK)
         status = combine_sets(circuit, context, a, b, operation, &sets);
+    if (status == SN_OK)
+        status = circuit_join_labels(circuit, context, a, operation == SN_DIFFERENCE ? NULL : b);
     memory_free(memory, sets.nodes, sets.n_nodes);
     memory_free(memory, sets.edges, sets.n_edges);
     memory_free(memory, sets.edges_b, sets.n_edges);

@@ -61,3 +61,12 @@ int node_layout_equal(const struct node_layout *a, const struct node_layout *b)
     return a->n_sites == b->n_sites && a->n_nodes == b->n_nodes &&
            memcmp(a->sites, b->sites, a->n_sites * sizeof *a->sites) == 0;
 }
+
+size_t node_layout_find(const struct node_layout *layout, const struct sn_model *model, const char *name)
+{
+    size_t site, channel, first;
+    if (!node_find(&site, &channel, model, name))
+        return NO_NODE;
+    first = node_layout_first(layout, site);
+    return first == NO_NODE ? NO_NODE : first + channel;
+}

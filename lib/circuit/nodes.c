@@ -24,6 +24,7 @@ int circuit_set_edges(struct sn_circuit *circuit, struct sn_context *context, co
     graph_free(&circuit->graph);
     circuit->graph = graph;
     memmove(circuit->kept, kept, circuit->layout.n_nodes);
+    circuit_drop_labels(circuit, circuit->kept);
     circuit_drop_paths(circuit);
     circuit_drop_deltas(circuit);
     circuit_drop_measurements(circuit);
@@ -83,6 +84,7 @@ void sn_circuit_free(sn_circuit *circuit)
     circuit_drop_paths(circuit);
     circuit_drop_deltas(circuit);
     circuit_drop_measurements(circuit);
+    circuit_drop_labels(circuit, NULL);
     graph_free(&circuit->graph);
     memory_free(memory, circuit->kept, circuit->layout.n_nodes);
     memory_free(memory, circuit->kept_edges, edge_count(circuit->model));

@@ -13,16 +13,23 @@ static size_t head_width(const sn_circuit *circuit)
     return d_head > 0 ? (size_t)d_head : 1;
 }
 
-/* A quoted string of the DOT language. */
-static void append_quoted(struct buffer *out, const char *text)
+/* The inside of a quoted string of the DOT language. */
+static void append_escaped(struct buffer *out, const char *text)
 {
-    buffer_text(out, "\"");
     for (; *text; text++) {
         if (*text == '"' || *text == '\\')
             buffer_text(out, "\\");
         if ((unsigned char)*text >= ' ')
             buffer_append(out, text, 1);
+        else if (*text == '\n')
+            buffer_text(out, "\\n");
     }
+}
+
+static void append_quoted(struct buffer *out, const char *text)
+{
+    buffer_text(out, "\"");
+    append_escaped(out, text);
     buffer_text(out, "\"");
 }
 
@@ -40,11 +47,28 @@ static const char *node_colour(const struct node_parts *parts)
     return "#ffffff";
 }
 
-static void append_node(struct buffer *out, const char *name, const struct node_parts *parts)
+/* A label stands under the node's name, a note is shown on hover. */
+static void append_node(struct buffer *out, const sn_circuit *circuit, size_t index,
+                        const struct node_parts *parts)
 {
+    const char *name = sn_circuit_node_name(circuit, index);
+    const char *label = sn_circuit_label(circuit, index, SN_LABEL);
+    const char *note = sn_circuit_label(circuit, index, SN_NOTE);
     buffer_text(out, "    ");
     append_quoted(out, name);
-    buffer_format(out, " [fillcolor=\"%s\"];\n", node_colour(parts));
+    buffer_format(out, " [fillcolor=\"%s\"", node_colour(parts));
+    if (label) {
+        buffer_text(out, ", label=\"");
+        append_escaped(out, name);
+        buffer_text(out, "\\n");
+        append_escaped(out, label);
+        buffer_text(out, "\"");
+    }
+    if (note) {
+        buffer_text(out, ", tooltip=");
+        append_quoted(out, note);
+    }
+    buffer_text(out, "];\n");
 }
 
 /* Nodes come in order of site, so those of one block stand together. */
@@ -67,7 +91,7 @@ static void append_clusters(struct buffer *out, const sn_circuit *circuit)
                 buffer_format(out, "  subgraph cluster_%ld_%s {\n    label=\"layer %ld, %s\";\n", layer,
                               in_mlp ? "mlp" : "attn", layer, in_mlp ? "MLP" : "attention");
         }
-        append_node(out, name, &parts);
+        append_node(out, circuit, i, &parts);
     }
     buffer_text(out, layer == -2 ? "" : "  }\n");
 }

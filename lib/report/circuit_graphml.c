@@ -5,7 +5,8 @@
 #include "report/node_parts.h"
 #include "report/write_text.h"
 
-/* Text between tags or in quotes; without the control characters that XML has no way to write. */
+/* Text between tags or in quotes; without the characters that XML has no way to write: control characters,
+ * U+FFFE and U+FFFF. */
 static void append_escaped(struct buffer *out, const char *text)
 {
     static const char *const ESCAPES[] = {"&&amp;", "<&lt;", ">&gt;", "\"&quot;", "'&apos;"};
@@ -16,7 +17,9 @@ static void append_escaped(struct buffer *out, const char *text)
         for (size_t i = 0; i < sizeof ESCAPES / sizeof *ESCAPES; i++)
             if (*text == *ESCAPES[i])
                 escape = ESCAPES[i] + 1;
-        if (escape)
+        if (strncmp(text, "\xef\xbf\xbe", 3) == 0 || strncmp(text, "\xef\xbf\xbf", 3) == 0)
+            text += 2;
+        else if (escape)
             buffer_text(out, escape);
         else if ((unsigned char)*text >= ' ' || *text == '\n' || *text == '\t')
             buffer_append(out, text, 1);
@@ -34,6 +37,15 @@ static void append_number(struct buffer *out, const char *key, double value)
     buffer_format(out, "      <data key=\"%s\">%.9g</data>\n", key, value);
 }
 
+static void append_text(struct buffer *out, const char *key, const char *text)
+{
+    if (!text)
+        return;
+    buffer_format(out, "      <data key=\"%s\">", key);
+    append_escaped(out, text);
+    buffer_text(out, "</data>\n");
+}
+
 static void append_node(struct buffer *out, const sn_circuit *circuit, size_t index, size_t d_head)
 {
     struct node_parts parts;
@@ -49,6 +61,8 @@ static void append_node(struct buffer *out, const sn_circuit *circuit, size_t in
     append_number(out, "node_channel", (double)parts.channel);
     if (sn_circuit_node_delta(&delta, NULL, circuit, index) == SN_OK)
         append_number(out, "node_delta", delta);
+    append_text(out, "node_label", sn_circuit_label(circuit, index, SN_LABEL));
+    append_text(out, "node_note", sn_circuit_label(circuit, index, SN_NOTE));
     buffer_text(out, "    </node>\n");
 }
 
@@ -79,6 +93,8 @@ static void append_graph(struct buffer *out, const sn_circuit *circuit)
     append_key(out, "layer", "node", "int");
     append_key(out, "channel", "node", "int");
     append_key(out, "delta", "node", "double");
+    append_key(out, "label", "node", "string");
+    append_key(out, "note", "node", "string");
     append_key(out, "weight", "edge", "double");
     append_key(out, "delta", "edge", "double");
     buffer_text(out, "  <graph id=\"circuit\" edgedefault=\"directed\">\n    <data key=\"graph_task\">");

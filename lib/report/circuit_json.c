@@ -54,6 +54,12 @@ static json_t *node_object(const sn_circuit *circuit, size_t index, size_t d_hea
     double loss = 0, raw_loss = 0;
     int status = sn_circuit_node_delta(&loss, &raw_loss, circuit, index);
     set_delta(node, status, loss, raw_loss, failed);
+    const char *label = sn_circuit_label(circuit, index, SN_LABEL);
+    const char *note = sn_circuit_label(circuit, index, SN_NOTE);
+    if (label)
+        set(node, "label", json_string(label), failed);
+    if (note)
+        set(node, "note", json_string(note), failed);
     return node;
 }
 

@@ -33,6 +33,17 @@ struct sn_corpus {
  * line ends is not known by its beginning only. */
 #define LONG_LINE_TOKENS 1024
 
+/* A walk through all tokens of a tokenised corpus (corpus_walk.c): start it with corpus and window >
+ * 0, all else zero. Windows are at most `window` tokens of one document, and begin where a line does
+ * as far as lines allow. */
+struct corpus_walk {
+    const struct sn_corpus *corpus;
+    size_t window;
+    size_t document, start, length; /* the window walked to */
+};
+
+/* The first window, or the next one; 0 behind the last. */
+int corpus_walk_next(struct corpus_walk *walk);
 /* Appends an empty document to a corpus that accepts its kind; NULL when out of memory. */
 struct document *corpus_append(struct sn_corpus *corpus, enum corpus_kind kind);
 /* Drops the documents from `count` on: what a failed call had added. */

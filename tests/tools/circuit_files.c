@@ -30,6 +30,9 @@ int main(int n_arguments, char **arguments)
     check(circuit_make_deltas(named, context));
     for (size_t i = 0; i < named->n_deltas; i++)
         named->deltas[i].loss = 0.001 * (double)i;
+    check(sn_circuit_set_label(named, context, sn_circuit_node_name(named, 1), SN_LABEL,
+                               "</data> & ]]> \"l\" é\xef\xbf\xbe"));
+    check(sn_circuit_set_label(named, context, sn_circuit_node_name(named, 1), SN_NOTE, "<a>\n\tb"));
     snprintf(path, sizeof path, "%s/circuit.json", arguments[1]);
     check(sn_report_write_json(context, named, path));
     snprintf(path, sizeof path, "%s/circuit.graphml", arguments[1]);
