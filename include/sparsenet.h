@@ -548,6 +548,15 @@ SN_API int sn_circuit_load(sn_circuit **out, sn_context *context, sn_model *mode
  * as not its own. Errors: SN_ERROR_ARGUMENT where the models are not the same. */
 SN_API int sn_circuit_combine(sn_circuit **out, sn_context *context, const sn_circuit *a, const sn_circuit *b,
                               int operation);
+/* A circuit as a model of its own (paper 2.2): ablated means become biases, weights that no kept node needs are
+ * gone, and what is left saves, loads and runs as any model. Embedding, unembedding, bigram table and all channels of
+ * the stream stay, so that norms and AbsTopK in front of the reads are those of the circuit.
+ * Options: "topk" ("exact"; "off"): behind q, k, v, neurons and writes AbsTopK chooses among nodes that are gone.
+ * "exact" keeps what it needs of them and holds them at their means ("held_nodes", docs/formats.md): the circuit to
+ * rounding. "off" keeps none and lets kept nodes always pass: smaller, but another function; sn_evaluate tells how far
+ * off. Without AbsTopK there both are the same. Errors: SN_ERROR_ARGUMENT where means belong to another model. */
+SN_API int sn_circuit_fold(sn_model **out, sn_context *context, const sn_circuit *circuit,
+                           const sn_means *means, const sn_options *options);
 SN_API void sn_circuit_free(sn_circuit *circuit);
 /* The name of its task, and its model (lent: sn_model_retain to keep it). */
 SN_API const char *sn_circuit_task(const sn_circuit *circuit);
