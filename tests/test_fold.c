@@ -1,4 +1,4 @@
-/* Circuits folded into models of their own. */
+/* Circuits folded into models of their own, and what ablations cost in pretraining loss. */
 #include "circuit/judge.h"
 #include "oom.h"
 #include "temporary.h"
@@ -11,7 +11,8 @@
 #define RELU_CONFIG                                                                                     \
     "{\"block_size\": 40, \"vocab_size\": 11, \"n_layer\": 2, \"n_head\": 2, \"d_head\": 5, "           \
     "\"d_model\": 10, \"d_mlp\": 14, \"afrac\": 0.5, \"residual_activation_type\": \"relu\","           \
-    " \"activation_type\": \"relu\", \"afrac_loctypes\": \"attn_v,mlp_neuron,resid_post_attn,mlp_out\"}"
+    " \"activation_type\": \"relu\", \"afrac_loctypes\": "                                              \
+    "\"attn_v,mlp_neuron,resid_post_attn,mlp_out\"}"
 
 /* Logit differences of all pairs, 2 each. circuit NULL: of the model as it is. */
 static double *differences(sn_model *model, const sn_means *means, const sn_circuit *circuit,
@@ -341,14 +342,145 @@ START_TEST(memory_may_run_out_anywhere)
 }
 END_TEST
 
+/* ---- what ablations cost in pretraining loss */
+
+static double text_loss(sn_model *model, const sn_means *means, const sn_circuit *circuit, int ablate,
+                        const sn_corpus *corpus)
+{
+    double loss = -1;
+    sn_options *options;
+    ok(sn_options_create(&options, context));
+    ok(sn_options_set(options, context, "tokens", 500));
+    ok(sn_options_set(options, context, "window", 13));
+    ok(sn_circuit_text_loss(&loss, context, model, means, circuit, ablate, corpus, options));
+    sn_options_free(options);
+    return loss;
+}
+
+/* The full model's from a plain session over the same windows; a circuit's from its folded model. */
+START_TEST(text_losses_are_those_of_plain_sessions)
+{
+    sn_model *model = strong_model(SPARSE_CONFIG, 8);
+    sn_means *means = random_means(model, 3);
+    sn_corpus *corpus = planted_corpus(context);
+    int32_t tokens[39 * 13], targets[39 * 13];
+    size_t lengths[39], offsets[2] = {0}, counted = 0;
+    double sum = 0, loss;
+    sn_session *session;
+    ok(sn_session_create(&session, context, model, NULL));
+    for (uint64_t index = 0; index < 2; index++) { /* 39 windows hold fewer than 500 tokens, 78 more */
+        ok(sn_corpus_sample(tokens, targets, lengths, corpus, context, 39, 13, 0, index));
+        for (size_t i = 0; i < 39; i++) {
+            size_t n = 0;
+            offsets[1] = lengths[i];
+            ok(sn_session_forward(session, tokens + 13 * i, offsets, 1));
+            ok(sn_session_loss(&loss, session, targets + 13 * i));
+            for (size_t t = 0; t < lengths[i]; t++)
+                n += targets[13 * i + t] >= 0;
+            sum += loss * (double)n;
+            counted += n;
+        }
+        ck_assert(index == 0 ? counted < 500 : counted >= 500);
+    }
+    sn_session_free(session);
+    double full = text_loss(model, NULL, NULL, SN_ABLATE_NOTHING, corpus);
+    ck_assert_double_eq_tol(full, sum / (double)counted, 1e-5);
+    for (int cut = 0; cut < 2; cut++) {
+        sn_circuit *circuit = random_circuit(model, 60, 9, cut);
+        sn_model *folded = fold(circuit, means, "exact");
+        double kept = text_loss(model, means, circuit, SN_ABLATE_REST, corpus);
+        double alone = text_loss(folded, NULL, NULL, SN_ABLATE_NOTHING, corpus);
+        ck_assert_double_eq_tol(kept, alone, 1e-4);
+        ck_assert_double_gt(fabs(kept - full), 1e-2);
+        sn_model_free(folded);
+        sn_circuit_free(circuit);
+    }
+    sn_corpus_free(corpus);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
+/* An empty circuit's rest is everything, and without it nothing is missing. */
+START_TEST(text_losses_of_the_two_ends)
+{
+    sn_model *model = strong_model(SPARSE_CONFIG, 8);
+    sn_means *means = random_means(model, 3);
+    sn_corpus *corpus = planted_corpus(context);
+    sn_circuit *circuit = random_circuit(model, 0, 1, 0);
+    double full = text_loss(model, NULL, NULL, SN_ABLATE_NOTHING, corpus);
+    double none = text_loss(model, means, NULL, SN_ABLATE_EVERYTHING, corpus);
+    ck_assert_double_gt(fabs(full - none), 1e-2);
+    ck_assert_double_eq(text_loss(model, means, circuit, SN_ABLATE_REST, corpus), none);
+    ck_assert_double_eq(text_loss(model, means, circuit, SN_ABLATE_CIRCUIT, corpus), full);
+    double loss;
+    ck_assert_int_eq(
+        sn_circuit_text_loss(&loss, context, model, means, NULL, SN_ABLATE_REST, corpus, NULL),
+        SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(
+        sn_circuit_text_loss(&loss, context, model, NULL, circuit, SN_ABLATE_REST, corpus, NULL),
+        SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_circuit_text_loss(&loss, context, model, means, circuit, 4, corpus, NULL),
+                     SN_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(sn_context_message(context), "ablate is 4"));
+    sn_circuit_free(circuit);
+    sn_corpus_free(corpus);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
+struct text_payload {
+    sn_model *model;
+    const sn_means *means;
+    const sn_circuit *circuit;
+    const sn_corpus *corpus;
+};
+
+static int measure_text(sn_context *own, void *payload)
+{
+    const struct text_payload *p = payload;
+    sn_options *options = NULL;
+    double loss;
+    int status = sn_options_create(&options, own);
+    if (status == SN_OK)
+        status = sn_options_set(options, own, "tokens", 50);
+    if (status == SN_OK)
+        status = sn_circuit_text_loss(&loss, own, p->model, p->means, p->circuit, SN_ABLATE_REST,
+                                      p->corpus, options);
+    sn_options_free(options);
+    return status;
+}
+
+START_TEST(text_losses_survive_refused_allocations)
+{
+    sn_model *model = strong_model(SPARSE_CONFIG, 8);
+    sn_means *means = random_means(model, 3);
+    sn_corpus *corpus = planted_corpus(context);
+    sn_circuit *circuit = random_circuit(model, 50, 9, 1);
+    struct text_payload payload = {model, means, circuit, corpus};
+    ck_assert_uint_gt(oom_loop(measure_text, &payload, 1, 0), 50);
+    sn_circuit_free(circuit);
+    sn_corpus_free(corpus);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
 Suite *fold_suite(void);
 Suite *fold_suite(void)
 {
     const TTest *const tests[] = {
-        what_is_left_are_the_edges,  without_inner_topk_no_competitor_is_left,
-        a_folded_model_saves_loads_and_generates, held_nodes_take_no_gradient,
-        a_folded_model_folds_again,  bad_arguments_are_named,
+        what_is_left_are_the_edges,
+        without_inner_topk_no_competitor_is_left,
+        a_folded_model_saves_loads_and_generates,
+        held_nodes_take_no_gradient,
+        a_folded_model_folds_again,
+        bad_arguments_are_named,
         memory_may_run_out_anywhere,
+        text_losses_are_those_of_plain_sessions,
+        text_losses_of_the_two_ends,
+        text_losses_survive_refused_allocations,
     };
     Suite *suite = suite_create("fold");
     add_cases(suite, "folding", tests, sizeof tests / sizeof *tests);

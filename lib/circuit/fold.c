@@ -15,8 +15,8 @@ struct fold {
     struct sn_context *context;
     const struct sn_circuit *circuit; /* lent */
     const struct sn_means *means;     /* lent */
-    struct gated_model gated;         /* its edges are cut as the circuit's are; then it is folded in place */
-    struct config config;             /* of the folded model */
+    struct gated_model gated; /* its edges are cut as the circuit's are; then it is folded in place */
+    struct config config;     /* of the folded model */
 };
 
 static enum topk_place place_of(size_t site)
@@ -98,7 +98,8 @@ static void fold_row(struct fold *fold, const struct edge_part *part, float *val
 }
 
 /* Nothing reads an ablated neuron any more; every other ablated node is its mean. */
-static void drop_row(struct fold *fold, const struct edge_part *part, float *values, size_t row, int neuron)
+static void drop_row(struct fold *fold, const struct edge_part *part, float *values, size_t row,
+                     int neuron)
 {
     size_t node = part->to + row - part->first_row;
     for (size_t i = edge_row(part, row); i < edge_row(part, row + 1); i++)
@@ -161,8 +162,8 @@ static int compact(struct sn_matrix **out, struct sn_context *context, const str
     uint32_t *column = memory_allocate_array(memory, nnz + 1, sizeof *column);
     float *values = memory_allocate_array(memory, nnz + 1, sizeof *values);
     struct pattern *pattern = NULL;
-    int status = row_start && column && values ? SN_OK
-                                               : fail_memory(context, "a folded matrix", nnz * 8);
+    int status =
+        row_start && column && values ? SN_OK : fail_memory(context, "a folded matrix", nnz * 8);
     if (status == SN_OK) {
         gather(row_start, column, values, matrix);
         status = pattern_create(&pattern, context, matrix->rows, matrix->cols, row_start, column);

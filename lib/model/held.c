@@ -20,6 +20,13 @@ static void held_forward(struct intervention *self, const struct site_view *view
             x[c * PANEL + t] = held->value[c];
 }
 
+static void held_token(struct intervention *self, float *x)
+{
+    const struct held *held = (const struct held *)self;
+    for (size_t c = 0; c < held->width; c++)
+        x[c] = held->mask[c] != 0 ? held->value[c] : x[c];
+}
+
 static void held_backward(struct intervention *self, const struct site_view *view, float *dx,
                           const void *saved, float *partial)
 {
@@ -45,11 +52,11 @@ int held_attach(struct sn_session *session)
     for (size_t i = 0; status == SN_OK && i < n; i++) {
         const struct layer_parameters *layer = &model->layers[i / HELD_SITES];
         size_t site = held_site(i / HELD_SITES, i % HELD_SITES);
-        session->held[i] =
-            (struct held){.base = {.forward = held_forward, .backward = held_backward},
-                          .mask = model->parameters[layer->held_mask[i % HELD_SITES]].vector,
-                          .value = model->parameters[layer->held_value[i % HELD_SITES]].vector,
-                          .width = site_width(&model->config, site)};
+        session->held[i] = (struct held){
+            .base = {.forward = held_forward, .backward = held_backward, .token = held_token},
+            .mask = model->parameters[layer->held_mask[i % HELD_SITES]].vector,
+            .value = model->parameters[layer->held_value[i % HELD_SITES]].vector,
+            .width = site_width(&model->config, site)};
         status = session_attach(session, site, &session->held[i].base);
     }
     return status;
