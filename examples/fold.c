@@ -1,5 +1,7 @@
-/* Makes models of their own from a model's circuits: fold MODEL TOKENIZER_DIR OUT.safetensors CIRCUIT.json ...
- * Several circuits are united. `make demo` writes all that this reads; each circuit's task is a Python task. */
+/* Makes models of their own from a model's circuits:
+ * fold MODEL TOKENIZER_DIR OUT.safetensors CIRCUIT.json ...
+ * Several circuits are united. `make demo` writes all that this reads; each circuit's task is a Python
+ * task. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -64,7 +66,7 @@ static size_t matrix_nonzeros(const sn_model *model)
     return n;
 }
 
-/* Microseconds for each of `block_size` tokens, token by token, the best of three; below 0 on failure. */
+/* Microseconds per token of `block_size`, one by one, the best of three; below 0 on failure. */
 static double token_time(sn_model *model)
 {
     double best = -1;

@@ -221,7 +221,7 @@ START_TEST(a_folded_model_saves_loads_and_generates)
 }
 END_TEST
 
-/* No gradient passes a held node: the biases in front of AbsTopK there have none, those of free ones have. */
+/* No gradient passes a held node: biases in front of AbsTopK there have none, those of free ones have. */
 START_TEST(held_nodes_take_no_gradient)
 {
     sn_model *model = strong_model(SPARSE_CONFIG, 8);

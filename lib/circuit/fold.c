@@ -1,9 +1,9 @@
 /* A circuit as a model of its own: means become biases, and what no kept node needs is left out.
  *
- * A kept node's row loses the columns of ablated sources: weight times mean goes to the bias. The stream keeps
- * all its channels, so norms and AbsTopK in front of the reads are those of the circuit. Behind them AbsTopK
- * chooses among nodes of which some are gone: their rows stay as competitors, and held_nodes puts them at their
- * means afterwards (docs/circuits.md). */
+ * A kept node's row loses the columns of ablated sources: weight times mean goes to the bias. The stream
+ * keeps all its channels, so norms and AbsTopK in front of the reads are those of the circuit. Behind them
+ * AbsTopK chooses among nodes of which some are gone: their rows stay as competitors, and held_nodes puts
+ * them at their means afterwards (docs/circuits.md). */
 #include <string.h>
 
 #include "base/options.h"

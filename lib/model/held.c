@@ -1,5 +1,6 @@
-/* Nodes that a model holds at a fixed value, after AbsTopK: what is left of a circuit's ablated nodes where
- * AbsTopK must still see what they would have been (circuit/fold.c). Every session attaches them first. */
+/* Nodes that a model holds at a fixed value, after AbsTopK: what is left of a circuit's ablated nodes
+ * where AbsTopK must still see what they would have been (docs/circuits.md). Every session attaches them
+ * first. */
 #include <string.h>
 
 #include "model/session_state.h"
