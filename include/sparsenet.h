@@ -481,8 +481,8 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
  * (else as many as that are searched as sn_search does, and the circuit is cut from the best).
  * `develop` (may be NULL: `task`) is where settings are chosen; the target must hold on it and on
  * `task`.
- * Errors: SN_ERROR_TARGET when the model cannot do the task or the target stays out of reach; the
- * message says what was achieved. Progress stages "prune", "attribute", "greedy", "eliminate", "grow". */
+ * Errors: SN_ERROR_TARGET when the model cannot do the task, the target stays out of reach or no node is needed to
+ * reach it (an empty circuit); the message says what was achieved. Progress stages "prune", "attribute", "greedy", "eliminate", "grow". */
 SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model,
                               const sn_means *means, const sn_task *task, const sn_task *develop,
                               const sn_options *options);
@@ -549,6 +549,22 @@ SN_API int sn_circuit_load(sn_circuit **out, sn_context *context, sn_model *mode
  * as not its own. Errors: SN_ERROR_ARGUMENT where the models are not the same. */
 SN_API int sn_circuit_combine(sn_circuit **out, sn_context *context, const sn_circuit *a, const sn_circuit *b,
                               int operation);
+/* A circuit as a model of its own (paper 2.2): ablated means become biases, weights that no kept node needs are
+ * gone, and what is left saves, loads and runs as any model. Embedding, unembedding, bigram table and all channels of
+ * the stream stay, so that norms and AbsTopK in front of the reads are those of the circuit.
+ * Options: "topk" ("exact"; "off"): behind q, k, v, neurons and writes AbsTopK chooses among nodes that are gone.
+ * "exact" keeps what it needs of them and holds them at their means ("held_nodes", docs/formats.md): the circuit to
+ * rounding. "off" keeps none and lets kept nodes always pass: smaller, but another function; sn_evaluate tells how far
+ * off. Without AbsTopK there both are the same. Errors: SN_ERROR_ARGUMENT where means belong to another model. */
+SN_API int sn_circuit_fold(sn_model **out, sn_context *context, const sn_circuit *circuit,
+                           const sn_means *means, const sn_options *options);
+/* What an ablation costs in pretraining loss: mean cross-entropy of the next token over windows of `corpus`, nats, with
+ * nodes at their means as `ablate` says; SN_ABLATE_NOTHING is the full model, to compare with: the same "seed" draws the
+ * same windows. circuit and means may be NULL where the mode does not need them. Options: "tokens" (32768), "window"
+ * (block_size), "seed" 0. Progress stage "text_loss", the value is the loss so far. */
+SN_API int sn_circuit_text_loss(double *loss, sn_context *context, sn_model *model, const sn_means *means,
+                                const sn_circuit *circuit, int ablate, const sn_corpus *corpus,
+                                const sn_options *options);
 SN_API void sn_circuit_free(sn_circuit *circuit);
 /* The name of its task, and its model (lent: sn_model_retain to keep it). */
 SN_API const char *sn_circuit_task(const sn_circuit *circuit);

@@ -20,6 +20,8 @@ for example in inspect evaluate convert generate task evidence; do
     fails 2 "^usage: $example " "$bin/$example"
     [ "$(wc -l < "examples/$example.c")" -lt 150 ]
 done
+fails 2 "^usage: fold " "$bin/fold"
+fails 1 "/nonexistent" "$bin/fold" /nonexistent tests/data/tokenizer "$work/out" "$work/none.json"
 fails 1 "/nonexistent" "$bin/inspect" /nonexistent
 fails 1 "/nonexistent" "$bin/convert" /nonexistent "$work/out"
 [ ! -e "$work/out" ]

@@ -258,6 +258,35 @@ START_TEST(a_model_that_cannot_is_refused)
 }
 END_TEST
 
+/* At a target above chance nothing is needed, and what was found is no explanation. */
+START_TEST(an_empty_circuit_is_refused)
+{
+    static const char *const methods[] = {"nodes", "edges"};
+    sn_model *model = planted_model(context, 0);
+    sn_means *means = planted_means(context, model);
+    sn_task *task = planted_task(context, 40, 3);
+    for (int i = 0; i < 2; i++) {
+        sn_options *options;
+        sn_circuit *circuit = (sn_circuit *)&context;
+        ok(sn_options_create(&options, context));
+        ok(sn_options_set(options, context, "steps", 60));
+        ok(sn_options_set(options, context, "grow", 0));
+        ok(sn_options_set(options, context, "target_loss", 0.75));
+        ok(sn_options_set_text(options, context, "method", methods[i]));
+        ck_assert_int_eq(sn_circuit_extract(&circuit, context, model, means, task, NULL, options),
+                         SN_ERROR_TARGET);
+        ck_assert_ptr_null(circuit);
+        const char *message = sn_context_message(context);
+        ck_assert_msg(strstr(message, "the empty circuit") && strstr(message, "calibrated loss 0.69"),
+                      "%s: %s", methods[i], message);
+        sn_options_free(options);
+    }
+    sn_task_free(task);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
 START_TEST(threads_do_not_change_the_circuit)
 {
     sn_model *model = planted_model(context, 1);
@@ -383,8 +412,8 @@ Suite *extract_suite(void)
                               tied_queries_and_keys_go_together,
                               extraction_finds_the_planted_circuit,
                               growing_takes_in_the_backup};
-    const TTest *states[] = {a_model_that_cannot_is_refused, cancelling_leaves_nothing_behind,
-                             every_refused_allocation_is_survived};
+    const TTest *states[] = {a_model_that_cannot_is_refused, an_empty_circuit_is_refused,
+                             cancelling_leaves_nothing_behind, every_refused_allocation_is_survived};
     const TTest *threads[] = {threads_do_not_change_the_circuit}; /* what ThreadSanitizer looks at */
     Suite *suite = suite_create("extract");
     add_cases(suite, "finding", finding, sizeof finding / sizeof *finding);

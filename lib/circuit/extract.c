@@ -237,6 +237,8 @@ int extract_finish(struct best *best, struct search *search)
     search->judge.kept_edges = NULL;
     if (status == SN_OK && !meets)
         status = fail_target(search, "the circuit found");
+    if (status == SN_OK && count_kept(best->kept, search->n) == 0)
+        status = fail_target(search, "the empty circuit, biases and bigram table alone,");
     return status;
 }
 

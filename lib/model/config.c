@@ -42,6 +42,7 @@ static const struct {
     {"learnable_bigram_table", AT(learnable_bigram_table)},
     {"sinusoidal_cat_pos_emb", AT(sinusoidal_cat_pos_emb)},
     {"sink", AT(sink)},
+    {"held_nodes", AT(held_nodes)}, /* ours; written only where it is true */
 };
 #define N_FLAGS (sizeof flags / sizeof *flags)
 
@@ -374,10 +375,11 @@ char *config_write(struct memory *memory, const struct config *config)
             buffer_format(&buffer, "%zu",
                           *(const size_t *)(const void *)((const char *)config + sizes[i].offset));
     }
-    for (size_t i = 0; i < N_FLAGS; i++)
-        buffer_format(&buffer, ",\"%s\":%s", flags[i].key,
-                      *(const int *)(const void *)((const char *)config + flags[i].offset) ? "true"
-                                                                                           : "false");
+    for (size_t i = 0; i < N_FLAGS; i++) {
+        int flag = *(const int *)(const void *)((const char *)config + flags[i].offset);
+        if (flag || flags[i].offset != AT(held_nodes))
+            buffer_format(&buffer, ",\"%s\":%s", flags[i].key, flag ? "true" : "false");
+    }
     buffer_format(&buffer, ",\"residual_activation_type\":\"%s\",\"activation_type\":\"%s\"",
                   config->residual_relu ? "relu" : "identity", config->mlp_relu ? "relu" : "gelu");
     append_sparsity(&buffer, config);

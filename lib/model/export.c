@@ -92,6 +92,9 @@ int sn_model_export(const sn_model *model, sn_context *context, const char *dire
     if (!model || !directory)
         return fail(context, SN_ERROR_ARGUMENT, "sn_model_export: %s is NULL",
                     model ? "directory" : "model");
+    if (model->config.held_nodes)
+        return fail(context, SN_ERROR_UNSUPPORTED,
+                    "sn_model_export: the released layout has no held_nodes; sn_model_save keeps them");
     char *weights = file_path_join(context->memory, directory, "model.safetensors");
     char *config = file_path_join(context->memory, directory, "config.json");
     int status = SN_OK;

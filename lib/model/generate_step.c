@@ -16,6 +16,10 @@ static size_t whole(size_t n)
 static void intervene(struct sn_generator *generator, const struct attachment *attachment,
                       size_t position, float *x)
 {
+    if (attachment->intervention->token) {
+        attachment->intervention->token(attachment->intervention, x);
+        return;
+    }
     float *panel = generator->vectors.panel;
     uint32_t sequence = 0, place = (uint32_t)position;
     struct site_view view = {.site = attachment->site,

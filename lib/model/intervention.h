@@ -28,6 +28,8 @@ struct intervention {
      * panels in order. NULL when the intervention's backward is the identity. */
     void (*backward)(struct intervention *self, const struct site_view *view, float *dx,
                      const void *saved, float *partial);
+    /* Does what forward does to one token, x[width]; NULL: forward gets a panel with this one token in it. */
+    void (*token)(struct intervention *self, float *x);
     size_t saved_bytes;  /* per panel */
     size_t n_parameters; /* floats of gradient; 0 for none */
     float *gradient;     /* n_parameters, owned by the intervention; accumulated by backward */

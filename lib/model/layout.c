@@ -4,7 +4,7 @@
 
 #include "model/model.h"
 
-#define MAX_LAYER_PARAMETERS 18
+#define MAX_LAYER_PARAMETERS (18 + 2 * HELD_SITES)
 #define MAX_MODEL_PARAMETERS 7
 
 /* ---- the list of parameters, in the order of the released state dict */
@@ -75,6 +75,24 @@ static void add_linear(struct sn_model *model, long layer, const char *name, int
     *bias = add(model, layer, text, vector_shape(ROLE_BIAS, outputs));
 }
 
+static void add_held(struct sn_model *model, size_t index)
+{
+    static const char *const places[HELD_SITES] = {"attn_k", "attn_q", "attn_v", "attn_out", "mlp_out"};
+    struct layer_parameters *layer = &model->layers[index];
+    for (size_t i = 0; i < HELD_SITES; i++) {
+        struct shape shape = vector_shape(ROLE_HELD, site_width(&model->config, held_site(index, i)));
+        char text[64];
+        snprintf(text, sizeof text, "held.%s.mask", places[i]);
+        layer->held_mask[i] = add(model, (long)index, text, shape);
+        snprintf(text, sizeof text, "held.%s.value", places[i]);
+        layer->held_value[i] = add(model, (long)index, text, shape);
+        if (layer->held_mask[i] >= 0)
+            model->parameters[layer->held_mask[i]].trainable = 0;
+        if (layer->held_value[i] >= 0)
+            model->parameters[layer->held_value[i]].trainable = 0;
+    }
+}
+
 static void add_layer(struct sn_model *model, size_t index)
 {
     const struct config *config = &model->config;
@@ -94,10 +112,12 @@ static void add_layer(struct sn_model *model, size_t index)
     add_linear(model, l, "mlp.c_fc", SN_AXIS_ROW, config->d_mlp, d_in, &layer->c_fc, &layer->c_fc_bias);
     add_linear(model, l, "mlp.c_proj", SN_AXIS_COLUMN, d_model, config->d_mlp, &layer->mlp_proj,
                &layer->mlp_proj_bias);
-    if (config->d_pos_emb == 0)
-        return;
-    add_norm(model, l, "ln_p1", config->d_pos_emb, &layer->ln_p1, &layer->ln_p1_bias);
-    add_norm(model, l, "ln_p2", config->d_pos_emb, &layer->ln_p2, &layer->ln_p2_bias);
+    if (config->d_pos_emb > 0) {
+        add_norm(model, l, "ln_p1", config->d_pos_emb, &layer->ln_p1, &layer->ln_p1_bias);
+        add_norm(model, l, "ln_p2", config->d_pos_emb, &layer->ln_p2, &layer->ln_p2_bias);
+    }
+    if (config->held_nodes)
+        add_held(model, index);
 }
 
 static void add_bigram(struct sn_model *model)
@@ -151,7 +171,8 @@ static void add_parameters(struct sn_model *model)
 static size_t count_parameters(const struct config *config)
 {
     size_t norm = config->rms_norm || !config->ln_bias ? 1 : 2, linear = config->bias ? 2 : 1;
-    size_t layer = (config->d_pos_emb ? 4 : 2) * norm + 4 * linear + (config->sink ? 1 : 0);
+    size_t layer = (config->d_pos_emb ? 4 : 2) * norm + 4 * linear + (config->sink ? 1 : 0) +
+                   (config->held_nodes ? 2 * HELD_SITES : 0);
     size_t positions = config->has_d_pos_emb && config->d_pos_emb == 0 ? 0 : 1;
     return config->n_layer * layer + norm + 2 + positions + (config->enable_bigram_table ? 1 : 0) +
            (config->tied_unembed ? 0 : 1);

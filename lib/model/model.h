@@ -36,6 +36,7 @@ struct config {
     size_t d_pos_emb;
     int sinusoidal_cat_pos_emb;
     int sink;
+    int held_nodes; /* some nodes have a fixed value: held.c */
 };
 
 /* Channels that attention and MLP read: d_model + d_pos_emb. */
@@ -59,7 +60,8 @@ enum parameter_role {
     ROLE_BIAS,      /* 1-D biases of linear maps */
     ROLE_NORM,      /* norm gains and biases */
     ROLE_SINK,      /* sink logits */
-    ROLE_LOGIT_BIAS /* final_logits_bias */
+    ROLE_LOGIT_BIAS, /* final_logits_bias */
+    ROLE_HELD        /* with held_nodes: which nodes are held, and at what */
 };
 
 struct parameter {
@@ -72,8 +74,11 @@ struct parameter {
     float *vector;            /* 1-D, `rows` floats, 64-byte aligned */
 };
 
+#define HELD_SITES 5 /* of a layer: k, q, v and the two resid_delta, in this order */
+
 /* Indices into model->parameters, -1 where absent. */
 struct layer_parameters {
+    int held_mask[HELD_SITES], held_value[HELD_SITES];
     int ln_1, ln_1_bias, c_attn, c_attn_bias, attn_proj, attn_proj_bias, sink;
     int ln_2, ln_2_bias, c_fc, c_fc_bias, mlp_proj, mlp_proj_bias;
     int ln_p1, ln_p1_bias, ln_p2, ln_p2_bias;
@@ -125,6 +130,8 @@ enum site_kind {
 size_t site_count(const struct config *config);
 size_t site_index(size_t layer, enum site_kind kind);
 size_t site_width(const struct config *config, size_t site);
+/* The site of a layer whose nodes held_mask[i] and held_value[i] hold. */
+size_t held_site(size_t layer, size_t i);
 /* The names of all sites, made and freed by the model; NULL when out of memory. */
 char **site_names_create(struct memory *memory, const struct config *config);
 void site_names_free(struct memory *memory, char **names, const struct config *config);

@@ -19,7 +19,8 @@ static int allocate_parts(struct sn_session *session)
     if (!session->layers || !session->stream || !session->records || !session->gradients ||
         !session->gradient_size)
         return fail_memory(session->context, "a session", 0);
-    return gradients_prepare(session);
+    int status = held_attach(session);
+    return status == SN_OK ? gradients_prepare(session) : status;
 }
 
 static int create(struct sn_session **out, struct sn_context *context, struct sn_model *model,
@@ -107,6 +108,7 @@ void sn_session_free(sn_session *session)
     struct memory *memory = session->context->memory;
     size_t n_layer = session_config(session)->n_layer;
     sites_free(session);
+    held_free(session);
     plan_free(session);
     batch_free(session);
     gradients_free(session);

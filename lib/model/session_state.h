@@ -116,6 +116,7 @@ struct sn_session {
     struct attachment *attachments;
     size_t n_attachments, attachment_capacity;
     struct site_record *records; /* site_count */
+    struct held *held;           /* held.c: n_layer x HELD_SITES, NULL where the model holds no nodes */
 
     /* gradients (gradients.c) */
     float **gradients;     /* per parameter, NULL where none */
@@ -221,6 +222,11 @@ void batch_free(struct sn_session *session);
 int plan_prepare(struct sn_session *session);
 size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequences);
 void plan_free(struct sn_session *session);
+
+/* held.c */
+int held_attach(struct sn_session *session);
+void held_free(struct sn_session *session);
+size_t held_bytes(const struct sn_session *session);
 
 /* site_hooks.c */
 int sites_prepare(struct sn_session *session);

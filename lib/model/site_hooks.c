@@ -212,7 +212,7 @@ int sites_prepare(struct sn_session *session)
 size_t sites_bytes(const struct sn_session *session, size_t panels)
 {
     const struct config *config = session_config(session);
-    size_t copies = session->keeps ? 2 : 1, bytes = 0;
+    size_t copies = session->keeps ? 2 : 1, bytes = held_bytes(session);
     for (size_t site = 0; site < site_count(config); site++)
         if (session->records[site].wanted)
             bytes +=

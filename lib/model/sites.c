@@ -27,6 +27,13 @@ size_t site_index(size_t layer, enum site_kind kind)
     return layer * SITES_PER_LAYER + kind;
 }
 
+size_t held_site(size_t layer, size_t i)
+{
+    static const enum site_kind kinds[HELD_SITES] = {SITE_ATTN_K, SITE_ATTN_Q, SITE_ATTN_V,
+                                                     SITE_ATTN_DELTA, SITE_MLP_DELTA};
+    return site_index(layer, kinds[i]);
+}
+
 /* The kind of a site, or SITES_PER_LAYER for final_resid. */
 static enum site_kind kind_of(const struct config *config, size_t site)
 {

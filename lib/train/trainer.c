@@ -18,7 +18,8 @@ static enum density_class class_of(enum parameter_role role)
     case ROLE_POSITION:
     case ROLE_NORM:
     case ROLE_SINK:
-    case ROLE_LOGIT_BIAS: break;
+    case ROLE_LOGIT_BIAS:
+    case ROLE_HELD: break;
     }
     return CLASS_DENSE;
 }
