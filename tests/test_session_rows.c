@@ -470,6 +470,18 @@ static void compare_bits(sn_session *keeping, sn_session *recomputing)
     ck_assert_uint_gt(n_gradients, 5);
 }
 
+/* Where acting twice, or not again, would show: what the stream between the halves is made of, and it. */
+static void disturb(sn_session *session)
+{
+    static const char *const sites[] = {"0.attn.y", "0.attn.resid_delta", "0.resid_mid",
+                                        "0.resid_in", "0.mlp.act_in",     "0.attn.act_in"};
+    static const float values[] = {0.25f, -0.75f};
+    static const size_t channels[] = {1, 7};
+    for (size_t i = 0; i < sizeof sites / sizeof *sites; i++)
+        ok(sn_session_intervene(session, sites[i], i % 2 ? SN_SCALE : SN_ADD, channels, 2, values, 2, NULL,
+                                0));
+}
+
 /* Both configurations, all tokens or the selected ones; a second run finds what the first one left. */
 START_TEST(recomputing_gives_the_same_bits)
 {
@@ -481,6 +493,7 @@ START_TEST(recomputing_gives_the_same_bits)
         for (size_t i = 0; i < sn_model_site_count(model); i++)
             ok(sn_session_record(session, sn_model_site_name(model, i)));
         sharpen(session);
+        disturb(session);
         for (int32_t again = 0; again < 2; again++) {
             tokens[3] = again;
             run(session);
@@ -493,6 +506,36 @@ START_TEST(recomputing_gives_the_same_bits)
     ck_assert(estimates[1] < estimates[0] || _i / 2 == 1); /* of one layer there is nothing to share */
     for (int i = 0; i < 2; i++)
         sn_session_free(sessions[i]);
+}
+END_TEST
+
+/* Ranges that begin or end between the halves of a layer: there the stream is the caller's. */
+START_TEST(recomputing_ranges_gives_the_same_bits)
+{
+    static const size_t ranges[][2] = {{1, 4}, {0, 3}, {1, 3}, {1, 2}, {0, 1}, {0, 4}};
+    size_t first = ranges[_i][0], last = ranges[_i][1];
+    float residual[N_TOKENS * 18], gradient[N_TOKENS * 18];
+    sn_session *sessions[2];
+    use_config(0);
+    for (size_t i = 0; i < N_TOKENS * 18; i++) {
+        residual[i] = (float)((i * 7919) % 201) / 100 - 1;
+        gradient[i] = (float)((i * 104729) % 301) / 150 - 1;
+    }
+    for (int recompute = 0; recompute < 2; recompute++) {
+        sn_session *session = sessions[recompute] = open_keeping("dense", 1, 0, recompute);
+        disturb(session);
+        ok(sn_session_forward_range(session, residual, tokens, offsets, N_SEQUENCES, first, last));
+        ok(sn_session_backward_from(session, NULL, gradient));
+    }
+    compare_values(sn_session_residual, sessions[0], sessions[1]);
+    compare_values(sn_session_input_gradient, sessions[0], sessions[1]);
+    for (size_t i = 0, n; i < sn_model_tensor_count(model); i++) {
+        const char *name = sn_model_tensor_name(model, i);
+        if (sn_session_gradient(NULL, 0, &n, sessions[0], name) == SN_OK)
+            compare_named(sn_session_gradient, sessions[0], sessions[1], name);
+    }
+    sn_session_free(sessions[0]);
+    sn_session_free(sessions[1]);
 }
 END_TEST
 
@@ -541,6 +584,7 @@ Suite *session_rows_suite(void)
     tcase_add_test(tests, bad_sharing_is_refused_by_name);
     tcase_add_test(tests, estimate_covers_what_is_held);
     tcase_add_loop_test(tests, recomputing_gives_the_same_bits, 0, 2 * N_CONFIGS);
+    tcase_add_loop_test(tests, recomputing_ranges_gives_the_same_bits, 0, 6);
     TCase *threads = tcase_create("threads");
     tcase_add_checked_fixture(threads, set_up, tear_down);
     tcase_add_test(threads, threads_do_not_change_bits);
