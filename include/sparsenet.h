@@ -803,6 +803,29 @@ SN_API size_t sn_shared_motif_count(const sn_shared *shared);
 SN_API int sn_shared_motif(uint64_t *circuits, const size_t **edges, size_t *n_edges,
                            const sn_shared *shared, size_t index);
 
+/* ------------------------------------------------------------------- plots */
+
+/* A figure of lines and points over two axes, as a report needs it: written as one SVG of 640 x 420 that is meant
+ * to be read at the width of a column, in light and dark. */
+typedef struct sn_plot sn_plot;
+/* Texts are UTF-8, copied. Options: "log_x" 0, "log_y" 0 (1: a logarithmic axis; values must be above 0). */
+SN_API int sn_plot_create(sn_plot **out, sn_context *context, const char *title, const char *x_label,
+                          const char *y_label, const sn_options *options);
+SN_API void sn_plot_free(sn_plot *plot);
+#define SN_PLOT_LINE 0   /* points in the order given, joined */
+#define SN_PLOT_POINTS 1 /* points alone */
+#define SN_PLOT_DASHED 2 /* a dashed line without marks */
+/* Adds n points under a name, which the legend shows ("" = not in the legend). low and high (both may be NULL):
+ * the spread around each y, a band behind a line, bars at points. At most 12 series, of which each has a colour and a
+ * mark of its own. Errors: SN_ERROR_ARGUMENT naming series, point and value: not finite, not above 0 on a logarithmic
+ * axis, low above y or y above high. */
+SN_API int sn_plot_add(sn_plot *plot, sn_context *context, const char *name, int style, size_t n, const double *x,
+                       const double *y, const double *low, const double *high);
+/* A thin line across at y, with its label at the right end. */
+SN_API int sn_plot_add_level(sn_plot *plot, sn_context *context, const char *label, double y);
+/* Writes it atomically. Errors: SN_ERROR_IO. */
+SN_API int sn_plot_write_svg(const sn_plot *plot, sn_context *context, const char *path);
+
 /* ================================================================ ADVANCED */
 
 /* -------------------------------------------------------- host integration */

@@ -1,30 +1,9 @@
 /* A circuit as GraphML: what graph libraries read. */
 #include <string.h>
 
-#include "base/utf8.h"
 #include "report/node_parts.h"
 #include "report/write_text.h"
-
-/* Text between tags or in quotes; without the characters that XML has no way to write: control characters,
- * U+FFFE and U+FFFF. */
-static void append_escaped(struct buffer *out, const char *text)
-{
-    static const char *const ESCAPES[] = {"&&amp;", "<&lt;", ">&gt;", "\"&quot;", "'&apos;"};
-    if (!utf8_is_valid((const unsigned char *)text, strlen(text)))
-        return;
-    for (; *text; text++) {
-        const char *escape = NULL;
-        for (size_t i = 0; i < sizeof ESCAPES / sizeof *ESCAPES; i++)
-            if (*text == *ESCAPES[i])
-                escape = ESCAPES[i] + 1;
-        if (strncmp(text, "\xef\xbf\xbe", 3) == 0 || strncmp(text, "\xef\xbf\xbf", 3) == 0)
-            text += 2;
-        else if (escape)
-            buffer_text(out, escape);
-        else if ((unsigned char)*text >= ' ' || *text == '\n' || *text == '\t')
-            buffer_append(out, text, 1);
-    }
-}
+#include "report/xml_text.h"
 
 static void append_key(struct buffer *out, const char *name, const char *of, const char *type)
 {
@@ -42,7 +21,7 @@ static void append_text(struct buffer *out, const char *key, const char *text)
     if (!text)
         return;
     buffer_format(out, "      <data key=\"%s\">", key);
-    append_escaped(out, text);
+    xml_text(out, text);
     buffer_text(out, "</data>\n");
 }
 
@@ -53,9 +32,9 @@ static void append_node(struct buffer *out, const sn_circuit *circuit, size_t in
     double delta = 0;
     node_parts_read(&parts, name, d_head);
     buffer_text(out, "    <node id=\"");
-    append_escaped(out, name);
+    xml_text(out, name);
     buffer_format(out, "\">\n      <data key=\"node_site\">");
-    append_escaped(out, parts.site);
+    xml_text(out, parts.site);
     buffer_text(out, "</data>\n");
     append_number(out, "node_layer", (double)parts.layer);
     append_number(out, "node_channel", (double)parts.channel);
@@ -73,9 +52,9 @@ static void append_edge(struct buffer *out, const sn_circuit *circuit, size_t in
     double delta = 0;
     sn_circuit_edge(&from, &to, &weight, circuit, index);
     buffer_text(out, "    <edge source=\"");
-    append_escaped(out, sn_circuit_node_name(circuit, from));
+    xml_text(out, sn_circuit_node_name(circuit, from));
     buffer_text(out, "\" target=\"");
-    append_escaped(out, sn_circuit_node_name(circuit, to));
+    xml_text(out, sn_circuit_node_name(circuit, to));
     buffer_text(out, "\">\n");
     append_number(out, "edge_weight", (double)weight);
     if (sn_circuit_edge_delta(&delta, NULL, circuit, index) == SN_OK)
@@ -98,7 +77,7 @@ static void append_graph(struct buffer *out, const sn_circuit *circuit)
     append_key(out, "weight", "edge", "double");
     append_key(out, "delta", "edge", "double");
     buffer_text(out, "  <graph id=\"circuit\" edgedefault=\"directed\">\n    <data key=\"graph_task\">");
-    append_escaped(out, sn_circuit_task(circuit));
+    xml_text(out, sn_circuit_task(circuit));
     buffer_text(out, "</data>\n");
     for (size_t i = 0; i < sn_circuit_node_count(circuit); i++)
         append_node(out, circuit, i, d_head > 0 ? (size_t)d_head : 1);
