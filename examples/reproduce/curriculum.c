@@ -50,10 +50,10 @@ static double start_density(const struct model_spec *spec, size_t number)
 }
 
 int curriculum_stage(struct stage *stage, const struct model_spec *spec, const struct texts *texts,
-                     int quick, size_t number, const struct skill *skill)
+                     const struct setup *setup, size_t number, const struct skill *skill)
 {
     const int is_dense = spec->density == 1;
-    if (number > (quick ? 2 : N_ROUNDS) || (skill && skill->n_learnt == texts->n_tasks))
+    if (number > (setup->quick ? 2 : N_ROUNDS) || (skill && skill->n_learnt == texts->n_tasks))
         return 0;
     memset(stage, 0, sizeof *stage);
     stage->batch = 16;
@@ -64,8 +64,9 @@ int curriculum_stage(struct stage *stage, const struct model_spec *spec, const s
     stage->end_density = spec->density;
     stage->schedule_end = 0.6;
     stage->steps = is_dense ? (number ? 500 : 1000) : (number ? 2000 : 4000);
-    if (quick)
-        stage->steps /= 2;
+    stage->steps = (size_t)(setup->scale * (setup->quick ? 0.5 : 1) * (double)stage->steps);
+    if (stage->steps == 0)
+        stage->steps = 1;
     stage->learning_rate = is_dense ? (number ? 0.004 : 0.006) : (number ? 0.012 : 0.015);
     share_drill(stage, texts, skill);
     return 1;

@@ -8,6 +8,6 @@
 /* Fills in the stage with this number. `skill` is how well the model does the tasks by then, NULL in front of
  * stage 0. Returns 0 where no stage is left to do. */
 int curriculum_stage(struct stage *stage, const struct model_spec *spec, const struct texts *texts,
-                     int quick, size_t number, const struct skill *skill);
+                     const struct setup *setup, size_t number, const struct skill *skill);
 
 #endif

@@ -7,8 +7,8 @@
 
 static struct model_spec spec_of(const char *family, size_t d_model, double density, unsigned seed)
 {
-    struct model_spec spec = {.family = family, .d_model = d_model, .n_layer = 2, .density = density,
-                              .seed = seed};
+    struct model_spec spec = {
+        .family = family, .d_model = d_model, .n_layer = 2, .density = density, .seed = seed};
     if (density < 1)
         snprintf(spec.name, sizeof spec.name, "%s_d%zu_1in%.0f_s%u", family, d_model, 1 / density, seed);
     else
@@ -21,7 +21,7 @@ size_t model_list(struct model_spec list[MAX_MODELS], int quick)
     static const struct {
         size_t d_model;
         double density;
-    } grid[] = {{64, 1. / 4},  {64, 1. / 8},   {64, 1. / 16},  {128, 1. / 16}, {128, 1. / 32},
+    } grid[] = {{64, 1. / 4},   {64, 1. / 8},   {64, 1. / 16},   {128, 1. / 16}, {128, 1. / 32},
                 {128, 1. / 64}, {256, 1. / 64}, {256, 1. / 128}, {256, 1. / 256}};
     size_t n = 0;
     for (unsigned seed = 1; seed <= (quick ? 1 : 3); seed++) {

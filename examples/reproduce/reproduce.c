@@ -1,6 +1,6 @@
 /* The paper's comparisons at the scale of one CPU.
  *
- *   reproduce OUT_DIR [--quick] [--threads N] [--source DIR]
+ *   reproduce OUT_DIR [--quick] [--threads N] [--source DIR] [--scale X]
  *
  * Trains the models of the study (model_list.c), as many at a time as there are threads, and measures them.
  * What is in OUT_DIR already is not made anew: an interrupted run goes on where it stopped. Uses the public
@@ -74,6 +74,8 @@ static int read_arguments(struct setup *setup, int n_arguments, char **arguments
             setup->quick = 1;
         else if (strcmp(arguments[i], "--threads") == 0 && has_value)
             setup->n_threads = strtoul(arguments[++i], NULL, 10);
+        else if (strcmp(arguments[i], "--scale") == 0 && has_value)
+            setup->scale = strtod(arguments[++i], NULL);
         else if (strcmp(arguments[i], "--source") == 0 && has_value)
             setup->source = arguments[++i];
         else if (arguments[i][0] != '-' && !setup->directory)
@@ -81,17 +83,18 @@ static int read_arguments(struct setup *setup, int n_arguments, char **arguments
         else
             return 0;
     }
-    return setup->directory && setup->n_threads >= 1 && setup->n_threads <= 64;
+    return setup->directory && setup->n_threads >= 1 && setup->n_threads <= 64 && setup->scale > 0;
 }
 
 int main(int n_arguments, char **arguments)
 {
-    struct setup setup = {.n_threads = 1, .start = seconds()};
+    struct setup setup = {.n_threads = 1, .scale = 1, .start = seconds()};
     struct model_spec list[MAX_MODELS];
     struct texts texts;
     char path[PATH_CAPACITY];
     if (!read_arguments(&setup, n_arguments, arguments)) {
-        fprintf(stderr, "usage: %s OUT_DIR [--quick] [--threads 1..64] [--source DIR]\n", arguments[0]);
+        fprintf(stderr, "usage: %s OUT_DIR [--quick] [--threads 1..64] [--source DIR] [--scale X]\n",
+                arguments[0]);
         return 2;
     }
     make_directory(setup.directory);
@@ -99,8 +102,8 @@ int main(int n_arguments, char **arguments)
     make_directory(path);
     sn_context *context = make_context();
     texts_make(&texts, &setup, context);
-    struct work work = {&setup, &texts, list, model_list(list, setup.quick), 0,
-                        PTHREAD_MUTEX_INITIALIZER};
+    struct work work = {
+        &setup, &texts, list, model_list(list, setup.quick), 0, PTHREAD_MUTEX_INITIALIZER};
     train_all(&work);
     scores_collect(&setup, list, work.n_models);
     say(&setup, "done: %zu models; see models.csv and tasks.csv in %s", work.n_models, setup.directory);

@@ -12,6 +12,7 @@ struct setup {
     const char *directory; /* of all output */
     const char *source;    /* a folder of Python source; NULL: this machine's Python library */
     int quick;
+    double scale; /* of the number of training steps: below 1 to try things out */
     size_t n_threads;
     double start;
 };

@@ -23,8 +23,8 @@ static sn_trainer *start(const struct stage *stage, sn_context *context, const s
     return trainer;
 }
 
-void stage_run(sn_model **out, const struct stage *stage, const struct texts *texts,
-               sn_context *context, const sn_model *from, const char *checkpoint)
+void stage_run(sn_model **out, const struct stage *stage, const struct texts *texts, sn_context *context,
+               const sn_model *from, const char *checkpoint)
 {
     sn_trainer *trainer;
     if (checkpoint && file_exists(checkpoint))

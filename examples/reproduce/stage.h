@@ -17,7 +17,7 @@ struct stage {
 
 /* Trains `from` on; *out is the new model. checkpoint (may be NULL): where the state is kept meanwhile,
  * and from where the stage goes on if it was interrupted; the caller removes it. */
-void stage_run(sn_model **out, const struct stage *stage, const struct texts *texts,
-               sn_context *context, const sn_model *from, const char *checkpoint);
+void stage_run(sn_model **out, const struct stage *stage, const struct texts *texts, sn_context *context,
+               const sn_model *from, const char *checkpoint);
 
 #endif

@@ -129,8 +129,8 @@ sn_task *texts_task(const struct texts *texts, sn_context *context, size_t index
     sn_options *how = options(context);
     set(context, how, "seed", seed);
     set_text(context, how, "split", split);
-    check(context, sn_python_task(&task, context, texts->tokenizer, sn_python_task_name(index), n_pairs,
-                                  how));
+    check(context,
+          sn_python_task(&task, context, texts->tokenizer, sn_python_task_name(index), n_pairs, how));
     sn_options_free(how);
     return task;
 }

@@ -119,8 +119,8 @@ void train_model(const struct setup *setup, const struct model_spec *spec, const
         return;
     const double start = seconds();
     take_up(&course);
-    while (curriculum_stage(&stage, spec, texts, setup->quick, course.stage,
-                            course.stage ? &course.skill : NULL))
+    while (
+        curriculum_stage(&stage, spec, texts, setup, course.stage, course.stage ? &course.skill : NULL))
         run_stage(&course, &stage);
     check(context, sn_model_save(course.model, context, path));
     sn_model_free(course.model);
