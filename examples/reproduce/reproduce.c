@@ -102,6 +102,7 @@ int main(int n_arguments, char **arguments)
     make_directory(path);
     sn_context *context = make_context();
     texts_make(&texts, &setup, context);
+    texts_make_fresh(&texts, &setup, context);
     struct work work = {
         &setup, &texts, list, model_list(list, setup.quick), 0, PTHREAD_MUTEX_INITIALIZER};
     train_all(&work);

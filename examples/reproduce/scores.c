@@ -8,7 +8,6 @@
 
 #define N_PAIRS 200
 #define DEVELOP_SEED 400
-#define FRESH_SEED 7300000 /* of no pairs that anything was chosen on */
 #define N_WINDOWS 512
 
 struct text_loss {
@@ -98,14 +97,14 @@ static void write_line(FILE *file, const struct model_spec *spec, const char *ta
 }
 
 /* Returns how many tasks are learnt, on fresh pairs. */
-static size_t write_tasks(FILE *file, const struct model_spec *spec, const struct texts *texts,
-                          sn_context *context, sn_model *model)
+static size_t write_tasks(FILE *file, const struct setup *setup, const struct model_spec *spec,
+                          const struct texts *texts, sn_context *context, sn_model *model)
 {
     size_t n_learnt = 0;
     for (size_t i = 0; i < texts->n_tasks; i++) {
         const char *name = sn_python_task_name(i);
         sn_task *develop = texts_task(texts, context, i, "develop", N_PAIRS, DEVELOP_SEED);
-        sn_task *fresh = texts_fresh_task(texts, context, i, N_PAIRS, FRESH_SEED);
+        sn_task *fresh = texts_fresh_task(texts, setup, context, i);
         const sn_evaluation on_develop = evaluate(context, model, develop, develop);
         const sn_evaluation on_fresh = evaluate(context, model, develop, fresh);
         write_line(file, spec, name, "develop", &on_develop);
@@ -129,7 +128,7 @@ void scores_measure(const struct setup *setup, const struct model_spec *spec, co
     sn_model *model = load_trained_model(setup, spec, context);
     name_of(name, spec, ".tasks");
     table_open(&tasks, setup, name);
-    const size_t n_learnt = write_tasks(tasks.file, spec, texts, context, model);
+    const size_t n_learnt = write_tasks(tasks.file, setup, spec, texts, context, model);
     table_close(&tasks);
     const struct text_loss loss = measure_text(texts, context, model);
     count_weights(&nonzeros, &entries, model);

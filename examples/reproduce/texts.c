@@ -11,6 +11,8 @@
 #define PYTHON_LIBRARY "/usr/lib/python3.11"
 #define MODULE_BYTES 200000 /* longer ones are left out: mostly tables */
 #define N_DRAWS 8
+#define N_FRESH_PAIRS 200
+#define FRESH_SEED 7300000 /* of no pairs that anything was chosen on */
 
 static sn_corpus *idioms(sn_context *context, double bytes, unsigned seed, const char *construct)
 {
@@ -146,11 +148,11 @@ static int is_fresh(const struct texts *texts, sn_context *context, const sn_tas
     return 1;
 }
 
-sn_task *texts_fresh_task(const struct texts *texts, sn_context *context, size_t index, size_t n_pairs,
-                          unsigned seed)
+/* Draws anew until no word is known. */
+static sn_task *draw_fresh(const struct texts *texts, sn_context *context, size_t index)
 {
     for (unsigned draw = 0; draw < N_DRAWS; draw++) {
-        sn_task *task = texts_task(texts, context, index, "fresh", n_pairs, seed + draw);
+        sn_task *task = texts_task(texts, context, index, "fresh", N_FRESH_PAIRS, FRESH_SEED + draw);
         if (is_fresh(texts, context, task))
             return task;
         sn_task_free(task);
@@ -158,4 +160,36 @@ sn_task *texts_fresh_task(const struct texts *texts, sn_context *context, size_t
     fprintf(stderr, "reproduce: every draw of fresh %s pairs shares a word with the training text: %s\n",
             sn_python_task_name(index), sn_context_message(context));
     exit(1);
+}
+
+static void fresh_path(char path[PATH_CAPACITY], const struct setup *setup, size_t index)
+{
+    char name[96];
+    snprintf(name, sizeof name, "fresh/%s", sn_python_task_name(index));
+    make_path(path, setup, name, ".jsonl");
+}
+
+sn_task *texts_fresh_task(const struct texts *texts, const struct setup *setup, sn_context *context,
+                          size_t index)
+{
+    char path[PATH_CAPACITY];
+    sn_task *task;
+    fresh_path(path, setup, index);
+    if (file_exists(path)) {
+        check(context, sn_task_load_jsonl(&task, context, texts->tokenizer, path));
+        return task;
+    }
+    task = draw_fresh(texts, context, index);
+    check(context, sn_task_save_jsonl(task, context, texts->tokenizer, path));
+    return task;
+}
+
+void texts_make_fresh(const struct texts *texts, const struct setup *setup, sn_context *context)
+{
+    char path[PATH_CAPACITY];
+    make_path(path, setup, "fresh", "");
+    make_directory(path);
+    for (size_t i = 0; i < texts->n_tasks; i++)
+        sn_task_free(texts_fresh_task(texts, setup, context, i));
+    say(setup, "fresh pairs: none of their words occurs in the training text");
 }

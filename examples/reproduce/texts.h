@@ -21,8 +21,11 @@ void texts_free(struct texts *texts);
 /* Pairs of the task with this index. */
 sn_task *texts_task(const struct texts *texts, sn_context *context, size_t index, const char *split,
                     size_t n_pairs, unsigned seed);
-/* Fresh pairs, no word of which occurs in any text that a model was trained on: drawn anew until so. */
-sn_task *texts_fresh_task(const struct texts *texts, sn_context *context, size_t index, size_t n_pairs,
-                          unsigned seed);
+/* Pairs that no choice was made on, no word of which occurs in any text that a model was trained on: read from
+ * OUT_DIR/fresh/TASK.jsonl, where the first call writes them. */
+sn_task *texts_fresh_task(const struct texts *texts, const struct setup *setup, sn_context *context,
+                          size_t index);
+/* Makes the fresh pairs of all tasks that are not there yet. */
+void texts_make_fresh(const struct texts *texts, const struct setup *setup, sn_context *context);
 
 #endif
