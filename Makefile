@@ -4,6 +4,8 @@
 #   make                 build/libsparsenet.a and build/libsparsenet.so
 #   make examples        every examples/*.c as build/examples/NAME
 #   make demo            train a model, find its circuits, write them to out/
+#   make reproduce       train the models of the paper's comparisons, into out/reproduce (goes on where it stopped);
+#                        reproduce-quick: one of each kind, within minutes, into out/reproduce-quick
 #   make tests           build the tests, run none
 #   make check           the tests: about a minute
 #   make check-full      check, the long tests, sanitizers, valgrind, clang
@@ -136,8 +138,13 @@ comma := ,
 
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard examples/*.c)))
 
-.PHONY: examples demo
-examples: $(EXAMPLES)
+# One of several files.
+REPRODUCE_SOURCES := $(sort $(wildcard examples/reproduce/*.c))
+REPRODUCE_OBJECTS := $(REPRODUCE_SOURCES:%.c=$(BUILD)/%.o)
+REPRODUCE := $(BUILD)/examples/reproduce/reproduce
+
+.PHONY: examples demo reproduce reproduce-quick
+examples: $(EXAMPLES) $(REPRODUCE)
 
 # As a user would: the public header and the static library, nothing else.
 $(BUILD)/examples/%: examples/%.c $(STATIC)
@@ -145,6 +152,20 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) \
 		-MMD -MP -MF $@.d -MT $@ -o $@ $< $(STATIC) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
+
+$(REPRODUCE_OBJECTS): private LANGUAGE := -std=c11 -D_GNU_SOURCE -Iinclude
+
+$(REPRODUCE): $(REPRODUCE_OBJECTS) $(STATIC)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
+
+reproduce: $(REPRODUCE)
+	@mkdir -p out
+	$(REPRODUCE) out/reproduce --threads $$(nproc)
+
+reproduce-quick: $(REPRODUCE)
+	@mkdir -p out
+	$(REPRODUCE) out/reproduce-quick --quick --threads $$(nproc)
 
 # SEED=n trains another model. Graphviz turns the circuits into pictures.
 demo: $(BUILD)/examples/demo
@@ -325,4 +346,4 @@ format:
 clean:
 	rm -rf $(BUILD)
 
--include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(EXAMPLES:=.d) $(TOOLS:=.d) $(BENCH:=.d)
+-include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(EXAMPLES:=.d) $(REPRODUCE_OBJECTS:.o=.d) $(TOOLS:=.d) $(BENCH:=.d)

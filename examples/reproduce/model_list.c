@@ -1,0 +1,61 @@
+#include "model_list.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define BLOCK_SIZE 128
+
+static struct model_spec spec_of(const char *family, size_t d_model, double density, unsigned seed)
+{
+    struct model_spec spec = {
+        .family = family, .d_model = d_model, .n_layer = 2, .density = density, .seed = seed};
+    if (density < 1)
+        snprintf(spec.name, sizeof spec.name, "%s_d%zu_1in%.0f_s%u", family, d_model, 1 / density, seed);
+    else
+        snprintf(spec.name, sizeof spec.name, "%s_d%zu_s%u", family, d_model, seed);
+    return spec;
+}
+
+size_t model_list(struct model_spec list[MAX_MODELS], int quick)
+{
+    static const struct {
+        size_t d_model;
+        double density;
+    } grid[] = {{64, 1. / 4},   {64, 1. / 8},   {64, 1. / 16},   {128, 1. / 16}, {128, 1. / 32},
+                {128, 1. / 64}, {256, 1. / 64}, {256, 1. / 128}, {256, 1. / 256}};
+    size_t n = 0;
+    for (unsigned seed = 1; seed <= (quick ? 1 : 3); seed++) {
+        list[n++] = spec_of("sparse", 128, 1. / 24, seed);
+        list[n++] = spec_of("narrow", 48, 1, seed);
+        list[n++] = spec_of("dense", 128, 1, seed);
+    }
+    for (size_t i = 0; !quick && i < sizeof grid / sizeof *grid; i++)
+        list[n++] = spec_of("width", grid[i].d_model, grid[i].density, 1);
+    return n;
+}
+
+void model_path(char path[PATH_CAPACITY], const struct setup *setup, const struct model_spec *spec,
+                const char *suffix)
+{
+    char name[96];
+    snprintf(name, sizeof name, "models/%s", spec->name);
+    make_path(path, setup, name, suffix);
+}
+
+sn_model *model_start(const struct model_spec *spec, sn_context *context, const sn_tokenizer *tokenizer)
+{
+    static const char sparse_activations[] =
+        ", \"afrac\": 0.25, \"afrac_loctypes\":"
+        " \"attn_in,attn_out,mlp_in,mlp_out,mlp_neuron,attn_v,attn_k,attn_q\"";
+    char config[1024];
+    sn_model *model;
+    snprintf(config, sizeof config,
+             "{\"block_size\": %d, \"vocab_size\": %zu, \"n_layer\": %zu, \"n_head\": %zu,"
+             " \"d_head\": 16, \"d_model\": %zu, \"rms_norm\": true, \"tied_unembed\": false,"
+             " \"sink\": true, \"enable_bigram_table\": true, \"learnable_bigram_table\": true,"
+             " \"d_pos_emb\": 16, \"sinusoidal_cat_pos_emb\": true%s}",
+             BLOCK_SIZE, sn_tokenizer_size(tokenizer), spec->n_layer, spec->d_model / 16, spec->d_model,
+             spec->density < 1 ? sparse_activations : "");
+    check(context, sn_model_create(&model, context, config, strlen(config), spec->seed));
+    return model;
+}

@@ -1,0 +1,26 @@
+/* The models of the study: one list, by which every part knows names, shapes and files. */
+#ifndef REPRODUCE_MODEL_LIST_H
+#define REPRODUCE_MODEL_LIST_H
+
+#include "setup.h"
+
+struct model_spec {
+    char name[48];
+    const char *family; /* "sparse", "narrow", "dense": of figure 2; "width": the grid of figure 3 */
+    size_t d_model, n_layer;
+    double density; /* of every matrix and embedding; 1: a dense model, without AbsTopK */
+    unsigned seed;
+    int support_gradients;
+};
+
+#define MAX_MODELS 32
+
+/* Fills `list` and returns how many there are. */
+size_t model_list(struct model_spec list[MAX_MODELS], int quick);
+/* OUT_DIR/models/NAME.suffix; the finished model has the suffix ".safetensors". */
+void model_path(char path[PATH_CAPACITY], const struct setup *setup, const struct model_spec *spec,
+                const char *suffix);
+/* A model of this shape with random weights. */
+sn_model *model_start(const struct model_spec *spec, sn_context *context, const sn_tokenizer *tokenizer);
+
+#endif
