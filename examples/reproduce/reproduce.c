@@ -2,15 +2,17 @@
  *
  *   reproduce OUT_DIR [--quick] [--threads N] [--source DIR] [--scale X]
  *
- * Trains the models of the study (model_list.c), as many at a time as there are threads, and measures them.
+ * Trains the models of the study (model_list.c), finds their circuits for every task and writes report.md with its
+ * figures and the tables behind them; as many models or tasks at a time as there are threads.
  * What is in OUT_DIR already is not made anew: an interrupted run goes on where it stopped. Uses the public
  * header alone. */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "model_list.h"
+#include "circuits.h"
+#include "jobs.h"
+#include "report.h"
 #include "scores.h"
 #include "texts.h"
 #include "train_model.h"
@@ -19,51 +21,44 @@ struct work {
     const struct setup *setup;
     const struct texts *texts;
     const struct model_spec *list;
-    size_t n_models, next;
-    pthread_mutex_t lock;
 };
 
-static sn_context *make_context(void)
+static void train(void *payload, sn_context *context, size_t i)
 {
-    sn_context *context;
-    int status = sn_context_create(&context, NULL);
-    if (status != SN_OK) {
-        fprintf(stderr, "reproduce: %s\n", sn_status_string(status));
-        exit(1);
+    const struct work *work = payload;
+    train_model(work->setup, &work->list[i], work->texts, context);
+    scores_measure(work->setup, &work->list[i], work->texts, context);
+}
+
+/* The circuits of one model and task. */
+static void find_circuits(void *payload, sn_context *context, size_t i)
+{
+    const struct work *work = payload;
+    const size_t n = work->texts->n_tasks;
+    circuits_find(work->setup, work->texts, context, &work->list[i / n], i % n);
+}
+
+static void write_report(const struct work *work, sn_context *context, size_t n_models)
+{
+    struct model_numbers numbers[MAX_MODELS];
+    char path[PATH_CAPACITY];
+    struct study study = {.setup = work->setup,
+                          .list = work->list,
+                          .numbers = numbers,
+                          .n_models = n_models,
+                          .context = context};
+    for (size_t i = 0; i < n_models; i++) {
+        numbers[i] = model_numbers_measure(work->setup, work->texts, context, &work->list[i]);
+        study.n_seeds = work->list[i].seed > study.n_seeds ? work->list[i].seed : study.n_seeds;
+        for (size_t task = 0; task < work->texts->n_tasks; task++) {
+            circuits_path(path, work->setup, &work->list[i], task);
+            rows_read(&study.rows, path);
+        }
     }
-    return context;
-}
-
-static const struct model_spec *take(struct work *work)
-{
-    pthread_mutex_lock(&work->lock);
-    const struct model_spec *spec = work->next < work->n_models ? &work->list[work->next++] : NULL;
-    pthread_mutex_unlock(&work->lock);
-    return spec;
-}
-
-static void *run_worker(void *payload)
-{
-    struct work *work = payload;
-    sn_context *context = make_context();
-    for (const struct model_spec *spec; (spec = take(work));) {
-        train_model(work->setup, spec, work->texts, context);
-        scores_measure(work->setup, spec, work->texts, context);
-    }
-    sn_context_free(context);
-    return NULL;
-}
-
-static void train_all(struct work *work)
-{
-    pthread_t threads[64];
-    const size_t n = work->setup->n_threads;
-    for (size_t i = 1; i < n; i++)
-        if (pthread_create(&threads[i], NULL, run_worker, work) != 0)
-            stop("cannot start a thread for", work->setup->directory);
-    run_worker(work);
-    for (size_t i = 1; i < n; i++)
-        pthread_join(threads[i], NULL);
+    make_path(path, work->setup, "circuits", ".csv");
+    rows_write(&study.rows, path);
+    report_write(&study);
+    rows_free(&study.rows);
 }
 
 static int read_arguments(struct setup *setup, int n_arguments, char **arguments)
@@ -98,16 +93,22 @@ int main(int n_arguments, char **arguments)
         return 2;
     }
     make_directory(setup.directory);
-    make_path(path, &setup, "models", "");
-    make_directory(path);
-    sn_context *context = make_context();
+    static const char *const folders[] = {"models", "searches", "circuits"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        make_path(path, &setup, folders[i], "");
+        make_directory(path);
+    }
+    sn_context *context;
+    if (sn_context_create(&context, NULL) != SN_OK)
+        stop("no memory for", "a context");
     texts_make(&texts, &setup, context);
     texts_make_fresh(&texts, &setup, context);
-    struct work work = {
-        &setup, &texts, list, model_list(list, setup.quick), 0, PTHREAD_MUTEX_INITIALIZER};
-    train_all(&work);
-    scores_collect(&setup, list, work.n_models);
-    say(&setup, "done: %zu models; see models.csv and tasks.csv in %s", work.n_models, setup.directory);
+    size_t n_models = model_list(list, setup.quick);
+    struct work work = {&setup, &texts, list};
+    jobs_run(&setup, n_models, train, &work);
+    scores_collect(&setup, list, n_models);
+    jobs_run(&setup, n_models * texts.n_tasks, find_circuits, &work);
+    write_report(&work, context, n_models);
     texts_free(&texts);
     sn_context_free(context);
     return 0;

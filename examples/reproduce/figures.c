@@ -1,0 +1,292 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "draw.h"
+#include "report.h"
+#include "sizes.h"
+
+#define HEADLINE 0.15
+#define MAX_SEEDS 8
+
+static const char *const families[] = {"sparse", "narrow", "dense"};
+static const char *const family_names[] = {"weight-sparse", "dense, narrow", "dense, same width"};
+#define N_FAMILIES 3
+
+static struct curve *new_curves(size_t n)
+{
+    struct curve *curves = calloc(n, sizeof *curves);
+    if (!curves)
+        stop("no memory for", "curves");
+    return curves;
+}
+
+/* Every target loss that a table has, strict to loose; returns how many. */
+static size_t find_targets(double targets[MAX_POINTS], const struct study *study, const char *variant)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < study->rows.n; i++) {
+        const struct row *row = &study->rows.row[i];
+        size_t at = 0;
+        if (strcmp(row->variant, variant) != 0 || row->target <= 0)
+            continue;
+        while (at < n && targets[at] < row->target)
+            at++;
+        if ((at < n && targets[at] <= row->target) || n == MAX_POINTS)
+            continue;
+        memmove(targets + at + 1, targets + at, (n - at) * sizeof *targets);
+        targets[at] = row->target;
+        n++;
+    }
+    return n;
+}
+
+/* ------------------------------------------------------------------ figure 2 */
+
+struct comparison {
+    const char *name, *title, *variant;
+    int calibrated;
+    enum measure measure;
+};
+
+/* One side for each family and seed; a seed that lacks a model is left out. */
+static size_t family_sides(struct side *sides, const struct study *study, const char *variant)
+{
+    size_t n = 0;
+    for (unsigned seed = 1; seed <= study->n_seeds && seed <= MAX_SEEDS; seed++) {
+        const struct model_spec *specs[N_FAMILIES];
+        int all = 1;
+        for (size_t f = 0; f < N_FAMILIES; f++)
+            all &= (specs[f] = study_model(study, families[f], seed)) != NULL;
+        for (size_t f = 0; all && f < N_FAMILIES; f++)
+            sides[n * N_FAMILIES + f] = (struct side){specs[f]->name, variant};
+        n += (size_t)all;
+    }
+    return n;
+}
+
+static void compare(const struct study *study, const struct comparison *comparison)
+{
+    struct side sides[MAX_SEEDS * N_FAMILIES];
+    struct cell cells[N_FAMILIES];
+    double targets[MAX_POINTS];
+    size_t n_seeds = family_sides(sides, study, comparison->variant);
+    size_t n = find_targets(targets, study, comparison->variant);
+    struct curve *curves = new_curves(N_FAMILIES);
+    FILE *table =
+        study_table(study, comparison->name, "family,target_loss,size,least_seed,greatest_seed,tasks");
+    fprintf(study->report, "\n### %s\n\n![](%s.svg)\n\n", comparison->title, comparison->name);
+    fprintf(
+        study->report,
+        "| target loss | tasks, of all seeds | %s | %s | %s | narrow / sparse | same width / sparse |\n"
+        "|---|---|---|---|---|---|---|\n",
+        family_names[0], family_names[1], family_names[2]);
+    for (size_t f = 0; f < N_FAMILIES; f++)
+        snprintf(curves[f].name, sizeof curves[f].name, "%s", family_names[f]);
+    for (size_t t = 0; t < n; t++) {
+        compare_sizes(cells, &study->rows, sides, N_FAMILIES, n_seeds, targets[t],
+                      comparison->calibrated, comparison->measure);
+        if (cells[0].n_tasks == 0)
+            continue;
+        for (size_t f = 0; f < N_FAMILIES; f++) {
+            curve_add(&curves[f], targets[t], cells[f].size, cells[f].low, cells[f].high);
+            fprintf(table, "%s,%g,%.3f,%.3f,%.3f,%zu\n", families[f], targets[t], cells[f].size,
+                    cells[f].low, cells[f].high, cells[f].n_tasks);
+        }
+        fprintf(study->report, "| %g | %zu | %.1f | %.1f | %.1f | %.1f | %.1f |\n", targets[t],
+                cells[0].n_tasks, cells[0].size, cells[1].size, cells[2].size,
+                cells[1].size / cells[0].size, cells[2].size / cells[0].size);
+    }
+    study_close(table, comparison->name);
+    struct axes axes = {comparison->title, "target loss, nats",
+                        comparison->measure == EDGES ? "edges" : "nodes", 1, 1};
+    draw(study->setup, study->context, comparison->name, &axes, curves, N_FAMILIES);
+    free(curves);
+}
+
+void figure_2(const struct study *study)
+{
+    static const struct comparison comparisons[] = {
+        {"fig2_edges", "Edges, uncalibrated loss", "search", 0, EDGES},
+        {"fig2_nodes", "Nodes, uncalibrated loss", "search", 0, NODES},
+        {"fig2_edges_calibrated", "Edges, calibrated loss", "search", 1, EDGES},
+        {"fig2_edges_necessary", "Edges of circuits that are necessary too, uncalibrated loss", "grown",
+         0, EDGES},
+    };
+    fputs("\n## Circuit size against target loss (the paper's figure 2)\n\n"
+          "Geometric means over the tasks that all three models of a seed solve at the target, then "
+          "over seeds. A\n"
+          "circuit found for a stricter target counts for looser ones.\n",
+          study->report);
+    for (size_t i = 0; i < sizeof comparisons / sizeof *comparisons; i++)
+        compare(study, &comparisons[i]);
+}
+
+/* ------------------------------------------------------------------ figure 3 */
+
+#define MAX_GRID 16
+
+static size_t find_grid(const struct model_spec *grid[MAX_GRID],
+                        const struct model_numbers *numbers[MAX_GRID], const struct study *study)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < study->n_models && n < MAX_GRID; i++)
+        if (strcmp(study->list[i].family, "width") == 0) {
+            grid[n] = &study->list[i];
+            numbers[n++] = &study->numbers[i];
+        }
+    return n;
+}
+
+void figure_3(const struct study *study)
+{
+    const struct model_spec *grid[MAX_GRID];
+    const struct model_numbers *numbers[MAX_GRID];
+    struct side sides[MAX_GRID];
+    struct cell cells[MAX_GRID];
+    size_t n = find_grid(grid, numbers, study), n_curves = 0;
+    if (n == 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        sides[i] = (struct side){grid[i]->name, "search"};
+    compare_sizes(cells, &study->rows, sides, n, 1, HEADLINE, 0, EDGES);
+    struct curve *curves = new_curves(n);
+    FILE *table =
+        study_table(study, "fig3", "model,d_model,density,support,pretraining_loss,edges,tasks");
+    fprintf(study->report,
+            "\n## Width and nonzeros (the paper's figure 3)\n\n![](fig3.svg)\n\nEdges at uncalibrated "
+            "loss %g over"
+            " the %zu tasks that all these models solve.\n\n"
+            "| d_model | nonzeros | pretraining loss | edges |\n|---|---|---|---|\n",
+            HEADLINE, cells[0].n_tasks);
+    for (size_t i = 0; i < n; i++) {
+        double loss = model_loss(numbers[i]);
+        fprintf(table, "%s,%zu,%g,%zu,%.4f,%.2f,%zu\n", grid[i]->name, grid[i]->d_model,
+                grid[i]->density, numbers[i]->nonzeros, loss, cells[i].size, cells[i].n_tasks);
+        fprintf(study->report, "| %zu | %zu | %.3f | %.1f |\n", grid[i]->d_model, numbers[i]->nonzeros,
+                loss, cells[i].size);
+        if (cells[i].size == 0)
+            continue;
+        char name[80];
+        size_t c = 0;
+        snprintf(name, sizeof name, "d_model %zu", grid[i]->d_model);
+        while (c < n_curves && strcmp(curves[c].name, name) != 0)
+            c++;
+        if (c == n_curves)
+            snprintf(curves[n_curves++].name, sizeof curves[c].name, "%s", name);
+        curve_add(&curves[c], loss, cells[i].size, 0, 0);
+    }
+    study_close(table, "fig3");
+    struct axes axes = {"Pretraining loss and circuit size", "pretraining loss, nats", "edges", 0, 1};
+    draw(study->setup, study->context, "fig3", &axes, curves, n_curves);
+    free(curves);
+}
+
+/* ----------------------------------------------------------------- figure 10 */
+
+void figure_10(const struct study *study)
+{
+    struct curve *curve = new_curves(1);
+    FILE *table = study_table(study, "fig10", "model,density,kurtosis");
+    snprintf(curve->name, sizeof curve->name, "models");
+    curve->points_only = 1;
+    fputs(
+        "\n## Kurtosis of the residual stream (the paper's figure 10)\n\n![](fig10.svg)\n\n"
+        "Over all tokens and channels in front of the final norm; 3 is that of a normal distribution.\n",
+        study->report);
+    for (size_t i = 0; i < study->n_models; i++) {
+        fprintf(table, "%s,%g,%.3f\n", study->list[i].name, study->list[i].density,
+                study->numbers[i].kurtosis);
+        curve_add(curve, study->list[i].density, study->numbers[i].kurtosis, 0, 0);
+    }
+    study_close(table, "fig10");
+    struct axes axes = {"Kurtosis of the residual stream", "share of nonzero weights", "kurtosis", 1, 1};
+    draw(study->setup, study->context, "fig10", &axes, curve, 1);
+    free(curve);
+}
+
+/* ---------------------------------------------------------- other ways to find */
+
+/* Geometric means of the sparse models' circuits at the headline loss by variant, as a table. */
+static void compare_variants(const struct study *study, const char *name, const char *const variants[],
+                             size_t n)
+{
+    struct side sides[MAX_SEEDS * 8];
+    struct cell cells[8];
+    size_t n_seeds = 0;
+    for (unsigned seed = 1; seed <= study->n_seeds && seed <= MAX_SEEDS; seed++) {
+        const struct model_spec *spec = study_model(study, "sparse", seed);
+        for (size_t v = 0; spec && v < n; v++)
+            sides[n_seeds * n + v] = (struct side){spec->name, variants[v]};
+        n_seeds += spec != NULL;
+    }
+    compare_sizes(cells, &study->rows, sides, n, n_seeds, HEADLINE, 0, EDGES);
+    FILE *table = study_table(study, name, "variant,edges,least_seed,greatest_seed,tasks");
+    fprintf(study->report,
+            "| found by | edges | seeds from .. to | against the first |\n|---|---|---|---|\n");
+    for (size_t v = 0; v < n; v++) {
+        fprintf(table, "%s,%.3f,%.3f,%.3f,%zu\n", variants[v], cells[v].size, cells[v].low,
+                cells[v].high, cells[v].n_tasks);
+        if (cells[v].n_tasks > 0)
+            fprintf(study->report, "| %s | %.1f | %.1f .. %.1f | %.2f |\n", variants[v], cells[v].size,
+                    cells[v].low, cells[v].high, cells[v].size / cells[0].size);
+    }
+    fprintf(study->report, "\n%zu tasks of all seeds.\n", cells[0].n_tasks);
+    study_close(table, name);
+}
+
+void figure_31(const struct study *study)
+{
+    static const char *const variants[] = {"learned rank", "attribution rank", "integrated rank"};
+    fprintf(study->report,
+            "\n## Learned masks against attribution (the paper's figure 31)\n\n"
+            "The fewest of the ranked nodes that reach uncalibrated loss %g; nothing is removed "
+            "afterwards.\n\n",
+            HEADLINE);
+    compare_variants(study, "fig31", variants, sizeof variants / sizeof *variants);
+}
+
+void figure_edges(const struct study *study)
+{
+    static const char *const variants[] = {"search", "edges"};
+    fprintf(study->report,
+            "\n## Masks on edges against masks on nodes\n\n"
+            "At uncalibrated loss %g, with searches of the same number of runs.\n\n",
+            HEADLINE);
+    compare_variants(study, "edges", variants, sizeof variants / sizeof *variants);
+}
+
+/* ----------------------------------------------------------------- figure 32 */
+
+void figure_32(const struct study *study)
+{
+    static const char *const names[] = {"sufficient circuits", "grown until necessary",
+                                        "random nodes, as many"};
+    struct curve *curves = new_curves(3);
+    FILE *table =
+        study_table(study, "fig32", "model,task,variant,target_loss,edges,complement_loss,random_loss");
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(curves[i].name, sizeof curves[i].name, "%s", names[i]);
+        curves[i].points_only = 1;
+    }
+    for (size_t i = 0; i < study->rows.n; i++) {
+        const struct row *row = &study->rows.row[i];
+        int grown = strcmp(row->variant, "grown") == 0;
+        if (strncmp(row->model, "sparse", 6) != 0 || strcmp(row->status, "ok") != 0 || row->calibrated ||
+            (!grown && strcmp(row->variant, "search") != 0))
+            continue;
+        fprintf(table, "%s,%s,%s,%g,%zu,%.4f,%.4f\n", row->model, row->task, row->variant, row->target,
+                row->edges, row->necessity, row->random_necessity);
+        curve_add(&curves[grown], (double)row->edges, row->necessity, 0, 0);
+        curve_add(&curves[2], (double)row->edges, row->random_necessity, 0, 0);
+    }
+    study_close(table, "fig32");
+    fputs("\n## Necessity (the paper's figure 32)\n\n![](fig32.svg)\n\n"
+          "Loss on fresh pairs of the model without the circuit, calibrated anew; chance is 0.693. "
+          "Beside it that of\n"
+          "the model without as many random nodes of the same sites.\n",
+          study->report);
+    struct axes axes = {"The model without the circuit", "edges of the circuit", "loss, nats", 1, 0};
+    draw(study->setup, study->context, "fig32", &axes, curves, 3);
+    free(curves);
+}
