@@ -86,7 +86,7 @@ static sn_options *settings(const struct work *work, int grow)
     sn_options *how = options(work->context);
     set(work->context, how, "target_loss", HEADLINE);
     set(work->context, how, "calibrated", 0);
-    set(work->context, how, "runs", work->setup->quick ? 6 : 12);
+    set(work->context, how, "runs", work->setup->quick ? 4 : 12);
     set(work->context, how, "steps", work->setup->quick ? 100 : 150);
     set(work->context, how, "grow", grow);
     return how;
