@@ -70,6 +70,7 @@ typedef struct sn_corpus sn_corpus;       /* documents and their tokens */
 typedef struct sn_trainer sn_trainer;     /* weight-sparse training of one model */
 typedef struct sn_task sn_task;           /* pairs of prompts with two targets each */
 typedef struct sn_means sn_means;         /* mean activation of every node over a corpus */
+typedef struct sn_ablation sn_ablation;   /* what ablated nodes and cut edges carry */
 typedef struct sn_search sn_search;
 typedef struct sn_circuit sn_circuit;     /* kept nodes, the edges between them, what was measured */
 
@@ -802,6 +803,42 @@ SN_API int sn_shared_edge(const char **from, const char **to, float *weight, uin
 SN_API size_t sn_shared_motif_count(const sn_shared *shared);
 SN_API int sn_shared_motif(uint64_t *circuits, const size_t **edges, size_t *n_edges,
                            const sn_shared *shared, size_t index);
+/* ------------------------------------------------- checks of a circuit: ablations */
+
+/* What ablated nodes and cut edges carry (docs/checks.md). Options: "kind" (text: "mean", of `means`, default; "zero";
+ * "resample": activations of random places of `corpus`, as in causal scrubbing); of resampling: "samples" 1024 (places
+ * kept: each holds a float for every node and attention channel), "window" (block_size), "seed" 0, "draws" 8
+ * (evaluations), "together" (text: "token", default: each token of a prompt takes another place; "prompt": one place
+ * for all its tokens).
+ * For a site and a token one place is drawn, and all ablated channels of the site, and all cut edges that leave it,
+ * take that place's values together. Sites draw independently; the two prompts of a pair draw alike at the same
+ * position. means and corpus may be NULL where the kind does not need them. Progress stage "samples". */
+SN_API int sn_ablation_create(sn_ablation **out, sn_context *context, sn_model *model, const sn_means *means,
+                              const sn_corpus *corpus, const sn_options *options);
+SN_API void sn_ablation_free(sn_ablation *ablation);
+/* Evaluations that sn_evaluate_ablation makes: "draws" of resampling, else 1. */
+SN_API size_t sn_ablation_draw_count(const sn_ablation *ablation);
+
+/* As sn_evaluation, each number the mean over draws, its spread their standard deviation (0 of one draw). The
+ * calibration is fitted once, on the fitting pairs of all draws. Set struct_size before the call. */
+typedef struct sn_ablation_result {
+    size_t struct_size;
+    size_t n_pairs;
+    size_t n_draws;
+    double loss, loss_spread;
+    double accuracy, accuracy_spread;
+    double raw_loss, raw_loss_spread;
+    double raw_accuracy, raw_accuracy_spread;
+    double scale, shift;
+} sn_ablation_result;
+
+/* sn_evaluate with any ablation: sufficiency with SN_ABLATE_REST, necessity with SN_ABLATE_CIRCUIT, of circuits of
+ * nodes and of edges. raw_losses: raw loss of each draw (capacity and needed as ever; may be NULL, 0, NULL). The
+ * same numbers for the same seed on any number of threads. Progress stage "ablation". */
+SN_API int sn_evaluate_ablation(sn_ablation_result *result, double *raw_losses, size_t capacity,
+                                size_t *needed, sn_context *context, sn_model *model,
+                                const sn_ablation *ablation, const sn_circuit *circuit, int ablate,
+                                const sn_task *fit, const sn_task *task);
 
 /* ------------------------------------------------------------------- plots */
 

@@ -91,6 +91,9 @@ static int set_masks(struct judge *judge, const unsigned char *kept, int ablate,
     else
         for (size_t i = 0; i < n; i++)
             judge->gates.mask[i] = ablate == SN_ABLATE_NOTHING ? 1.0f : 0.0f;
+    if (judge->resampler && !learning)
+        return resampler_attach(judge->resampler, judge->measuring,
+                                ablate == SN_ABLATE_REST ? judge->kept_edges : NULL);
     return gates_attach(&judge->gates, learning ? judge->session : judge->measuring, learning);
 }
 
@@ -119,6 +122,10 @@ static int run_set(struct judge *judge, enum judge_set set)
     int status = SN_OK;
     for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
         last = pair_batch_end(judge->tasks[set], NULL, first, n, CHUNK_TOKENS);
+        if (judge->resampler) {
+            judge->resampler->set = set;
+            judge->resampler->first_pair = first;
+        }
         status = run_chunk(judge, judge->measuring, set, first, last);
         if (status == SN_OK)
             status = pair_batch_differences(judge->differences[set] + 2 * first, &judge->batch,
@@ -136,6 +143,8 @@ int judge_measure(struct measurement result[JUDGE_SETS], struct judge *judge, co
     for (int set = 0; status == SN_OK && set < JUDGE_SETS; set++)
         status = run_set(judge, (enum judge_set)set);
     gates_detach(&judge->gates);
+    if (judge->resampler)
+        resampler_detach(judge->resampler);
     if (status != SN_OK)
         return status;
     struct calibration fitted =

@@ -3,6 +3,7 @@
 #ifndef SN_CIRCUIT_JUDGE_H
 #define SN_CIRCUIT_JUDGE_H
 
+#include "circuit/ablation.h"
 #include "circuit/calibrate.h"
 #include "circuit/edges.h"
 #include "circuit/gates.h"
@@ -24,6 +25,7 @@ struct judge {
     struct gated_model gated; /* JUDGE_EDGES: what the sessions run */
     const unsigned char
         *kept_edges; /* lent, gated.n_edges bytes; NULL = all. Only ablating the rest cuts any */
+    struct resampler *resampler; /* lent: what judge_measure ablates with instead of means, or NULL */
     struct pair_batch batch;
     double *differences[JUDGE_SETS]; /* 2 per pair */
     size_t n_pairs[JUDGE_SETS];

@@ -121,10 +121,13 @@ static void attention_read(const struct panel_run *run, size_t layer)
     const float *act_in = read_residual(run, layer, 0);
     matrix_multiply_panel(session_matrix(session, p->c_attn), session_kernels(session), q, act_in,
                           session_vector(session, p->c_attn_bias), 0);
+    site_forward_in_front(session, site_index(layer, SITE_ATTN_K), panel, k);
     sparsify(run, state, TOPK_ATTN_K, k);
     site_forward(session, site_index(layer, SITE_ATTN_K), panel, k, 0);
+    site_forward_in_front(session, site_index(layer, SITE_ATTN_Q), panel, q);
     sparsify(run, state, TOPK_ATTN_Q, q);
     site_forward(session, site_index(layer, SITE_ATTN_Q), panel, q, 0);
+    site_forward_in_front(session, site_index(layer, SITE_ATTN_V), panel, v);
     sparsify(run, state, TOPK_ATTN_V, v);
     site_forward(session, site_index(layer, SITE_ATTN_V), panel, v, 0);
 }
@@ -152,9 +155,10 @@ static void write_residual(const struct panel_run *run, size_t layer, int which,
     matrix_multiply_panel(session_matrix(session, which ? p->mlp_proj : p->attn_proj),
                           session_kernels(session), delta, x,
                           session_vector(session, which ? p->mlp_proj_bias : p->attn_proj_bias), 0);
+    size_t site = site_index(layer, which ? SITE_MLP_DELTA : SITE_ATTN_DELTA);
+    site_forward_in_front(session, site, run->panel, delta);
     sparsify(run, state, which ? TOPK_MLP_OUT : TOPK_ATTN_OUT, delta);
-    site_forward(session, site_index(layer, which ? SITE_MLP_DELTA : SITE_ATTN_DELTA), run->panel, delta,
-                 0);
+    site_forward(session, site, run->panel, delta, 0);
     add_stream(run, layer, which, delta);
     finish_residual(run, state, which ? TOPK_RESID_POST_MLP : TOPK_RESID_POST_ATTN, delta);
 }
@@ -185,6 +189,7 @@ static const float *neurons(const struct panel_run *run, size_t layer)
     const float *act_in = read_residual(run, layer, 1);
     matrix_multiply_panel(session_matrix(session, p->c_fc), kernels, pre, act_in,
                           session_vector(session, p->c_fc_bias), 0);
+    site_forward_in_front(session, site_index(layer, SITE_MLP_POST_ACT), run->panel, pre);
     if (session_config(session)->mlp_relu)
         kernels->relu(post, pre, d_mlp * PANEL);
     else

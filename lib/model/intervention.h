@@ -36,6 +36,9 @@ struct intervention {
     /* 0: changes the stream itself. 1 (act_in sites' residual reads only need this): what is changed is
      * only what this block reads. At act_in, q, k, v, y, post_act and resid_delta both mean the same. */
     int reads_only;
+    /* 1, at q, k, v, post_act and resid_delta: acts on what the linear map gave, in front of the activation
+     * function and AbsTopK, as another source of that map would. It may only add (backward NULL). */
+    int in_front;
 };
 
 #endif

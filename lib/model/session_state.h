@@ -233,6 +233,8 @@ int sites_prepare(struct sn_session *session);
 /* What sites_prepare allocates for that many panels. */
 size_t sites_bytes(const struct sn_session *session, size_t panels);
 void site_forward(struct sn_session *session, size_t site, size_t panel, float *x, int readers);
+/* Those in front of the site's activation function and AbsTopK. */
+void site_forward_in_front(struct sn_session *session, size_t site, size_t panel, float *x);
 void site_backward(struct sn_session *session, size_t site, size_t panel, float *dx, int readers);
 int site_has_attachment(const struct sn_session *session, size_t site, int readers);
 void sites_sum_partials(struct sn_session *session);

@@ -41,13 +41,18 @@ void session_detach(struct sn_session *session, struct intervention *interventio
     session->forward_done = 0;
 }
 
+#define IN_FRONT 2 /* for `readers` */
+
 /* At the residual sites an intervention changes the stream itself or only what the block reads. */
 static int acts(const struct attachment *attachment, size_t site, int readers)
 {
     int stream_site =
         site % SITES_PER_LAYER == SITE_RESID_IN || site % SITES_PER_LAYER == SITE_RESID_MID;
-    if (attachment->site != site)
+    if (attachment->site != site ||
+        (attachment->intervention->in_front != 0) != (readers == IN_FRONT))
         return 0;
+    if (readers == IN_FRONT)
+        return 1;
     return stream_site ? (attachment->intervention->reads_only != 0) == readers : !readers;
 }
 
@@ -81,9 +86,8 @@ static void *saved_of(const struct attachment *attachment, size_t panel)
     return bytes ? attachment->saved + panel * bytes : NULL;
 }
 
-void site_forward(struct sn_session *session, size_t site, size_t panel, float *x, int readers)
+static void run_attached(struct sn_session *session, size_t site, size_t panel, float *x, int readers)
 {
-    struct site_record *record = &session->records[site];
     for (size_t i = 0; i < session->n_attachments; i++) {
         struct attachment *attachment = &session->attachments[i];
         if (!acts(attachment, site, readers))
@@ -92,6 +96,17 @@ void site_forward(struct sn_session *session, size_t site, size_t panel, float *
         attachment->intervention->forward(attachment->intervention, &view, x,
                                           saved_of(attachment, panel));
     }
+}
+
+void site_forward_in_front(struct sn_session *session, size_t site, size_t panel, float *x)
+{
+    run_attached(session, site, panel, x, IN_FRONT);
+}
+
+void site_forward(struct sn_session *session, size_t site, size_t panel, float *x, int readers)
+{
+    const struct site_record *record = &session->records[site];
+    run_attached(session, site, panel, x, readers);
     if (record->wanted && !readers) {
         size_t width = site_width(session_config(session), site);
         memcpy(panel_of(record->values, panel, width), x, width * PANEL * sizeof *x);
