@@ -862,6 +862,37 @@ SN_API int sn_plot_add(sn_plot *plot, sn_context *context, const char *name, int
 SN_API int sn_plot_add_level(sn_plot *plot, sn_context *context, const char *label, double y);
 /* Writes it atomically. Errors: SN_ERROR_IO. */
 SN_API int sn_plot_write_svg(const sn_plot *plot, sn_context *context, const char *path);
+/* -------------------------------------------------- checks of a circuit: patching */
+
+/* What patching does, in the whole model. Each prompt of each pair is the given one once, the other the counterfactual.
+ * Effects are of the given value less the patched one, times +1 for prompt A and -1 for prompt B: positive where the
+ * node speaks for the right answer (logits), or is larger in A (nodes). Set struct_size before the call. */
+typedef struct sn_patch_result {
+    size_t struct_size;
+    size_t n_pairs;
+    double logit_effect; /* of the difference of the pair's two logits; mean over prompts */
+    double logit_spread; /* standard deviation over pairs of a pair's mean */
+    double node_effect;  /* of the node's own value, at the token of the prompt where it changes most; mean */
+    double node_spread;
+    double total_effect; /* what replacing the whole prompt does to the difference; mean over pairs */
+} sn_patch_result;
+
+/* Activation patching: at all tokens of the given prompt `node` ("0.mlp.post_act.86") takes the value it has at the
+ * same token of the counterfactual prompt; everything behind it is computed anew. "The same token": counted from the
+ * front up to the first difference and in it, from the end in what both end with; tokens that the other prompt has no
+ * match for keep their value (docs/checks.md). effects: 4 for each pair: of the logits and of the node with prompt A
+ * given, then with prompt B given; capacity and needed as ever, or NULL, 0, NULL. Progress stage "patch". */
+SN_API int sn_patch_node(sn_patch_result *result, double *effects, size_t capacity, size_t *needed,
+                         sn_context *context, sn_model *model, const char *node, const sn_task *task);
+/* Path patching: the effect of node `from` on node `to` by direct weights only. `from` takes its counterfactual value
+ * while every other node is held at its given value, but for the channels that join the two: what the block of
+ * `from` writes to by nonzero weights of `from`, and the same channels as the block of `to` reads them. node_effect is
+ * the change of `to` then; logit_effect is what that change does, everything behind `to` computed anew. 0 where no
+ * weights join the two. Errors: SN_ERROR_ARGUMENT naming a node that there is not, or `to` where its site does not
+ * stand behind that of `from`. */
+SN_API int sn_patch_path(sn_patch_result *result, double *effects, size_t capacity, size_t *needed,
+                         sn_context *context, sn_model *model, const char *from, const char *to,
+                         const sn_task *task);
 
 /* ================================================================ ADVANCED */
 

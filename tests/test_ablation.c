@@ -133,8 +133,8 @@ START_TEST(samples_are_activations_of_the_corpus)
                     ok(sn_session_activations(rows, n * 64, &needed, session,
                                               sn_model_site_name(model, layout->sites[s].site)));
                     for (size_t c = 0; c < width; c++)
-                        found = found && fabsf(rows[t * width + c] - values[layout->sites[s].first + c]) <
-                                             1e-5f;
+                        found = found &&
+                                fabsf(rows[t * width + c] - values[layout->sites[s].first + c]) < 1e-5f;
                 }
             }
             free(rows);
@@ -314,8 +314,7 @@ START_TEST(resampling_is_harder_than_the_mean)
     sn_circuit *whole = named_circuit(plain, planted_nodes);
     sn_ablation *plain_draws = make_ablation(plain, NULL, corpus, "resample", "prompt", 200, 16);
     ck_assert(evaluate_ablation(plain, plain_draws, whole, SN_ABLATE_REST, task).raw_loss < 0.3);
-    sn_ablation_result without =
-        evaluate_ablation(plain, plain_draws, whole, SN_ABLATE_CIRCUIT, task);
+    sn_ablation_result without = evaluate_ablation(plain, plain_draws, whole, SN_ABLATE_CIRCUIT, task);
     ck_assert_msg(without.loss > 0.6 && without.raw_accuracy < 0.65, "%g", without.loss);
     sn_ablation_free(mean);
     sn_ablation_free(draws);
@@ -341,7 +340,8 @@ START_TEST(bad_arguments_are_named)
     sn_model *model = planted_model(context, 0), *other = planted_model(context, 1);
     sn_means *means = planted_means(context, model);
     sn_task *task = planted_task(context, 4, 3), *empty;
-    sn_circuit *circuit = named_circuit(model, planted_nodes), *foreign = named_circuit(other, planted_nodes);
+    sn_circuit *circuit = named_circuit(model, planted_nodes),
+               *foreign = named_circuit(other, planted_nodes);
     sn_ablation *ablation;
     sn_options *options;
     ok(sn_task_create(&empty, context, "empty"));
@@ -358,7 +358,7 @@ START_TEST(bad_arguments_are_named)
     ok(sn_ablation_create(&ablation, context, model, means, NULL, NULL));
     ck_assert_uint_eq(sn_ablation_draw_count(ablation), 1);
     sn_ablation_result result = {.struct_size = sizeof result};
-#define EVALUATE(model, ablation, circuit, ablate, fit, task)                                            \
+#define EVALUATE(model, ablation, circuit, ablate, fit, task)                                           \
     sn_evaluate_ablation(&result, NULL, 0, NULL, context, model, ablation, circuit, ablate, fit, task)
     refused(EVALUATE(NULL, ablation, circuit, SN_ABLATE_REST, task, task), "model is NULL");
     refused(EVALUATE(model, NULL, circuit, SN_ABLATE_REST, task, task), "ablation is NULL");
@@ -430,8 +430,9 @@ static int resample(sn_context *own, void *payload)
     if (status == SN_OK)
         status = sn_ablation_create(&ablation, own, attempt->model, NULL, attempt->corpus, options);
     for (int i = 0; status == SN_OK && i < 2; i++)
-        status = sn_evaluate_ablation(&result, NULL, 0, NULL, own, attempt->model, ablation,
-                                      attempt->circuits[i], SN_ABLATE_REST, attempt->task, attempt->task);
+        status =
+            sn_evaluate_ablation(&result, NULL, 0, NULL, own, attempt->model, ablation,
+                                 attempt->circuits[i], SN_ABLATE_REST, attempt->task, attempt->task);
     sn_ablation_free(ablation);
     sn_options_free(options);
     return status;

@@ -43,8 +43,8 @@ static int collect(struct sn_ablation *ablation, struct sn_context *context,
                    const struct sn_corpus *corpus, const struct ablation_settings *settings)
 {
     size_t n = means_size(ablation->means), block = ablation->means->model->config.block_size;
-    const struct samples_settings wanted = {settings->samples, settings->window ? settings->window : block,
-                                            settings->seed};
+    const struct samples_settings wanted = {settings->samples,
+                                            settings->window ? settings->window : block, settings->seed};
     if (wanted.window > block)
         return fail(context, SN_ERROR_ARGUMENT, "sn_ablation_create: window is %zu, block_size %zu",
                     wanted.window, block);

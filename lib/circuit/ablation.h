@@ -19,9 +19,9 @@ struct sn_ablation {
     struct sn_means *means; /* owned; zeros for ABLATION_ZERO and where values are drawn */
     enum ablation_kind kind;
     enum ablation_together together;
-    float *samples;    /* n_samples x means_size: nodes, then attention's outputs */
-    size_t n_samples;  /* 0 unless ABLATION_RESAMPLE */
-    size_t n_draws;    /* 1 unless ABLATION_RESAMPLE */
+    float *samples;   /* n_samples x means_size: nodes, then attention's outputs */
+    size_t n_samples; /* 0 unless ABLATION_RESAMPLE */
+    size_t n_draws;   /* 1 unless ABLATION_RESAMPLE */
     uint64_t seed;
 };
 
@@ -60,7 +60,7 @@ struct edge_resample {
 };
 
 struct resampler {
-    struct memory *memory; /* retained; NULL before resampler_create */
+    struct memory *memory;              /* retained; NULL before resampler_create */
     const struct sn_ablation *ablation; /* lent */
     const struct gated_model *gated;    /* lent; NULL without edges */
     const unsigned char *kept_edges;    /* lent, as of resampler_attach */

@@ -30,7 +30,8 @@ static int losses_open(struct drawn_losses *losses, struct sn_context *context, 
             memory_allocate_array(context->memory, losses->n_draws, losses->n[set] * sizeof(double));
     }
     if (!losses->values || !losses->differences[JUDGE_FIT] || !losses->differences[JUDGE_TASK])
-        return fail_memory(context, "logit differences", losses->n_draws * losses->n[0] * sizeof(double));
+        return fail_memory(context, "logit differences",
+                           losses->n_draws * losses->n[0] * sizeof(double));
     if (ablation->kind != ABLATION_RESAMPLE)
         return SN_OK;
     status = resampler_create(&losses->resampler, context, ablation, &judge->gates,
@@ -48,8 +49,7 @@ static void losses_close(struct drawn_losses *losses)
     resampler_free(&losses->resampler);
     memory_free(memory, losses->values, losses->n_draws * sizeof *losses->values);
     for (int set = 0; set < JUDGE_SETS; set++)
-        memory_free(memory, losses->differences[set],
-                    losses->n_draws * losses->n[set] * sizeof(double));
+        memory_free(memory, losses->differences[set], losses->n_draws * losses->n[set] * sizeof(double));
     judge_close(&losses->judge);
 }
 
@@ -66,8 +66,8 @@ static int run_draws(struct drawn_losses *losses, const unsigned char *kept, int
         for (int set = 0; set < JUDGE_SETS; set++)
             memcpy(losses->differences[set] + draw * losses->n[set], judge->differences[set],
                    losses->n[set] * sizeof(double));
-        status =
-            progress(judge->context, "ablation", draw + 1, losses->n_draws, measured[JUDGE_TASK].raw_loss);
+        status = progress(judge->context, "ablation", draw + 1, losses->n_draws,
+                          measured[JUDGE_TASK].raw_loss);
     }
     return status;
 }

@@ -8,12 +8,14 @@ static const float *drawn_values(const struct resampler *resampler, const struct
                                  size_t t, size_t site, size_t first)
 {
     const struct sn_ablation *ablation = resampler->ablation;
-    size_t sample = ablation_pick(ablation, resampler->draw, resampler->set,
-                                  resampler->first_pair + view->sequence[t] / 2, view->position[t], site);
+    size_t sample =
+        ablation_pick(ablation, resampler->draw, resampler->set,
+                      resampler->first_pair + view->sequence[t] / 2, view->position[t], site);
     return ablation->samples + sample * means_size(ablation->means) + first;
 }
 
-static void resample_nodes(struct intervention *self, const struct site_view *view, float *x, void *saved)
+static void resample_nodes(struct intervention *self, const struct site_view *view, float *x,
+                           void *saved)
 {
     const struct node_resample *node = (const struct node_resample *)self;
     (void)saved;
@@ -25,15 +27,15 @@ static void resample_nodes(struct intervention *self, const struct site_view *vi
     }
 }
 
-static void resample_edges(struct intervention *self, const struct site_view *view, float *x, void *saved)
+static void resample_edges(struct intervention *self, const struct site_view *view, float *x,
+                           void *saved)
 {
     const struct edge_resample *edges = (const struct edge_resample *)self;
     const struct edge_part *part = edges->part;
     const unsigned char *kept = edges->resampler->kept_edges + part->first;
     float *source = saved;
     for (size_t t = 0; t < view->n_tokens; t++) {
-        const float *values =
-            drawn_values(edges->resampler, view, t, edges->source_site, edges->first);
+        const float *values = drawn_values(edges->resampler, view, t, edges->source_site, edges->first);
         for (size_t c = 0; c < part->matrix->cols; c++)
             source[c * PANEL + t] = values[c];
     }
@@ -57,13 +59,12 @@ static void init_edges(struct resampler *resampler, const struct node_layout *la
     size_t layer = index / PARTS_PER_LAYER;
     int carried = part->from == node_layout_first(layout, site_index(layer, SITE_ATTN_V));
     struct edge_resample *edges = &resampler->edges[index];
-    *edges = (struct edge_resample){
-        .base = {.forward = resample_edges,
-                 .saved_bytes = part->matrix->cols * PANEL * sizeof(float),
-                 .in_front = 1},
-        .resampler = resampler,
-        .part = part,
-        .weights = gated->weights[index]};
+    *edges = (struct edge_resample){.base = {.forward = resample_edges,
+                                             .saved_bytes = part->matrix->cols * PANEL * sizeof(float),
+                                             .in_front = 1},
+                                    .resampler = resampler,
+                                    .part = part,
+                                    .weights = gated->weights[index]};
     if (carried) {
         edges->source_site = site_index(layer, SITE_ATTN_Y);
         edges->first = layout->n_nodes + layer * config_d_attn(&gated->model->config);

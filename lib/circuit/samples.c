@@ -5,8 +5,8 @@
 
 #include "base/random.h"
 
-#define TOKENS_PER_WINDOW 4      /* taken of each window */
-#define BATCH_TOKENS 2048        /* of one forward; bounds the session's memory */
+#define TOKENS_PER_WINDOW 4 /* taken of each window */
+#define BATCH_TOKENS 2048   /* of one forward; bounds the session's memory */
 #define NO_SAMPLE ((size_t)-1)
 
 struct sampler;
