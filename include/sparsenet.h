@@ -516,7 +516,9 @@ SN_API int sn_search_run_info(double *k_coef, double *learning_rate, double *ini
                               int *whole, const sn_search *search, size_t index);
 /* An empty circuit of a model, to be filled by hand. The circuit retains the model. */
 SN_API int sn_circuit_create(sn_circuit **out, sn_context *context, sn_model *model, const char *task);
-/* A random circuit with the same number of nodes at every site as `like`: a control. */
+/* A random circuit of the size of `like`, a control: with the same number of nodes at every site; where `like` is a
+ * circuit of edges, with the same number of edges between every two sites (drawn among the model's nonzero weights
+ * there), its nodes being their ends. */
 SN_API int sn_circuit_create_random(sn_circuit **out, sn_context *context, const sn_circuit *like,
                                     uint64_t seed);
 /* A circuit that the authors released (viz_data.pt, docs/formats.md), of the model it was found in; nothing
@@ -893,6 +895,37 @@ SN_API int sn_patch_node(sn_patch_result *result, double *effects, size_t capaci
 SN_API int sn_patch_path(sn_patch_result *result, double *effects, size_t capacity, size_t *needed,
                          sn_context *context, sn_model *model, const char *from, const char *to,
                          const sn_task *task);
+
+/* -------------------------------------------------- checks of a circuit: controls */
+
+/* A circuit beside random ones of its size (sn_circuit_create_random). Sufficient: all else ablated; necessary: it
+ * alone ablated, where the loss counts after calibration was fitted anew. Spreads are standard deviations over the
+ * controls, of each the mean over draws. Set struct_size before the call. */
+typedef struct sn_controls {
+    size_t struct_size;
+    size_t n_controls;
+    size_t n_as_sufficient; /* controls whose raw loss, all else ablated, is at most the circuit's */
+    size_t n_as_necessary;  /* controls without which the recalibrated loss is at least as high */
+    double circuit_sufficient_raw_loss, circuit_necessary_loss;
+    double sufficient_loss, sufficient_loss_spread; /* of the controls: calibrated */
+    double sufficient_raw_loss, sufficient_raw_loss_spread;
+    double necessary_loss, necessary_loss_spread; /* recalibrated */
+    double necessary_raw_loss, necessary_raw_loss_spread;
+    double nodes, edges; /* of a control, mean */
+} sn_controls;
+
+/* Measures n_controls (1 at least) random circuits, of seeds seed, seed + 1, ..., under any ablation. losses: 4 for
+ * each control: calibrated and raw of sufficiency, recalibrated and raw of necessity; capacity and needed as ever,
+ * or NULL, 0, NULL. Progress stages "controls", "ablation". */
+SN_API int sn_circuit_measure_controls(sn_controls *result, double *losses, size_t capacity, size_t *needed,
+                                       sn_context *context, const sn_ablation *ablation,
+                                       const sn_circuit *circuit, size_t n_controls, uint64_t seed,
+                                       const sn_task *fit, const sn_task *task);
+/* A model of the same configuration, supports and values, with the nonzero values of every tensor permuted among
+ * their places (a position table beside the stream, with "d_pos_emb", stays as it is): the control of a method that
+ * claims to find what training put into the weights. Extraction on it should end with SN_ERROR_TARGET. */
+SN_API int sn_model_create_shuffled(sn_model **out, sn_context *context, const sn_model *model,
+                                    uint64_t seed);
 
 /* ================================================================ ADVANCED */
 

@@ -1,7 +1,6 @@
-/* Circuits as sets of nodes: made by hand, at random as a control, listed. */
+/* Circuits as sets of nodes: made by hand, listed. */
 #include <string.h>
 
-#include "base/random.h"
 #include "circuit/edges.h"
 
 int circuit_set_edges(struct sn_circuit *circuit, struct sn_context *context, const unsigned char *kept,
@@ -94,63 +93,6 @@ void sn_circuit_free(sn_circuit *circuit)
     sn_model_free(circuit->model);
     memory_free(memory, circuit, sizeof *circuit);
     memory_release(memory);
-}
-
-/* Marks `n` channels of a site, drawn without replacement. pool: width entries. */
-static void draw_channels(unsigned char *kept, size_t *pool, struct random_state *random, size_t width,
-                          size_t n)
-{
-    for (size_t c = 0; c < width; c++)
-        pool[c] = c;
-    for (size_t i = 0; i < n; i++) {
-        size_t j = i + random_below(random, width - i);
-        size_t chosen = pool[j];
-        pool[j] = pool[i];
-        kept[chosen] = 1;
-    }
-}
-
-static int draw_like(sn_circuit *circuit, sn_context *context, const sn_circuit *like, uint64_t seed)
-{
-    const struct node_layout *layout = &like->layout;
-    size_t n = layout->n_nodes;
-    unsigned char *kept = memory_allocate_zeroed(context->memory, n);
-    size_t *pool = memory_allocate_array(context->memory, n, sizeof *pool);
-    int status = kept && pool ? SN_OK : fail_memory(context, "a random circuit", n);
-    struct random_state random;
-    random_seed(&random, seed, 0);
-    for (size_t s = 0; status == SN_OK && s < layout->n_sites; s++) {
-        const struct node_site *site = &layout->sites[s];
-        size_t count = 0;
-        for (size_t c = 0; c < site->width; c++)
-            count += like->kept[site->first + c] != 0;
-        draw_channels(kept + site->first, pool, &random, site->width, count);
-    }
-    if (status == SN_OK)
-        status = circuit_set_nodes(circuit, context, kept);
-    memory_free(context->memory, pool, n * sizeof *pool);
-    memory_free(context->memory, kept, n);
-    return status;
-}
-
-int sn_circuit_create_random(sn_circuit **out, sn_context *context, const sn_circuit *like,
-                             uint64_t seed)
-{
-    if (!context || !out)
-        return SN_ERROR_ARGUMENT;
-    *out = NULL;
-    if (!like)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_create_random: like is NULL");
-    sn_circuit *circuit = NULL;
-    int status = sn_circuit_create(&circuit, context, like->model, like->task);
-    if (status == SN_OK)
-        status = draw_like(circuit, context, like, seed);
-    if (status != SN_OK) {
-        sn_circuit_free(circuit);
-        return status;
-    }
-    *out = circuit;
-    return SN_OK;
 }
 
 static int set_node(sn_circuit *circuit, sn_context *context, const char *node, int kept,
