@@ -45,7 +45,8 @@ static sn_ablation_result evaluate_ablation(sn_model *model, const sn_ablation *
     return result;
 }
 
-/* Random nodes, and of their edges each with a chance of `percent` in a hundred (100: no edge is cut). */
+/* Random nodes, and of their edges each with a chance of `percent` in a hundred (100: no edge is cut).
+ */
 static sn_circuit *random_circuit(sn_model *model, unsigned percent, unsigned seed)
 {
     sn_circuit *circuit;

@@ -111,7 +111,8 @@ static void hold_site(sn_session *held, sn_session *clean, size_t site, const un
     }
 }
 
-/* The same as sn_patch_path for one prompt of two as long as each other, by public calls and dense weights. */
+/* The same as sn_patch_path for one prompt of two as long as each other, by public calls and dense
+ * weights. */
 static void by_hand(double *logit, double *node, sn_model *model, const char *from, const char *to,
                     const int32_t *given, const int32_t *other, size_t n, const int32_t *targets)
 {
@@ -242,7 +243,8 @@ START_TEST(paths_match_public_interventions)
 }
 END_TEST
 
-/* Inside a block an edge moves the value that it leads to by its weight times the change of its source. */
+/* Inside a block an edge moves the value that it leads to by its weight times the change of its source.
+ */
 START_TEST(an_edge_carries_its_weight)
 {
     sn_model *model = strong_model(SMOOTH_CONFIG, 8); /* no AbsTopK */
@@ -278,7 +280,8 @@ START_TEST(tokens_are_matched_from_both_ends)
     ok(sn_task_add_pair(task, context, a, 4, b, 5, 4, 5));
     sn_patch_result result = {.struct_size = sizeof result};
     ok(sn_patch_node(&result, effects, 4, &needed, context, model, "0.attn.act_in.0", task));
-    /* A: its mark takes the filler's value, 0. B: the filler takes the mark's, its own mark has no match. */
+    /* A: its mark takes the filler's value, 0. B: the filler takes the mark's, its own mark has no
+     * match. */
     sn_session *session = recording_session(model);
     float mark_a[8], mark_b[8];
     const int32_t targets[] = {4, 5};

@@ -1,9 +1,10 @@
 /* What ablated nodes and cut edges carry: means, zeros, or activations of random places of a corpus.
  *
- * A resample takes whole activation vectors: for a site and a token of a prompt one place of the corpus is drawn,
- * and every ablated channel there takes that place's value; cut edges that leave the site at that token carry
- * it too. Sites draw independently of each other, and tokens, unless `together` ties those of a prompt. The
- * two prompts of a pair draw alike at the same position, so that what they share is run once. */
+ * A resample takes whole activation vectors: for a site and a token of a prompt one place of the corpus
+ * is drawn, and every ablated channel there takes that place's value; cut edges that leave the site at
+ * that token carry it too. Sites draw independently of each other, and tokens, unless `together` ties
+ * those of a prompt. The two prompts of a pair draw alike at the same position, so that what they share
+ * is run once. */
 #ifndef SN_CIRCUIT_ABLATION_H
 #define SN_CIRCUIT_ABLATION_H
 
@@ -49,7 +50,8 @@ struct node_resample {
     size_t first; /* of the site's values in a sample */
 };
 
-/* In front of a site: cut edges of a part add weight times the sample's value. `saved` holds those values. */
+/* In front of a site: cut edges of a part add weight times the sample's value. `saved` holds those
+ * values. */
 struct edge_resample {
     struct intervention base; /* first */
     const struct resampler *resampler;
@@ -71,8 +73,8 @@ struct resampler {
     uint64_t draw, set, first_pair; /* of the batch that runs next */
 };
 
-/* gates: whose masks say what is ablated. gated: what the session runs where edges are cut (no weight of a cut edge
- * is left in it, no mean in its biases), else NULL. All lent. */
+/* gates: whose masks say what is ablated. gated: what the session runs where edges are cut (no weight of
+ * a cut edge is left in it, no mean in its biases), else NULL. All lent. */
 int resampler_create(struct resampler *resampler, struct sn_context *context,
                      const struct sn_ablation *ablation, const struct gates *gates,
                      const struct gated_model *gated);

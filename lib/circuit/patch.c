@@ -1,9 +1,10 @@
 /* Activation patching of one node, and path patching between two (docs/checks.md).
  *
- * Prompts of a pair run in one batch, so that the counterfactual value of a node stands in the same panels as the
- * given one. A first run keeps all sites from that of `from` to that of `to`; a second one holds them there but for
- * the channels on the way, with the counterfactual value at `from`, and shows what becomes of `to`; a third one
- * puts that in place and shows the logits. Activation patching needs the first and the third. */
+ * Prompts of a pair run in one batch, so that the counterfactual value of a node stands in the same
+ * panels as the given one. A first run keeps all sites from that of `from` to that of `to`; a second one
+ * holds them there but for the channels on the way, with the counterfactual value at `from`, and shows
+ * what becomes of `to`; a third one puts that in place and shows the logits. Activation patching needs
+ * the first and the third. */
 #include <math.h>
 #include <string.h>
 
@@ -164,8 +165,8 @@ static void mark_column(unsigned char *joined, const struct sn_matrix *matrix, s
                 joined[r] = 1;
 }
 
-/* Channels of the stream that a node's block writes its value to. A query or key moves where its head looks, so
- * all that this head writes. A read writes nothing: what it feeds are nodes. */
+/* Channels of the stream that a node's block writes its value to. A query or key moves where its head
+ * looks, so all that this head writes. A read writes nothing: what it feeds are nodes. */
 static void find_joined(struct patcher *patcher)
 {
     const struct sn_model *model = patcher->model;

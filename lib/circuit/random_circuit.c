@@ -4,7 +4,8 @@
 #include "base/random.h"
 #include "circuit/edges.h"
 
-/* Sets chosen[i] for `n` of the places pool[0..n_pool), drawn without replacement; the pool is shuffled. */
+/* Sets chosen[i] for `n` of the places pool[0..n_pool), drawn without replacement; the pool is shuffled.
+ */
 static void draw_places(unsigned char *chosen, size_t *pool, size_t n_pool, size_t n,
                         struct random_state *random)
 {

@@ -98,7 +98,8 @@ static int sampler_attach(struct sampler *sampler)
     return status;
 }
 
-/* Packs the windows, and gives samples from `sample` on to different tokens of each. Returns the next sample. */
+/* Packs the windows, and gives samples from `sample` on to different tokens of each. Returns the next
+ * sample. */
 static size_t choose_tokens(struct sampler *sampler, size_t n_windows, size_t sample,
                             struct random_state *random)
 {
