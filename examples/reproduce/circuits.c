@@ -6,12 +6,18 @@
 #include "train_model.h"
 
 #define N_PAIRS 64
+#define N_QUICK_PAIRS 32
 #define HEADLINE 0.15
 #define MEANS_BYTES 400000
 
-/* From loose to strict: the sizes of circuits at a stricter target bound those at a looser one. */
-static const double targets[] = {0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01};
-static const double quick_targets[] = {0.3, 0.15, 0.05};
+/* What is cut from one search. A list ends at 0. */
+struct cuts {
+    double uncalibrated[8], calibrated[8], grown[8]; /* target losses */
+};
+static const struct cuts whole_study = {
+    {0.5, 0.3, 0.15, 0.1, 0.05, 0.02, 0.01}, {0.15, 0.05, 0.02}, {0.15, 0.05}};
+static const struct cuts quick_study = {{0.15, 0.05}, {0.15}, {0.15}};
+static const struct cuts width_study = {{HEADLINE}, {0}, {0}}; /* of figure 3 */
 
 struct work {
     const struct setup *setup;
@@ -131,21 +137,30 @@ static void cut(struct work *work, sn_search *search, const char *variant, doubl
     sn_circuit_free(circuit);
 }
 
+static void cut_all(struct work *work, sn_search *search, const char *variant, const double *targets,
+                    int calibrated)
+{
+    for (; search && *targets > 0; targets++)
+        cut(work, search, variant, *targets, calibrated);
+}
+
 static void search_targets(struct work *work)
 {
-    const double *at = work->setup->quick ? quick_targets : targets;
-    size_t n = work->setup->quick ? sizeof quick_targets / sizeof *at : sizeof targets / sizeof *at;
+    const struct cuts *cuts = strcmp(work->spec->family, "width") == 0 ? &width_study
+                              : work->setup->quick                     ? &quick_study
+                                                                       : &whole_study;
     sn_search *search = open_search(work, 0);
     if (!search) {
         add_row(work, "search", "unlearnt", HEADLINE, 0);
         return;
     }
-    for (size_t i = 0; i < 2 * n; i++)
-        cut(work, search, "search", at[i % n], i >= n);
+    cut_all(work, search, "search", cuts->uncalibrated, 0);
+    cut_all(work, search, "search", cuts->calibrated, 1);
     sn_search_free(search);
+    if (cuts->grown[0] <= 0)
+        return;
     search = open_search(work, 1); /* the same masks, grown until the circuit is necessary too */
-    for (size_t i = 0; search && i < n; i += work->setup->quick ? 1 : 3)
-        cut(work, search, "grown", at[i], 0);
+    cut_all(work, search, "grown", cuts->grown, 0);
     sn_search_free(search);
 }
 
@@ -203,14 +218,16 @@ void circuits_find(const struct setup *setup, const struct texts *texts, sn_cont
     if (file_exists(path))
         return;
     work.model = load_trained_model(setup, spec, context);
-    work.prune = texts_task(texts, context, task, "prune", N_PAIRS, 100);
-    work.develop = texts_task(texts, context, task, "develop", N_PAIRS, 200);
+    size_t n_pairs = setup->quick ? N_QUICK_PAIRS : N_PAIRS;
+    work.prune = texts_task(texts, context, task, "prune", n_pairs, 100);
+    work.develop = texts_task(texts, context, task, "develop", n_pairs, 200);
     work.fresh = texts_fresh_task(texts, setup, context, task);
     measure_means(&work, texts);
     sn_evaluation whole = evaluate(&work, NULL, SN_ABLATE_NOTHING);
     judge(add_row(&work, "model", "ok", 0, 0), &whole);
     search_targets(&work);
-    if (strcmp(spec->family, "sparse") == 0)
+    if (strcmp(spec->family, "sparse") == 0 &&
+        work.rows.n > 2) /* more than the model and that it has not learnt */
         compare_methods(&work);
     rows_write(&work.rows, path);
     say(setup, "%s, %s: %zu circuits in %.0f s", spec->name, work.task, work.rows.n - 1,
