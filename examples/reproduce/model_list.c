@@ -25,7 +25,7 @@ size_t model_list(struct model_spec list[MAX_MODELS], int quick)
                 {128, 1. / 64}, {256, 1. / 64}, {256, 1. / 128}, {256, 1. / 256}};
     size_t n = 0;
     for (unsigned seed = 1; seed <= (quick ? 1 : 3); seed++) {
-        list[n++] = spec_of("sparse", 128, 1. / 24, seed);
+        list[n++] = spec_of("sparse", 128, 1. / 16, seed);
         list[n++] = spec_of("narrow", 48, 1, seed);
         list[n++] = spec_of("dense", 128, 1, seed);
     }

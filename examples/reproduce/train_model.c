@@ -72,7 +72,7 @@ static void take_up(struct course *course)
 static void keep_better(struct course *course, sn_model *trained)
 {
     const struct skill skill = skill_measure(course->texts, course->context, trained);
-    const int better = course->stage == 0 || skill.excess < course->skill.excess;
+    const int better = course->stage < 2 || skill.excess < course->skill.excess;
     sn_model_free(better ? course->model : trained);
     if (better) {
         course->model = trained;
