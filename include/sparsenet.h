@@ -779,6 +779,33 @@ SN_API int sn_contributions_get(sn_contribution *result, const sn_contributions 
 SN_API int sn_contributions_sum(double *input, double *input_b, double *value, double *value_b,
                                 const sn_contributions *contributions);
 
+/* ------------------------------- nodes of two values: binarisation (figure 34) */
+
+/* A circuit whose every node is a step between two values l <= r: l up to halfway between them, r above. It keeps
+ * a copy of the circuit's nodes and edges. */
+typedef struct sn_binarised sn_binarised;
+
+/* Starts, per node, from the best (in squares) of thresholds at 1/4, 1/2, 3/4 of the range that the node has on the
+ * task's prompts, with l and r the means below and above. Then nodes go from x to the step, as
+ * t x + (1 - t) step with t = (1 - progress)^5, while l and r, and so the threshold, are learned on the pairs (raw
+ * loss). Everything outside the circuit is at its mean throughout. If learning gained nothing, the start is kept.
+ * Options: "steps" 200 (0: the start alone), "learning_rate" 0.01 (of a node's range), "batch" 32 (pairs), "seed" 0.
+ * Progress stage "binarise", the value is the batch's loss. Errors: SN_ERROR_ARGUMENT (an empty circuit; means of
+ * another model), SN_ERROR_NUMERIC. */
+SN_API int sn_binarised_create(sn_binarised **out, sn_context *context, const sn_circuit *circuit,
+                               const sn_means *means, const sn_task *task, const sn_options *options);
+SN_API void sn_binarised_free(sn_binarised *binarised);
+SN_API size_t sn_binarised_count(const sn_binarised *binarised);
+/* Name of node `index`, lent, and its two values; NULL out of range. low and high may be NULL. */
+SN_API const char *sn_binarised_node(double *low, double *high, const sn_binarised *binarised,
+                                     size_t index);
+/* Raw loss on the pairs that it was made from, nats, of two-valued nodes: at the start and as they are now.
+ * Out-pointers may be NULL. */
+SN_API int sn_binarised_losses(double *start_loss, double *loss, const sn_binarised *binarised);
+/* As sn_evaluate with SN_ABLATE_REST. Not from two threads at once. */
+SN_API int sn_binarised_evaluate(sn_evaluation *result, sn_context *context, sn_binarised *binarised,
+                                 const sn_means *means, const sn_task *fit, const sn_task *task);
+
 /* ------------------------------------- what circuits have in common: motifs */
 
 /* Nodes, edges and connected pieces that several circuits of one model share. A set of circuits is a

@@ -75,7 +75,7 @@ void judge_close(struct judge *judge)
     memset(judge, 0, sizeof *judge);
 }
 
-static int set_masks(struct judge *judge, const unsigned char *kept, int ablate, int learning)
+int judge_set_masks(struct judge *judge, const unsigned char *kept, int ablate, int learning)
 {
     if (!judge->has_gates)
         return SN_OK;
@@ -139,7 +139,7 @@ int judge_measure(struct measurement result[JUDGE_SETS], struct judge *judge, co
 {
     static const struct calibration raw = {1, 0};
     judge->limit = limit;
-    int status = set_masks(judge, kept, ablate, 0);
+    int status = judge_set_masks(judge, kept, ablate, 0);
     for (int set = 0; status == SN_OK && set < JUDGE_SETS; set++)
         status = run_set(judge, (enum judge_set)set);
     gates_detach(&judge->gates);
@@ -184,7 +184,7 @@ static int run_gradient(struct judge *judge, enum judge_set set, struct calibrat
 int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, enum judge_set set,
                    struct calibration calibration)
 {
-    int status = set_masks(judge, kept, ablate, 1);
+    int status = judge_set_masks(judge, kept, ablate, 1);
     return status == SN_OK ? run_gradient(judge, set, calibration) : status;
 }
 
@@ -200,6 +200,20 @@ int judge_gradient_at(struct judge *judge, float level, enum judge_set set)
         status = gates_attach(&judge->gates, judge->session, 1);
     }
     return status == SN_OK ? run_gradient(judge, set, raw) : status;
+}
+
+void measurement_give(sn_evaluation *result, const struct measurement *m, size_t n_pairs)
+{
+    size_t size = result->struct_size < sizeof *result ? result->struct_size : sizeof *result;
+    sn_evaluation full = {.struct_size = result->struct_size,
+                          .n_pairs = n_pairs,
+                          .loss = m->loss,
+                          .accuracy = m->accuracy,
+                          .raw_loss = m->raw_loss,
+                          .raw_accuracy = m->raw_accuracy,
+                          .scale = m->calibration.scale,
+                          .shift = m->calibration.shift};
+    memcpy(result, &full, size);
 }
 
 /* ---- public */
@@ -253,16 +267,6 @@ int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *model, con
     judge_close(&judge);
     if (status != SN_OK)
         return status;
-    const struct measurement *m = &measured[JUDGE_TASK];
-    size_t size = result->struct_size < sizeof *result ? result->struct_size : sizeof *result;
-    sn_evaluation full = {.struct_size = result->struct_size,
-                          .n_pairs = sn_task_count(task),
-                          .loss = m->loss,
-                          .accuracy = m->accuracy,
-                          .raw_loss = m->raw_loss,
-                          .raw_accuracy = m->raw_accuracy,
-                          .scale = m->calibration.scale,
-                          .shift = m->calibration.shift};
-    memcpy(result, &full, size);
+    measurement_give(result, &measured[JUDGE_TASK], sn_task_count(task));
     return SN_OK;
 }

@@ -45,6 +45,8 @@ int judge_open(struct judge *judge, struct sn_context *context, struct sn_model 
                const struct sn_means *means, const struct sn_task *fit, const struct sn_task *task,
                enum judge_gates gates);
 void judge_close(struct judge *judge);
+/* Sets the masks and attaches the gates to judge->session (learning) or judge->measuring, until gates_detach. */
+int judge_set_masks(struct judge *judge, const unsigned char *kept, int ablate, int learning);
 /* Sets the masks (ablate: SN_ABLATE_*; kept may be NULL where it does not matter), runs at most `limit`
  * pairs of each set, fits calibration on JUDGE_FIT and applies it to both. */
 int judge_measure(struct measurement result[JUDGE_SETS], struct judge *judge, const unsigned char *kept,
@@ -55,5 +57,8 @@ int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, e
                    struct calibration calibration);
 /* The same with all masks, or all edges' gates where the judge has them, at `level` in [0, 1]; logits as they are. */
 int judge_gradient_at(struct judge *judge, float level, enum judge_set set);
+
+/* As much of it as result->struct_size has room for. */
+void measurement_give(sn_evaluation *result, const struct measurement *measured, size_t n_pairs);
 
 #endif
