@@ -167,11 +167,10 @@ reproduce-quick: $(REPRODUCE)
 	@mkdir -p out
 	$(REPRODUCE) out/reproduce-quick --quick --threads $$(nproc)
 
-# SEED=n trains another model. Graphviz turns the circuits into pictures.
+# SEED=n trains another model.
 demo: $(BUILD)/examples/demo
 	@rm -f out/circuit_*
 	$(BUILD)/examples/demo out $$(nproc) $(SEED)
-	$(Q)for graph in out/*.dot; do [ ! -f "$$graph" ] || dot -Tsvg -o "$${graph%.dot}.svg" "$$graph"; done
 
 # ------------------------------------------------------------------- tests
 

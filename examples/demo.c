@@ -452,6 +452,8 @@ static void write_circuit(const struct demo *demo, const sn_circuit *circuit, co
     check(demo, sn_report_write_json(demo->context, circuit, path));
     snprintf(path, sizeof path, "%s/circuit_%s.dot", demo->directory, name);
     check(demo, sn_report_write_dot(demo->context, circuit, path));
+    snprintf(path, sizeof path, "%s/circuit_%s.svg", demo->directory, name);
+    check(demo, sn_report_write_svg(demo->context, circuit, path));
 }
 
 /* The quote circuit on lines that people wrote, by what follows the closing quote. */

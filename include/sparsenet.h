@@ -610,6 +610,11 @@ SN_API int sn_report_write_dot(sn_context *context, const sn_circuit *circuit, c
 /* GraphML, for networkx, Gephi and others: nodes under their names with layer, site, channel and, once measured, delta;
  * edges with weight and delta. Text that is not UTF-8 or holds characters that XML forbids is left out. */
 SN_API int sn_report_write_graphml(sn_context *context, const sn_circuit *circuit, const char *path);
+/* A picture as SVG, light or dark as its reader has it: a column for each step of the forward pass, nodes under their
+ * channel and label, edges dashed where negative and as wide as their weight is large; of more than 4000 edges the
+ * heaviest (and says so), of more than 2000 residual links the first. Names beyond 500 nodes in a column are shown on
+ * hover only. Texts as in GraphML. Errors: SN_ERROR_IO. */
+SN_API int sn_report_write_svg(sn_context *context, const sn_circuit *circuit, const char *path);
 
 /* ------------------------------------------------------- labels and notes */
 

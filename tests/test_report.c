@@ -228,6 +228,50 @@ START_TEST(dot_is_read_by_graphviz)
 }
 END_TEST
 
+static char *written_svg(void)
+{
+    const char *path = temporary_path(&temporary, "circuit.svg");
+    char command[512], *text = calloc(1, 65536);
+    ck_assert_int_eq(sn_report_write_svg(context, circuit, path), SN_OK);
+    snprintf(command, sizeof command,
+             "python3 -c 'import sys, xml.dom.minidom as m; m.parse(sys.argv[1])' %s", path);
+    ck_assert_int_eq(system(command), 0);
+    FILE *file = fopen(path, "rb");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_gt(fread(text, 1, 65535, file), 0);
+    fclose(file);
+    return text;
+}
+
+START_TEST(svg_draws_every_node_and_edge)
+{
+    const char *hostile = "</script><img onerror=\"x\">&";
+    sn_circuit *first = circuit;
+    ck_assert_int_eq(sn_circuit_create(&circuit, context, model, hostile), SN_OK);
+    fill(context, circuit);
+    ck_assert_int_eq(sn_circuit_set_label(circuit, context, NODES[0], SN_LABEL, hostile), SN_OK);
+    char *text = written_svg(), *again = written_svg();
+    size_t negative = 0;
+    for (size_t i = 0; i < sn_circuit_edge_count(circuit); i++) {
+        float weight;
+        sn_circuit_edge(NULL, NULL, &weight, circuit, i);
+        negative += weight < 0;
+    }
+    ck_assert_str_eq(text, again);
+    ck_assert_uint_eq(count(text, "<circle"), N_NODES);
+    ck_assert_uint_eq(count(text, "<path class=\"edge "), sn_circuit_edge_count(circuit));
+    ck_assert_uint_eq(count(text, "<path class=\"edge minus"), negative);
+    ck_assert_uint_eq(count(text, "<path class=\"link"), 3);
+    ck_assert_uint_eq(count(text, "class=\"block\""), 4);
+    ck_assert_ptr_null(strstr(text, "<img"));
+    ck_assert_ptr_nonnull(strstr(text, "&lt;img onerror"));
+    free(text);
+    free(again);
+    sn_circuit_free(circuit);
+    circuit = first;
+}
+END_TEST
+
 START_TEST(an_empty_circuit_is_a_report_too)
 {
     sn_circuit *full = circuit;
@@ -239,6 +283,9 @@ START_TEST(an_empty_circuit_is_a_report_too)
     char *text = written_dot();
     ck_assert_uint_eq(count(text, "{"), 1);
     ck_assert_uint_eq(count(text, "}"), 1);
+    free(text);
+    text = written_svg();
+    ck_assert_uint_eq(count(text, "<circle"), 0);
     free(text);
     sn_circuit_free(circuit);
     circuit = full;
@@ -252,6 +299,9 @@ START_TEST(what_cannot_be_written_leaves_nothing)
     ck_assert_ptr_nonnull(strstr(sn_context_message(context), "no/such"));
     ck_assert_int_eq(sn_report_write_dot(context, circuit, path), SN_ERROR_IO);
     ck_assert_int_eq(sn_report_write_graphml(context, circuit, path), SN_ERROR_IO);
+    ck_assert_int_eq(sn_report_write_svg(context, circuit, path), SN_ERROR_IO);
+    ck_assert_int_eq(sn_report_write_svg(context, NULL, path), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_report_write_svg(NULL, circuit, path), SN_ERROR_ARGUMENT);
     ck_assert_int_eq(sn_report_write_json(context, NULL, path), SN_ERROR_ARGUMENT);
     ck_assert_int_eq(sn_report_write_json(context, circuit, NULL), SN_ERROR_ARGUMENT);
     ck_assert_int_eq(sn_report_write_dot(context, NULL, path), SN_ERROR_ARGUMENT);
@@ -294,6 +344,8 @@ static int attempt_report(sn_context *tight, void *payload)
         status = sn_report_write_dot(tight, circuit, path);
     if (status == SN_OK)
         status = sn_report_write_graphml(tight, circuit, path);
+    if (status == SN_OK)
+        status = sn_report_write_svg(tight, circuit, path);
     ck_assert_uint_le(temporary_empty(&temporary), 1); /* the whole file or none, no temporary */
     return status;
 }
@@ -316,6 +368,7 @@ Suite *report_suite(void)
     tcase_add_test(cases, measurements_belong_to_one_set_of_nodes);
     tcase_add_test(cases, dot_draws_every_node_and_edge);
     tcase_add_test(cases, dot_is_read_by_graphviz);
+    tcase_add_test(cases, svg_draws_every_node_and_edge);
     tcase_add_test(cases, an_empty_circuit_is_a_report_too);
     tcase_add_test(cases, what_cannot_be_written_leaves_nothing);
     tcase_add_test(cases, parts_of_names);

@@ -1,5 +1,5 @@
-/* circuit_files FOLDER: the circuit kept for the fuzzer, under a hostile name and with deltas, as FOLDER/circuit.json
- * and FOLDER/circuit.graphml. Run at the root of the sources. */
+/* circuit_files FOLDER: the circuit kept for the fuzzer, under a hostile name and with deltas, as FOLDER/circuit.json,
+ * FOLDER/circuit.graphml and FOLDER/circuit.svg. Run at the root of the sources. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +37,8 @@ int main(int n_arguments, char **arguments)
     check(sn_report_write_json(context, named, path));
     snprintf(path, sizeof path, "%s/circuit.graphml", arguments[1]);
     check(sn_report_write_graphml(context, named, path));
+    snprintf(path, sizeof path, "%s/circuit.svg", arguments[1]);
+    check(sn_report_write_svg(context, named, path));
     sn_circuit_free(named);
     sn_circuit_free(read);
     sn_model_free(model);
