@@ -247,7 +247,7 @@ static void draw_legend(const struct drawing *drawing)
     text_at(out, "key", MARGIN + 346, y, "same residual channel");
     if (drawing->layout.n_edges == 0)
         return;
-    begin_text(out, "key", MARGIN + 486, y);
+    begin_text(out, "key", MARGIN + 510, y);
     buffer_text(out, "widest: ");
     buffer_number(out, largest_weight(&drawing->layout), 3);
     buffer_text(out, "</text>\n");
