@@ -5,6 +5,7 @@
 #define LAST_STAGE 3
 #define BOOST 6 /* a task at chance has this many times the drill of one that is learnt, and one more */
 #define CHANCE 0.5
+#define DENSE_RATE 0.4 /* of a sparse model's learning rates; not tuned yet */
 
 /* What models learn last, or forget. */
 static int is_hard(const char *task)
@@ -72,7 +73,7 @@ int curriculum_stage(struct stage *stage, const struct model_spec *spec, const s
     stage->steps = (size_t)(setup->scale * (setup->quick ? 0.5 : 1) * (double)stage->steps);
     if (stage->steps == 0)
         stage->steps = 1;
-    stage->learning_rate = rates[number];
+    stage->learning_rate = spec->density < 1 ? rates[number] : DENSE_RATE * rates[number];
     share_drill(stage, texts, skill);
     return 1;
 }

@@ -9,9 +9,11 @@
 #define HEADLINE 0.15
 #define MAX_SEEDS 8
 
-static const char *const families[] = {"sparse", "narrow", "dense"};
-static const char *const family_names[] = {"weight-sparse", "dense, narrow", "dense, same width"};
-#define N_FAMILIES 3
+/* Each rival is set beside the weight-sparse model over the tasks that both solve. */
+static const char *const rivals[] = {"narrow", "dense"};
+#define N_RIVALS 2
+static const char *const curve_names[N_RIVALS][2] = {
+    {"weight-sparse", "dense, narrow"}, {"weight-sparse, tasks of the next", "dense, same width"}};
 
 static struct curve *new_curves(size_t n)
 {
@@ -49,58 +51,69 @@ struct comparison {
     enum measure measure;
 };
 
-/* One side for each family and seed; a seed that lacks a model is left out. */
-static size_t family_sides(struct side *sides, const struct study *study, const char *variant)
+/* Sparse model and rival of every seed; a seed that lacks one is left out. */
+static size_t rival_sides(struct side *sides, const struct study *study, const char *rival,
+                          const char *variant)
 {
     size_t n = 0;
     for (unsigned seed = 1; seed <= study->n_seeds && seed <= MAX_SEEDS; seed++) {
-        const struct model_spec *specs[N_FAMILIES];
-        int all = 1;
-        for (size_t f = 0; f < N_FAMILIES; f++)
-            all &= (specs[f] = study_model(study, families[f], seed)) != NULL;
-        for (size_t f = 0; all && f < N_FAMILIES; f++)
-            sides[n * N_FAMILIES + f] = (struct side){specs[f]->name, variant};
-        n += (size_t)all;
+        const struct model_spec *sparse = study_model(study, "sparse", seed);
+        const struct model_spec *other = study_model(study, rival, seed);
+        if (!sparse || !other)
+            continue;
+        sides[2 * n] = (struct side){sparse->name, variant};
+        sides[2 * n++ + 1] = (struct side){other->name, variant};
     }
     return n;
 }
 
+/* One target's half of a line: tasks, both sizes, their ratio. */
+static void compare_rival(const struct study *study, const struct comparison *comparison, size_t rival,
+                          double target, FILE *table, struct curve *curves)
+{
+    struct side sides[MAX_SEEDS * 2];
+    struct cell cells[2];
+    size_t n_seeds = rival_sides(sides, study, rivals[rival], comparison->variant);
+    compare_sizes(cells, &study->rows, sides, 2, n_seeds, target, comparison->calibrated,
+                  comparison->measure);
+    if (cells[0].n_tasks == 0) {
+        fputs(" 0 | | | |", study->report);
+        return;
+    }
+    fprintf(study->report, " %zu | %.1f | %.1f | %.1f |", cells[0].n_tasks, cells[0].size, cells[1].size,
+            cells[1].size / cells[0].size);
+    fprintf(table, "%s,%g,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%zu\n", rivals[rival], target, cells[0].size,
+            cells[0].low, cells[0].high, cells[1].size, cells[1].low, cells[1].high, cells[0].n_tasks);
+    for (size_t i = 0; i < 2; i++)
+        curve_add(&curves[2 * rival + i], target, cells[i].size, cells[i].low, cells[i].high);
+}
+
 static void compare(const struct study *study, const struct comparison *comparison)
 {
-    struct side sides[MAX_SEEDS * N_FAMILIES];
-    struct cell cells[N_FAMILIES];
     double targets[MAX_POINTS];
-    size_t n_seeds = family_sides(sides, study, comparison->variant);
     size_t n = find_targets(targets, study, comparison->variant);
-    struct curve *curves = new_curves(N_FAMILIES);
+    struct curve *curves = new_curves(2 * N_RIVALS);
     FILE *table =
-        study_table(study, comparison->name, "family,target_loss,size,least_seed,greatest_seed,tasks");
+        study_table(study, comparison->name,
+                    "rival,target_loss,sparse,sparse_least_seed,sparse_greatest_seed,size,least_seed,"
+                    "greatest_seed,tasks");
     fprintf(study->report, "\n### %s\n\n![](%s.svg)\n\n", comparison->title, comparison->name);
-    fprintf(
-        study->report,
-        "| target loss | tasks, of all seeds | %s | %s | %s | narrow / sparse | same width / sparse |\n"
-        "|---|---|---|---|---|---|---|\n",
-        family_names[0], family_names[1], family_names[2]);
-    for (size_t f = 0; f < N_FAMILIES; f++)
-        snprintf(curves[f].name, sizeof curves[f].name, "%s", family_names[f]);
+    fputs(
+        "| target loss | tasks, of all seeds | weight-sparse | narrow | ratio | tasks | weight-sparse |"
+        " same width | ratio |\n|---|---|---|---|---|---|---|---|---|\n",
+        study->report);
+    for (size_t i = 0; i < 2 * N_RIVALS; i++)
+        snprintf(curves[i].name, sizeof curves[i].name, "%s", curve_names[i / 2][i % 2]);
     for (size_t t = 0; t < n; t++) {
-        compare_sizes(cells, &study->rows, sides, N_FAMILIES, n_seeds, targets[t],
-                      comparison->calibrated, comparison->measure);
-        if (cells[0].n_tasks == 0)
-            continue;
-        for (size_t f = 0; f < N_FAMILIES; f++) {
-            curve_add(&curves[f], targets[t], cells[f].size, cells[f].low, cells[f].high);
-            fprintf(table, "%s,%g,%.3f,%.3f,%.3f,%zu\n", families[f], targets[t], cells[f].size,
-                    cells[f].low, cells[f].high, cells[f].n_tasks);
-        }
-        fprintf(study->report, "| %g | %zu | %.1f | %.1f | %.1f | %.1f | %.1f |\n", targets[t],
-                cells[0].n_tasks, cells[0].size, cells[1].size, cells[2].size,
-                cells[1].size / cells[0].size, cells[2].size / cells[0].size);
+        fprintf(study->report, "| %g |", targets[t]);
+        for (size_t rival = 0; rival < N_RIVALS; rival++)
+            compare_rival(study, comparison, rival, targets[t], table, curves);
+        fputc('\n', study->report);
     }
     study_close(table, comparison->name);
     struct axes axes = {comparison->title, "target loss, nats",
                         comparison->measure == EDGES ? "edges" : "nodes", 1, 1};
-    draw(study->setup, study->context, comparison->name, &axes, curves, N_FAMILIES);
+    draw(study->setup, study->context, comparison->name, &axes, curves, 2 * N_RIVALS);
     free(curves);
 }
 
@@ -114,7 +127,7 @@ void figure_2(const struct study *study)
          0, EDGES},
     };
     fputs("\n## Circuit size against target loss (the paper's figure 2)\n\n"
-          "Geometric means over the tasks that all three models of a seed solve at the target, then "
+          "Geometric means over the tasks that both models of a seed solve at the target, then "
           "over seeds. A\n"
           "circuit found for a stricter target counts for looser ones.\n",
           study->report);
