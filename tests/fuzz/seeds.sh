@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# seeds.sh SHARED FOLDER: seeds for every fuzz target below FOLDER, from the golden and the malformed models.
+# seeds.sh SHARED FOLDER: seeds for every fuzz target below FOLDER, from the project's own models and, where they
+# are there, from the golden and the malformed ones.
 # What the targets expect in one file, fuzz_*.c say.
 set -eu
 shared=$1 to=$2
@@ -25,6 +26,17 @@ for model in "$shared"/goldens/*/ "$shared"/bad/*/; do
         "$CONVERT" "$model" "$to/native/$name" 2> /dev/null || true
     fi
 done
+own=tests/data/released
+cp "$own/beeg_config.json" "$to/config/own"
+joined "$own/beeg_config.json" "$own/final_model.pt" "$to/pt/own"
+for file in tests/data/torch/*.pt; do
+    joined tests/data/torch/config.json "$file" "$to/pt/own_$(basename "$file" .pt)"
+done
+if [ -n "${CONVERT:-}" ]; then
+    "$CONVERT" "$own" "$to/native/own"
+    cp "$to/native/own" "$to/tensors/own"
+    joined "$own/beeg_config.json" "$to/native/own" "$to/folder/own"
+fi
 for form in tests/data/tokenizer*/; do
     [ -d "$form" ] || continue
     name=$(basename "$form")
