@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "report/circuit_layout.h"
+#include "report/svg_parts.h"
 #include "report/write_text.h"
 #include "report/xml_text.h"
 
@@ -18,10 +19,12 @@
 
 static const char STYLE[] =
     "<style>text{font:12px system-ui,sans-serif;fill:#222}.page{fill:#fff}.title{font-size:17px;"
-    "font-weight:600}.step{font-size:13px;text-anchor:middle}.name{text-anchor:middle;paint-order:stroke;"
+    "font-weight:600}.step{font-size:13px;text-anchor:middle}.name{text-anchor:middle;paint-order:"
+    "stroke;"
     "stroke:#fff;stroke-width:3px}.block{fill:#888;fill-opacity:.09}.edge{fill:none;stroke-opacity:.8}"
     ".plus{stroke:#0072b2}.minus{stroke:#d55e00;stroke-dasharray:7 4}"
-    ".link{fill:none;stroke:#888;stroke-opacity:.45;stroke-dasharray:1 4;stroke-linecap:round}.node{fill:#333}"
+    ".link{fill:none;stroke:#888;stroke-opacity:.45;stroke-dasharray:1 "
+    "4;stroke-linecap:round}.node{fill:#333}"
     "@media(prefers-color-scheme:dark){text{fill:#ddd}.page{fill:#15181c}.name{stroke:#15181c}"
     ".plus{stroke:#56b4e9}.minus{stroke:#f0883e}.node{fill:#ddd}}</style>\n";
 
@@ -32,24 +35,11 @@ struct drawing {
     double width, height, left; /* left: of the columns, which stand in the middle */
 };
 
-/* Numbers of pictures go out with a point whatever the locale. */
-static void number(struct buffer *out, double value)
-{
-    buffer_number(out, round(10 * value) / 10, 7);
-}
-
-static void attribute(struct buffer *out, const char *name, double value)
-{
-    buffer_format(out, " %s=\"", name);
-    number(out, value);
-    buffer_text(out, "\"");
-}
-
 static void begin_text(struct buffer *out, const char *class, double x, double y)
 {
     buffer_format(out, "<text class=\"%s\"", class);
-    attribute(out, "x", x);
-    attribute(out, "y", y);
+    svg_attribute(out, "x", x);
+    svg_attribute(out, "y", y);
     buffer_text(out, ">");
 }
 
@@ -113,10 +103,10 @@ static void draw_columns(const struct drawing *drawing)
                     step_name(parts));
         }
         buffer_text(out, "<rect class=\"block\" rx=\"6\"");
-        attribute(out, "x", drawing->left + first->left + 3);
-        attribute(out, "y", TOP - 44);
-        attribute(out, "width", width - 6);
-        attribute(out, "height", layout->height + 52);
+        svg_attribute(out, "x", drawing->left + first->left + 3);
+        svg_attribute(out, "y", TOP - 44);
+        svg_attribute(out, "width", width - 6);
+        svg_attribute(out, "height", layout->height + 52);
         buffer_text(out, "/>\n");
         begin_text(out, "step", drawing->left + first->left + width / 2, TOP - 29);
         if (block->layer < 0)
@@ -132,12 +122,13 @@ static void draw_curve(const struct drawing *drawing, const struct layout_link *
 {
     const struct layout_node *from = node_of(drawing, link->from), *to = node_of(drawing, link->to);
     struct buffer *out = drawing->out;
-    double x1 = drawing->left + from->x, y1 = TOP + from->y, x2 = drawing->left + to->x, y2 = TOP + to->y;
+    double x1 = drawing->left + from->x, y1 = TOP + from->y, x2 = drawing->left + to->x,
+           y2 = TOP + to->y;
     const double at[] = {x1, y1, x1 + 0.4 * (x2 - x1), y1, x2 - 0.4 * (x2 - x1), y2, x2, y2};
     buffer_text(out, " d=\"M");
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         buffer_text(out, i == 2 ? "C" : i == 0 ? "" : " ");
-        number(out, at[i]);
+        svg_number(out, at[i]);
     }
     buffer_text(out, "\"");
 }
@@ -152,7 +143,7 @@ static void draw_edge(const struct drawing *drawing, const struct layout_link *l
 {
     struct buffer *out = drawing->out;
     buffer_format(out, "<path class=\"edge %s\"", link->weight < 0 ? "minus" : "plus");
-    attribute(out, "stroke-width", 0.8 + 4 * fabs(link->weight) / largest_weight(&drawing->layout));
+    svg_attribute(out, "stroke-width", 0.8 + 4 * fabs(link->weight) / largest_weight(&drawing->layout));
     draw_curve(drawing, link);
     buffer_text(out, "><title>");
     xml_text(out, sn_circuit_node_name(drawing->circuit, link->from));
@@ -183,9 +174,9 @@ static void draw_node(const struct drawing *drawing, const struct layout_node *n
     const char *note = sn_circuit_label(drawing->circuit, node->index, SN_NOTE);
     double x = drawing->left + node->x, y = TOP + node->y;
     buffer_text(out, "<circle class=\"node\"");
-    attribute(out, "cx", x);
-    attribute(out, "cy", y);
-    attribute(out, "r", fmin(DOT, drawing->layout.row / 2));
+    svg_attribute(out, "cx", x);
+    svg_attribute(out, "cy", y);
+    svg_attribute(out, "r", fmin(DOT, drawing->layout.row / 2));
     buffer_text(out, "><title>");
     xml_text(out, sn_circuit_node_name(drawing->circuit, node->index));
     for (int i = 0; i < 2; i++)
@@ -227,11 +218,11 @@ static void draw_head(const struct drawing *drawing)
 static void draw_key(struct buffer *out, const char *class, double width, double x, double y)
 {
     buffer_format(out, "<line class=\"%s\"", class);
-    attribute(out, "stroke-width", width);
-    attribute(out, "x1", x);
-    attribute(out, "y1", y - 4);
-    attribute(out, "x2", x + 34);
-    attribute(out, "y2", y - 4);
+    svg_attribute(out, "stroke-width", width);
+    svg_attribute(out, "x1", x);
+    svg_attribute(out, "y1", y - 4);
+    svg_attribute(out, "x2", x + 34);
+    svg_attribute(out, "y2", y - 4);
     buffer_text(out, "/>\n");
 }
 
@@ -261,12 +252,13 @@ static void draw(struct drawing *drawing)
     drawing->height = TOP + layout->height + BOTTOM;
     drawing->left = (drawing->width - layout->width) / 2;
     buffer_text(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ");
-    number(out, drawing->width);
+    svg_number(out, drawing->width);
     buffer_text(out, " ");
-    number(out, drawing->height);
+    svg_number(out, drawing->height);
     buffer_text(out, "\" role=\"img\">\n<title>");
     xml_text(out, sn_circuit_task(drawing->circuit));
-    buffer_format(out, "</title>\n<desc>Circuit of %zu nodes and %zu edges, from left to right.</desc>\n",
+    buffer_format(out,
+                  "</title>\n<desc>Circuit of %zu nodes and %zu edges, from left to right.</desc>\n",
                   layout->n_nodes, sn_circuit_edge_count(drawing->circuit));
     buffer_text(out, STYLE);
     buffer_text(out, "<rect class=\"page\" width=\"100%\" height=\"100%\"/>\n");

@@ -3,6 +3,7 @@
 
 #include "base/buffer.h"
 #include "report/plot.h"
+#include "report/svg_parts.h"
 #include "report/write_text.h"
 #include "report/xml_text.h"
 
@@ -34,19 +35,6 @@ struct drawing {
     double top; /* of the frame, under the legend */
 };
 
-/* Numbers of pictures go out with a point whatever the locale. */
-static void number(struct buffer *out, double value)
-{
-    buffer_number(out, round(100 * value) / 100, 7);
-}
-
-static void attribute(struct buffer *out, const char *name, double value)
-{
-    buffer_format(out, " %s=\"", name);
-    number(out, value);
-    buffer_text(out, "\"");
-}
-
 static double across(const struct drawing *drawing, double value)
 {
     return LEFT + plot_axis_place(&drawing->x, value) * (WIDTH - LEFT - RIGHT);
@@ -60,8 +48,8 @@ static double down(const struct drawing *drawing, double value)
 static void text_at(struct buffer *out, double x, double y, const char *attributes, const char *text)
 {
     buffer_text(out, "<text");
-    attribute(out, "x", x);
-    attribute(out, "y", y);
+    svg_attribute(out, "x", x);
+    svg_attribute(out, "y", y);
     buffer_format(out, "%s>", attributes);
     xml_text(out, text);
     buffer_text(out, "</text>\n");
@@ -70,10 +58,10 @@ static void text_at(struct buffer *out, double x, double y, const char *attribut
 static void line(struct buffer *out, const char *class, double x1, double y1, double x2, double y2)
 {
     buffer_format(out, "<line class=\"%s\"", class);
-    attribute(out, "x1", x1);
-    attribute(out, "y1", y1);
-    attribute(out, "x2", x2);
-    attribute(out, "y2", y2);
+    svg_attribute(out, "x1", x1);
+    svg_attribute(out, "y1", y1);
+    svg_attribute(out, "x2", x2);
+    svg_attribute(out, "y2", y2);
     buffer_text(out, "/>\n");
 }
 
@@ -128,13 +116,13 @@ static void draw_frame(const struct drawing *drawing)
     double middle = (drawing->top + HEIGHT - BOTTOM) / 2;
     draw_ticks(drawing);
     buffer_format(out, "<rect class=\"frame\" x=\"%d\" width=\"%d\"", LEFT, WIDTH - LEFT - RIGHT);
-    attribute(out, "y", drawing->top);
-    attribute(out, "height", HEIGHT - BOTTOM - drawing->top);
+    svg_attribute(out, "y", drawing->top);
+    svg_attribute(out, "height", HEIGHT - BOTTOM - drawing->top);
     buffer_text(out, "/>\n");
     text_at(out, LEFT + (WIDTH - LEFT - RIGHT) / 2.0, HEIGHT - 18, " text-anchor=\"middle\"",
             drawing->plot->x_label);
     buffer_text(out, "<text text-anchor=\"middle\" transform=\"translate(20 ");
-    number(out, middle);
+    svg_number(out, middle);
     buffer_text(out, ") rotate(-90)\">");
     xml_text(out, drawing->plot->y_label);
     buffer_text(out, "</text>\n");
@@ -155,14 +143,14 @@ static void draw_mark(struct buffer *out, size_t series, double x, double y)
     size_t shape = (series + series / N_COLOURS) % N_COLOURS;
     if (shape == 0) {
         buffer_text(out, "<circle");
-        attribute(out, "cx", x);
-        attribute(out, "cy", y);
+        svg_attribute(out, "cx", x);
+        svg_attribute(out, "cy", y);
         buffer_text(out, " r=\"4.2\"");
     } else {
         buffer_format(out, "<path d=\"%s\" transform=\"translate(", SHAPES[shape]);
-        number(out, x);
+        svg_number(out, x);
         buffer_text(out, " ");
-        number(out, y);
+        svg_number(out, y);
         buffer_text(out, ")\"");
     }
     buffer_format(out, " fill=\"%s\"/>\n", colour);
@@ -171,9 +159,9 @@ static void draw_mark(struct buffer *out, size_t series, double x, double y)
 static void add_place(const struct drawing *drawing, double x, double y, int first)
 {
     buffer_text(drawing->out, first ? "" : " ");
-    number(drawing->out, across(drawing, x));
+    svg_number(drawing->out, across(drawing, x));
     buffer_text(drawing->out, ",");
-    number(drawing->out, down(drawing, y));
+    svg_number(drawing->out, down(drawing, y));
 }
 
 static void draw_band(const struct drawing *drawing, const struct plot_series *series,
