@@ -318,6 +318,7 @@ SN_API int sn_generator_reset(sn_generator *generator);
  * "gradient" ("dense"; "support"), "refresh_interval" 20, "refresh_fraction" 0.3,
  * "refresh_end" 0.9 (of the run), "order" ("decay_first"; "script" as in the authors' script),
  * "checkpoint_interval" 0 (steps; with sn_trainer_set_checkpoint),
+ * "task_weight" 16 (tokens of text that a prompt of sn_trainer_add_task counts as in a step's mean loss),
  * "recompute" ("auto"; as of sn_session_create: less memory, more time, the same bits).
  * A density leaves int(density x entries) of each tensor, at least 1; densities never rise during a run
  * (a target above the start density holds from the beginning); with "gradient" = "support" they fall at
@@ -331,8 +332,14 @@ SN_API void sn_trainer_free(sn_trainer *trainer);
  * tokens (0 = the trainer's). The corpus is lent and must outlive the trainer. */
 SN_API int sn_trainer_add_corpus(sn_trainer *trainer, const sn_corpus *corpus, double share,
                                  size_t window);
+/* Adds a task to learn: `share` (as above) of the windows are pairs of it, drawn at random. Both prompts of a pair
+ * stand in the same step. Of a prompt only the last token has a loss, the cross-entropy of its target over the
+ * whole vocabulary, which counts as "task_weight" tokens of text. The task is lent, must outlive the trainer
+ * and not change. Errors: SN_ERROR_ARGUMENT (no pairs; naming the pair, a prompt above block_size tokens or
+ * a token outside the vocabulary). */
+SN_API int sn_trainer_add_task(sn_trainer *trainer, const sn_task *task, double share);
 /* One optimizer step on the next batch; `*loss` (may be NULL) is the batch's mean cross-entropy before
- * the step. Errors: SN_ERROR_NUMERIC stops before anything is changed. */
+ * the step, by weight where prompts are among its windows. Errors: SN_ERROR_NUMERIC stops before anything is changed. */
 SN_API int sn_trainer_step(double *loss, sn_trainer *trainer);
 /* Steps until the run's end or `n_steps` (0 = to the end). Progress stage "train", value = loss. */
 SN_API int sn_trainer_run(sn_trainer *trainer, size_t n_steps);
@@ -341,7 +348,8 @@ SN_API int sn_trainer_validate(double *loss, sn_trainer *trainer, const sn_corpu
                                size_t n_windows);
 /* An immutable copy of the current weights, owned by the caller. */
 SN_API int sn_trainer_snapshot(sn_model **out, sn_trainer *trainer);
-/* A number by name: "step", "steps", "loss", "learning_rate", "density", "gradient_rms", "nonzeros",
+/* A number by name: "step", "steps", "loss", "text_loss" and "task_loss" (the last step's over text and over
+ * prompts, without weights; 0: it had none), "learning_rate", "density", "gradient_rms", "nonzeros",
  * "parameters", "dead_neurons", "minimum_lowered". "density" is that of the matrices; "nonzeros" and
  * "parameters" count matrices and embeddings, kept entries and all; a dead neuron is one of an MLP that
  * reads or writes nothing. Unknown names: SN_ERROR_ARGUMENT. */
@@ -350,7 +358,7 @@ SN_API int sn_trainer_statistic(double *value, sn_trainer *trainer, const char *
 SN_API int sn_trainer_set_checkpoint(sn_trainer *trainer, const char *path);
 /* Writes the whole state, with a checksum, atomically; resuming gives the same bits as going on. */
 SN_API int sn_trainer_save(sn_trainer *trainer, const char *path);
-/* Reads a state written by sn_trainer_save; corpora must be added again in the same order. */
+/* Reads a state written by sn_trainer_save; corpora and tasks must be added again in the same order. */
 SN_API int sn_trainer_load(sn_trainer **out, sn_context *context, const char *path);
 
 /* ------------------------------------------------------------------- tasks */

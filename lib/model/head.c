@@ -92,21 +92,28 @@ static int loss_panel(void *payload, size_t panel, size_t worker)
     return SN_OK;
 }
 
-static int mean_loss(double *loss, size_t *counted, struct sn_session *session, const int32_t *targets)
+/* *total: of the weights of the rows that count (NULL: 1 each). */
+static int mean_loss(double *loss, double *total, struct sn_session *session, const int32_t *targets,
+                     const float *weights)
 {
+    size_t counted;
     if (!session->forward_done || session->last <= 2 * session_config(session)->n_layer)
         return fail(session->context, SN_ERROR_STATE, "no forward has computed logits");
     if (!targets)
         return fail(session->context, SN_ERROR_ARGUMENT, "targets is NULL");
-    int status = set_targets(session, targets, counted);
+    int status = set_targets(session, targets, &counted);
     if (status == SN_OK)
         status = parallel_for(session->context, session->n_row_panels, loss_panel, session);
     if (status != SN_OK)
         return status;
     double sum = 0;
-    for (size_t row = 0; row < session->n_rows; row++)
-        sum += session->row_target[row] >= 0 ? (double)session->row_loss[row] : 0;
-    *loss = sum / (double)*counted;
+    *total = 0;
+    for (size_t row = 0; row < session->n_rows; row++) {
+        double weight = session->row_target[row] < 0 ? 0 : weights ? (double)weights[row] : 1;
+        sum += weight * (double)session->row_loss[row];
+        *total += weight;
+    }
+    *loss = sum / *total;
     if (!isfinite(*loss))
         return fail(session->context, SN_ERROR_NUMERIC, "the loss is not finite");
     return SN_OK;
@@ -114,20 +121,39 @@ static int mean_loss(double *loss, size_t *counted, struct sn_session *session, 
 
 int sn_session_loss(double *loss, sn_session *session, const int32_t *targets)
 {
-    size_t counted;
+    double total;
     if (!session)
         return SN_ERROR_ARGUMENT;
     if (!loss)
         return fail(session->context, SN_ERROR_ARGUMENT, "sn_session_loss: loss is NULL");
-    return mean_loss(loss, &counted, session, targets);
+    return mean_loss(loss, &total, session, targets, NULL);
+}
+
+const float *session_row_losses(const struct sn_session *session)
+{
+    return session->row_loss;
 }
 
 /* ---- backward */
 
 struct loss_work {
     struct sn_session *session;
+    const float *weights; /* of the rows; NULL: 1 each */
     float scale;
 };
+
+static void weigh_rows(float *d, const float *weights, size_t n_rows, size_t vocab_size)
+{
+    float weight[PANEL];
+    size_t n_other = 0;
+    for (size_t t = 0; t < PANEL; t++) {
+        weight[t] = t < n_rows ? weights[t] : 1;
+        n_other += weight[t] != 1.0f;
+    }
+    for (size_t c = 0; n_other && c < vocab_size; c++)
+        for (size_t t = 0; t < PANEL; t++)
+            d[c * PANEL + t] *= weight[t];
+}
 
 static int loss_gradient_panel(void *payload, size_t panel, size_t worker)
 {
@@ -140,6 +166,9 @@ static int loss_gradient_panel(void *payload, size_t panel, size_t worker)
     session_kernels(session)->cross_entropy_backward(d, panel_of(session->row_lse, panel, 1),
                                                      session->row_target + panel * PANEL, vocab_size,
                                                      work->scale);
+    size_t first = panel * PANEL, left = session->n_rows - first;
+    if (work->weights)
+        weigh_rows(d, work->weights + first, left < PANEL ? left : PANEL, vocab_size);
     return SN_OK;
 }
 
@@ -249,21 +278,25 @@ static int check_keeps(const struct sn_session *session, const char *function)
                 "%s: the session was created with \"backward\" 0 and keeps no activations", function);
 }
 
-int sn_session_backward(sn_session *session, const int32_t *targets)
+int session_backward_weighted(double *loss, struct sn_session *session, const int32_t *targets,
+                              const float *weights)
 {
-    size_t counted;
-    double loss;
-    if (!session)
-        return SN_ERROR_ARGUMENT;
+    double total;
     session->backward_done = 0;
     int status = check_keeps(session, "sn_session_backward");
     if (status == SN_OK)
-        status = mean_loss(&loss, &counted, session, targets);
+        status = mean_loss(loss, &total, session, targets, weights);
     if (status != SN_OK)
         return status;
-    struct loss_work work = {session, 1.0f / (float)counted};
+    struct loss_work work = {session, weights, 1.0f / (float)total};
     status = parallel_for(session->context, session->n_row_panels, loss_gradient_panel, &work);
     return status == SN_OK ? finish_backward(session, NULL) : status;
+}
+
+int sn_session_backward(sn_session *session, const int32_t *targets)
+{
+    double loss;
+    return session ? session_backward_weighted(&loss, session, targets, NULL) : SN_ERROR_ARGUMENT;
 }
 
 static void set_logits_gradient(struct sn_session *session, const float *gradient)

@@ -38,6 +38,13 @@ typedef int (*parameter_gradient_visitor)(void *payload, size_t parameter, size_
 void session_set_gradient_visitor(struct sn_session *session, parameter_gradient_visitor visit,
                                   void *payload);
 
+/* sn_session_backward with a weight above 0 for each row that counts (NULL: 1 each): of the mean by
+ * weight, which goes to *loss. One pass over the logits less than with sn_session_loss in front. */
+int session_backward_weighted(double *loss, struct sn_session *session, const int32_t *targets,
+                              const float *weights);
+/* Cross-entropy of each row, nats, 0 where its target is below 0: of the last loss or backward. */
+const float *session_row_losses(const struct sn_session *session);
+
 /* Appends an intervention to a site's list; it is lent and must outlive its use. */
 int session_attach(struct sn_session *session, size_t site, struct intervention *intervention);
 /* Removes an intervention wherever it is attached. */

@@ -58,6 +58,8 @@ static void put_header(struct writer *writer, const struct sn_trainer *trainer)
     }
     put_count(writer, trainer->step);
     put_number(writer, trainer->loss);
+    put_number(writer, trainer->text_loss);
+    put_number(writer, trainer->task_loss);
     put_number(writer, trainer->gradient_rms);
     put_number(writer, trainer->learning_rate);
     put_text(writer, trainer->model->config_json);

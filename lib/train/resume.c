@@ -340,7 +340,8 @@ static int take_trainer(struct reader *reader, struct sn_trainer **out)
     struct sn_model *model;
     take_settings(reader, &settings);
     size_t step = take_count(reader);
-    double loss = take_number(reader), rms = take_number(reader), rate = take_number(reader);
+    double loss = take_number(reader), text_loss = take_number(reader), task_loss = take_number(reader);
+    double rms = take_number(reader), rate = take_number(reader);
     if (step > settings.steps)
         refuse(reader, "more steps done than the run has");
     take_config(reader, &config);
@@ -355,6 +356,8 @@ static int take_trainer(struct reader *reader, struct sn_trainer **out)
     take_states(reader, trainer);
     trainer->step = step;
     trainer->loss = loss;
+    trainer->text_loss = text_loss;
+    trainer->task_loss = task_loss;
     trainer->gradient_rms = rms;
     trainer->learning_rate = rate;
     return reader->status;

@@ -42,6 +42,7 @@ const struct option_spec train_option_specs[] = {
     NUMBER(refresh_end, 0.9, 0, 1),
     CHOICE(order, ORDER_DECAY_FIRST, "decay_first|script"),
     INTEGER(checkpoint_interval, 0, 0, 1e12),
+    NUMBER(task_weight, 16, 1e-6, 1e6),
     CHOICE(recompute, RECOMPUTE_AUTO, RECOMPUTE_CHOICES),
 };
 const size_t n_train_option_specs = sizeof train_option_specs / sizeof *train_option_specs;

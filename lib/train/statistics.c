@@ -31,6 +31,16 @@ static double loss(const struct sn_trainer *trainer)
     return trainer->loss;
 }
 
+static double text_loss(const struct sn_trainer *trainer)
+{
+    return trainer->text_loss;
+}
+
+static double task_loss(const struct sn_trainer *trainer)
+{
+    return trainer->task_loss;
+}
+
 static double learning_rate(const struct sn_trainer *trainer)
 {
     return trainer->learning_rate;
@@ -124,6 +134,8 @@ static const struct statistic {
     {"step", step},
     {"steps", steps},
     {"loss", loss},
+    {"text_loss", text_loss},
+    {"task_loss", task_loss},
     {"learning_rate", learning_rate},
     {"density", density},
     {"gradient_rms", rms},
@@ -160,6 +172,8 @@ static int validate_batch(double *sum, size_t *n_tokens, struct sn_trainer *trai
     double value = 0;
     int status = windows_draw_corpus(windows, trainer->context, corpus, n, trainer->settings.window,
                                      0x56414C4944415445u, first);
+    if (status == SN_OK) /* a step with prompts has selected some */
+        status = sn_session_select_logits(trainer->session, NULL, 0);
     if (status == SN_OK)
         status = sn_session_forward(trainer->session, windows->tokens, windows->offsets, n);
     if (status == SN_OK)

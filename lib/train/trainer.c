@@ -1,6 +1,5 @@
 #include "train/trainer.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/options.h"
@@ -73,7 +72,7 @@ static int fill(struct sn_trainer *trainer)
         return fail_memory(context, "a trainer's parameters", n * sizeof(struct train_parameter));
     list_parameters(trainer);
     int status = windows_create(&trainer->windows, context, trainer->settings.batch,
-                                trainer->model->config.block_size);
+                                trainer->model->config.block_size, 0);
     if (status != SN_OK)
         return status;
     int dense = trainer->settings.gradient == TRAIN_DENSE;
@@ -166,32 +165,6 @@ void sn_trainer_free(sn_trainer *trainer)
     memory_release(memory);
 }
 
-int sn_trainer_add_corpus(sn_trainer *trainer, const sn_corpus *corpus, double share, size_t window)
-{
-    if (!trainer)
-        return SN_ERROR_ARGUMENT;
-    struct sn_context *context = trainer->context;
-    size_t block_size = trainer->model->config.block_size, size = sizeof *trainer->sources;
-    if (!corpus)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_trainer_add_corpus: corpus is NULL");
-    if (!(share > 0) || !isfinite(share))
-        return fail(context, SN_ERROR_ARGUMENT, "sn_trainer_add_corpus: share is %g; it must be above 0",
-                    share);
-    if (window > block_size)
-        return fail(context, SN_ERROR_ARGUMENT,
-                    "sn_trainer_add_corpus: window is %zu; the model's block_size is %zu", window,
-                    block_size);
-    size_t n = trainer->n_sources;
-    struct train_source *sources =
-        memory_resize(trainer->memory, trainer->sources, n * size, (n + 1) * size);
-    if (!sources)
-        return fail_memory(context, "a trainer's corpora", (n + 1) * size);
-    sources[n] = (struct train_source){corpus, share, window ? window : trainer->settings.window};
-    trainer->sources = sources;
-    trainer->n_sources = n + 1;
-    return SN_OK;
-}
-
 /* ---------------------------------------------------------------- stepping */
 
 /* Where AdamW finds each parameter. */
@@ -217,34 +190,34 @@ static void point_arrays(struct sn_trainer *trainer, const struct step_plan *pla
 }
 
 /* Loss and gradients; nothing of the trainer's state changes but what a refresh wants to grow. */
-static int run_model(struct sn_trainer *trainer, const struct step_plan *plan, const int32_t *tokens,
-                     const size_t *offsets, size_t n_sequences, const int32_t *targets, double *loss)
+static int run_model(struct sn_trainer *trainer, const struct step_plan *plan,
+                     const struct train_batch *batch, double *loss)
 {
     struct sn_session *session = trainer->session;
     int status = sn_session_zero_gradients(session);
     if (status == SN_OK && refresh_wanted(trainer, plan))
         status = refresh_begin(trainer, plan);
     if (status == SN_OK)
-        status = sn_session_forward(session, tokens, offsets, n_sequences);
+        status = sn_session_select_logits(session, batch->rows, batch->rows ? batch->n_rows : 0);
     if (status == SN_OK)
-        status = sn_session_loss(loss, session, targets);
+        status = sn_session_forward(session, batch->tokens, batch->offsets, batch->n_sequences);
     if (status == SN_OK)
-        status = sn_session_backward(session, targets);
+        status = session_backward_weighted(loss, session, batch->targets, batch->weights);
     session_set_gradient_visitor(session, NULL, NULL);
     if (status == SN_OK && trainer->settings.gradient == TRAIN_SUPPORT)
         status = support_mask_gradients(trainer);
     return status;
 }
 
-static int step_on(struct sn_trainer *trainer, const struct step_plan *plan, const int32_t *tokens,
-                   const size_t *offsets, size_t n_sequences, const int32_t *targets)
+static int step_on(struct sn_trainer *trainer, const struct step_plan *plan,
+                   const struct train_batch *batch)
 {
     double loss = 0, rms = 0;
     if (trainer->broken)
         return fail(trainer->context, SN_ERROR_STATE,
                     "the trainer failed in the middle of step %zu; load the last checkpoint",
                     trainer->step + 1);
-    int status = run_model(trainer, plan, tokens, offsets, n_sequences, targets, &loss);
+    int status = run_model(trainer, plan, batch, &loss);
     if (status == SN_OK) {
         point_arrays(trainer, plan);
         status = gradient_rms(&rms, trainer->context, trainer->arrays, trainer->n_parameters,
@@ -274,7 +247,9 @@ int trainer_step_with(struct sn_trainer *trainer, const int32_t *tokens, const s
     plan.learning_rate = learning_rate;
     plan.density[CLASS_MATRIX] = density_matrix;
     plan.density[CLASS_EMBEDDING] = density_embedding;
-    int status = step_on(trainer, &plan, tokens, offsets, n_sequences, targets);
+    const struct train_batch batch = {
+        .tokens = tokens, .offsets = offsets, .n_sequences = n_sequences, .targets = targets};
+    int status = step_on(trainer, &plan, &batch);
     if (loss)
         *loss = trainer->loss;
     if (grad_rms)
@@ -282,24 +257,50 @@ int trainer_step_with(struct sn_trainer *trainer, const int32_t *tokens, const s
     return status;
 }
 
+/* What the last step's rows of each kind had, 0 where it had none. */
+static void split_loss(struct sn_trainer *trainer)
+{
+    const struct train_windows *windows = &trainer->windows;
+    const float *loss = session_row_losses(trainer->session);
+    double sum[2] = {0, 0}; /* of text, of tasks */
+    size_t count[2] = {0, 0};
+    for (size_t s = 0, row = 0; s < windows->n_sequences; s++) {
+        int prompt = windows->prompt && windows->prompt[s];
+        size_t n = prompt ? 1 : windows->offsets[s + 1] - windows->offsets[s];
+        for (size_t last = row + n; row < last; row++)
+            if (windows->targets[row] >= 0) {
+                sum[prompt] += (double)loss[row];
+                count[prompt]++;
+            }
+    }
+    trainer->text_loss = count[0] ? sum[0] / (double)count[0] : 0;
+    trainer->task_loss = count[1] ? sum[1] / (double)count[1] : 0;
+}
+
 int sn_trainer_step(double *loss, sn_trainer *trainer)
 {
     if (!trainer)
         return SN_ERROR_ARGUMENT;
     if (!trainer->n_sources)
-        return fail(trainer->context, SN_ERROR_STATE, "sn_trainer_step: no corpus was added");
+        return fail(trainer->context, SN_ERROR_STATE, "sn_trainer_step: no corpus or task was added");
     if (trainer->step >= trainer->settings.steps)
         return fail(trainer->context, SN_ERROR_STATE, "sn_trainer_step: the run of %zu steps is over",
                     trainer->settings.steps);
-    struct train_windows *windows = &trainer->windows;
+    const struct train_windows *windows = &trainer->windows;
     struct step_plan plan = settings_plan(&trainer->settings, trainer->step);
     int status = windows_draw(trainer, trainer->step);
-    if (status == SN_OK)
-        status = step_on(trainer, &plan, windows->tokens, windows->offsets, windows->n_sequences,
-                         windows->targets);
-    if (status == SN_OK && loss)
+    if (status == SN_OK) {
+        const struct train_batch batch = {windows->tokens,  windows->offsets, windows->n_sequences,
+                                          windows->targets, windows->rows,    windows->n_rows,
+                                          windows->weights};
+        status = step_on(trainer, &plan, &batch);
+    }
+    if (status != SN_OK)
+        return status;
+    split_loss(trainer);
+    if (loss)
         *loss = trainer->loss;
-    return status;
+    return SN_OK;
 }
 
 static int checkpoint_due(const struct sn_trainer *trainer)

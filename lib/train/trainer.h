@@ -1,6 +1,7 @@
-/* The inside of a trainer, shared by the files of this floor: settings.c reads the options, windows.c
- * draws batches, trainer.c runs steps, step_dense.c and step_support.c are the two ways to update and
- * mask, refresh.c drops and grows entries of the support, checkpoint.c saves and resumes.
+/* The inside of a trainer, shared by the files of this floor: settings.c reads the options, sources.c
+ * takes what is learnt from, windows.c draws batches, trainer.c runs steps, step_dense.c and
+ * step_support.c are the two ways to update and mask, refresh.c drops and grows entries of the support,
+ * checkpoint.c saves and resumes.
  *
  * A batch is a function of (seed, step), so a trainer holds no random state. */
 #ifndef SN_TRAIN_TRAINER_H
@@ -22,7 +23,7 @@ struct train_settings {
     double learning_rate, warmup, beta1, beta2, epsilon, weight_decay, rms_limit;
     double density, density_embedding, density_bias, density_bigram;
     double schedule_power, schedule_start_density, schedule_start, schedule_end;
-    double refresh_fraction, refresh_end;
+    double refresh_fraction, refresh_end, task_weight;
     int rms_mode, schedule, learning_rate_scale, gradient, order, recompute;
 };
 
@@ -54,16 +55,33 @@ struct step_plan {
 
 struct train_source {
     const sn_corpus *corpus; /* lent */
+    const sn_task *task;     /* lent, instead of a corpus; known by its public functions alone */
     double share;
-    size_t window;
+    size_t window; /* of a corpus */
 };
 
-/* A batch, sequences packed end to end. */
+/* A batch, sequences packed end to end. A row is a token that has a target: every one of a window, of a
+ * prompt the last. */
 struct train_windows {
-    size_t capacity, window;   /* at most so many windows of at most so many tokens */
-    int32_t *tokens, *targets; /* room for capacity x window */
-    size_t *offsets;           /* capacity + 1 */
+    size_t capacity, window; /* at most so many sequences of at most so many tokens */
+    int32_t *tokens;         /* room for capacity x window, as all by the row */
+    int32_t *targets;        /* by the row */
+    float *weights;          /* by the row, NULL where there is no task */
+    size_t *rows;            /* where the rows are in the batch, NULL where there is no task */
+    size_t *offsets;         /* capacity + 1 */
+    unsigned char *prompt;   /* by the sequence, NULL where there is no task */
+    size_t n_sequences, n_rows;
+};
+
+/* What one step learns from. */
+struct train_batch {
+    const int32_t *tokens;
+    const size_t *offsets;
     size_t n_sequences;
+    const int32_t *targets; /* by the row */
+    const size_t *rows;     /* NULL: every token */
+    size_t n_rows;
+    const float *weights; /* by the row; NULL: 1 each */
 };
 
 struct refresh;
@@ -85,7 +103,7 @@ struct sn_trainer {
     struct refresh *refresh; /* refresh.c; NULL between refreshes */
     char *checkpoint_path;
     size_t step; /* steps done */
-    double loss, gradient_rms, learning_rate;
+    double loss, text_loss, task_loss, gradient_rms, learning_rate;
     int broken; /* a step failed after it had begun to change weights */
 };
 
@@ -187,8 +205,9 @@ void top_keys(uint64_t *keys, size_t n, size_t k);
 void sort_keys(uint64_t *keys, size_t n);
 
 /* windows.c */
+/* with_prompts: room for what only batches with prompts have. */
 int windows_create(struct train_windows *windows, struct sn_context *context, size_t capacity,
-                   size_t window);
+                   size_t window, int with_prompts);
 void windows_free(struct train_windows *windows, struct memory *memory);
 /* The batch of a step. */
 int windows_draw(struct sn_trainer *trainer, size_t step);
