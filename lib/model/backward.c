@@ -37,13 +37,14 @@ static void unsparsify(const struct sn_session *session, struct layer_state *sta
 }
 
 /* Through the residual sum and the projection: fills d_out; writes the gradient by x [n][PANEL]. */
-static void write_backward(struct sn_session *session, size_t layer, int which, size_t panel, float *dx)
+static void write_backward(struct sn_session *session, size_t layer, int which, size_t panel,
+                           size_t worker, float *dx)
 {
     const struct layer_parameters *p = &session->model->layers[layer];
     struct layer_state *state = &session->layers[layer];
     size_t width = session_config(session)->d_model;
     float *d_stream = panel_of(session->d_stream, panel, width);
-    float *d_out = panel_of(session->d_out, panel, width);
+    float *d_out = panel_of(session->d_out, session_input_slot(session, panel, worker), width);
     unsparsify(session, state, which ? TOPK_RESID_POST_MLP : TOPK_RESID_POST_ATTN, panel, d_stream);
     memcpy(d_out, d_stream, width * PANEL * sizeof *d_out);
     site_backward(session, site_index(layer, which ? SITE_MLP_DELTA : SITE_ATTN_DELTA), panel, d_out, 0);
@@ -122,11 +123,11 @@ static int mlp_panel(void *payload, size_t panel, size_t worker)
     struct layer_state *state = &session->layers[work->layer];
     size_t d_mlp = config->d_mlp;
     float *d_act = worker_scratch(session, worker), *rest = d_act + config_d_in(config) * PANEL;
-    float *d_post = panel_of(session->d_wide, panel, d_mlp);
+    float *d_post = panel_of(session->d_wide, session_input_slot(session, panel, worker), d_mlp);
     float *pre = panel_of(state->pre_act, session->recomputes ? worker : panel, d_mlp);
     if (session->recomputes)
         forward_again(session, work->layer, 1, panel, worker);
-    write_backward(session, work->layer, 1, panel, d_post);
+    write_backward(session, work->layer, 1, panel, worker, d_post);
     site_backward(session, site_index(work->layer, SITE_MLP_POST_ACT), panel, d_post, 0);
     unsparsify(session, state, TOPK_MLP_NEURON, panel, d_post);
     if (config->mlp_relu)
@@ -144,8 +145,7 @@ static int attention_write_panel(void *payload, size_t panel, size_t worker)
     const struct backward_work *work = payload;
     struct sn_session *session = work->session;
     float *d_y = panel_of(session->d_y, panel, config_d_attn(session_config(session)));
-    (void)worker;
-    write_backward(session, work->layer, 0, panel, d_y);
+    write_backward(session, work->layer, 0, panel, worker, d_y);
     site_backward(session, site_index(work->layer, SITE_ATTN_Y), panel, d_y, 0);
     return SN_OK;
 }

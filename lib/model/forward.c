@@ -25,6 +25,11 @@ struct panel_run {
     int again; /* for the backward: what stands, the masks above all, says what was read and kept */
 };
 
+static size_t input_slot(const struct panel_run *run)
+{
+    return run->session->inputs_by_worker ? run->worker : run->slot;
+}
+
 /* AbsTopK in place; remembers what was kept. */
 static void sparsify(const struct panel_run *run, struct layer_state *state, enum topk_place place,
                      float *x)
@@ -91,7 +96,7 @@ static const float *read_residual(const struct panel_run *run, size_t layer, int
     const struct layer_parameters *p = &session->model->layers[layer];
     struct layer_state *state = &session->layers[layer];
     size_t width = config->d_model, positions = config->d_pos_emb;
-    float *act_in = panel_of(state->act_in[which], run->slot, config_d_in(config));
+    float *act_in = panel_of(state->act_in[which], input_slot(run), config_d_in(config));
     const float *read = read_stream(run, layer, which);
     norm_forward(session, act_in, panel_of(state->mean[which], run->slot, 1),
                  panel_of(state->inverse[which], run->slot, 1), read, which ? p->ln_2 : p->ln_1,
@@ -185,7 +190,7 @@ static const float *neurons(const struct panel_run *run, size_t layer)
     struct layer_state *state = &session->layers[layer];
     size_t d_mlp = session_config(session)->d_mlp;
     float *pre = panel_of(state->pre_act, session->recomputes ? run->worker : run->slot, d_mlp);
-    float *post = panel_of(state->post_act, run->slot, d_mlp);
+    float *post = panel_of(state->post_act, input_slot(run), d_mlp);
     const float *act_in = read_residual(run, layer, 1);
     matrix_multiply_panel(session_matrix(session, p->c_fc), kernels, pre, act_in,
                           session_vector(session, p->c_fc_bias), 0);
@@ -221,8 +226,9 @@ static int run_panel(void *payload, size_t panel, size_t worker)
 {
     const struct panel_work *work = payload;
     struct sn_session *session = work->session;
-    const struct panel_run run = {session, panel, session_slot(session, panel, worker), worker,
-                                  worker_scratch(session, worker), 0};
+    const struct panel_run run = {
+        session, panel, session_slot(session, panel, worker), worker, worker_scratch(session, worker),
+        0};
     if (work->embed)
         embedding_forward(session, panel);
     if (work->write_layer >= 0)

@@ -45,6 +45,7 @@ struct plan_shape {
     size_t last_panels;      /* of the last layer behind its keys and values */
     size_t most;             /* of any layer */
     size_t slots, row_slots; /* panels of what no other panel looks at */
+    size_t inputs;           /* 0, or workers: session_input_slot */
 };
 
 static struct plan_shape plan_shape(const struct sn_session *session, size_t panels, size_t row_panels,
@@ -52,11 +53,13 @@ static struct plan_shape plan_shape(const struct sn_session *session, size_t pan
 {
     size_t workers = parallel_workers(session->context);
     size_t last_panels = session->by_rows ? row_panels : panels;
-    struct plan_shape shape = {
-        panels, row_panels, n_sequences, lse_total, last_panels,
-        last_panels > panels ? last_panels : panels, panels, row_panels};
+    struct plan_shape shape = {panels,    row_panels,  n_sequences,
+                               lse_total, last_panels, last_panels > panels ? last_panels : panels,
+                               panels,    row_panels,  0};
     if (!session->keeps && workers < panels)
         shape.slots = shape.row_slots = workers;
+    if (session->keeps && session->mode == GRADIENT_NONE && workers < panels)
+        shape.inputs = workers;
     return shape;
 }
 
@@ -101,28 +104,42 @@ static float *plan_neurons(const struct sn_session *session, struct arena *arena
     return take_floats(arena, slots, session_config(session)->d_mlp);
 }
 
-/* What forward_again fills: a set for each layer, or one for all. */
-static void plan_inside(const struct sn_session *session, struct arena *arena,
+/* What linear maps read: of each layer its own, or one for all. */
+static void plan_inputs(const struct sn_session *session, struct arena *arena,
                         const struct plan_shape *shape, size_t layer, size_t behind)
 {
     struct layer_state *state = &session->layers[layer];
     const struct layer_state *first = &session->layers[0];
-    if (!session->recomputes) {
-        state->qkv = plan_qkv(session, arena, shape);
+    int shared = session->recomputes || shape->inputs;
+    size_t panels = shape->inputs ? shape->inputs : shape->most;
+    if (!shared) {
         state->act_in[0] = plan_act_in(session, arena, shape->panels);
         state->act_in[1] = plan_act_in(session, arena, behind);
-        state->pre_act = plan_neurons(session, arena, behind);
         state->post_act = plan_neurons(session, arena, behind);
     } else if (layer == 0) {
-        state->qkv = plan_qkv(session, arena, shape);
-        state->act_in[0] = state->act_in[1] = plan_act_in(session, arena, shape->most);
-        state->pre_act = plan_neurons(session, arena, parallel_workers(session->context));
-        state->post_act = plan_neurons(session, arena, shape->most);
+        state->act_in[0] = state->act_in[1] = plan_act_in(session, arena, panels);
+        state->post_act = plan_neurons(session, arena, panels);
     } else {
-        state->qkv = first->qkv;
         state->act_in[0] = state->act_in[1] = first->act_in[0];
-        state->pre_act = first->pre_act;
         state->post_act = first->post_act;
+    }
+}
+
+/* What else forward_again fills. */
+static void plan_inside(const struct sn_session *session, struct arena *arena,
+                        const struct plan_shape *shape, size_t layer, size_t behind)
+{
+    struct layer_state *state = &session->layers[layer];
+    plan_inputs(session, arena, shape, layer, behind);
+    if (!session->recomputes) {
+        state->qkv = plan_qkv(session, arena, shape);
+        state->pre_act = plan_neurons(session, arena, behind);
+    } else if (layer == 0) {
+        state->qkv = plan_qkv(session, arena, shape);
+        state->pre_act = plan_neurons(session, arena, parallel_workers(session->context));
+    } else {
+        state->qkv = session->layers[0].qkv;
+        state->pre_act = session->layers[0].pre_act;
     }
 }
 
@@ -315,6 +332,7 @@ static void hand_out(struct sn_session *session, const struct plan_shape *shape)
 {
     struct arena arena = {session->arena, 0, 0};
     session->slots_by_worker = shape->slots < shape->panels;
+    session->inputs_by_worker = shape->inputs > 0;
     plan_all(session, &arena, shape);
 }
 

@@ -58,7 +58,7 @@ struct sn_session {
     struct sn_context *context;
     struct sn_model *model; /* retained */
     enum gradient_mode mode;
-    int keeps;         /* activations, for a backward */
+    int keeps; /* activations, for a backward */
     enum recompute_mode recompute_mode;
     int recomputes;    /* in this run: the backward computes anew what only its own layer looks at */
     int selected_only; /* option: of the last layer only what the selected rows need */
@@ -89,11 +89,12 @@ struct sn_session {
     size_t arena_size;
     unsigned char *scratch; /* workers x scratch_size */
     size_t scratch_size, scratch_total;
-    int slots_by_worker; /* session_slot */
+    int slots_by_worker;  /* session_slot */
+    int inputs_by_worker; /* session_input_slot */
     struct layer_state *layers;
-    float **stream;          /* 2 n_layer + 1 inputs of the sublayers and of the head */
-    float *stream_between;   /* recomputing: the one array of all streams between attention and MLP */
-    float *head_in; /* [row panels][D][PANEL]; the last stream when that has the selected rows */
+    float **stream;        /* 2 n_layer + 1 inputs of the sublayers and of the head */
+    float *stream_between; /* recomputing: the one array of all streams between attention and MLP */
+    float *head_in;        /* [row panels][D][PANEL]; the last stream when that has the selected rows */
     float *head_mean, *head_inverse;
     float *head_normed; /* [row panels][D][PANEL] */
     float *logits;      /* [row panels][V][PANEL] */
@@ -187,6 +188,12 @@ static inline size_t session_length(const struct sn_session *session, size_t seq
 static inline size_t session_slot(const struct sn_session *session, size_t panel, size_t worker)
 {
     return session->slots_by_worker ? worker : panel;
+}
+/* The same of what linear maps read, and of the gradients by what they give: only gradients by weights look at
+ * these again. */
+static inline size_t session_input_slot(const struct sn_session *session, size_t panel, size_t worker)
+{
+    return session->inputs_by_worker ? worker : session_slot(session, panel, worker);
 }
 /* Whether the backward makes a stream anew: one between a layer's halves that the run came through. */
 static inline int session_stream_again(const struct sn_session *session, size_t s)
