@@ -13,7 +13,7 @@
 #include <simde/x86/avx512/test.h>
 #include <string.h>
 
-/* What SIMDe 0.7.4 lacks: extension of bytes with zeros. */
+/* What SIMDe 0.7.4 lacks: extension of bytes with zeros, and lanes by a mask. */
 static inline simde__m512i emulated_cvtepu8_epi32(__m128i bytes)
 {
     unsigned char narrow[16];
@@ -26,9 +26,55 @@ static inline simde__m512i emulated_cvtepu8_epi32(__m128i bytes)
     return result;
 }
 
+static inline simde__m512 emulated_maskz_loadu_ps(unsigned mask, const float *from)
+{
+    simde__m512 result;
+    float x[16] = {0};
+    for (int i = 0; i < 16; i++)
+        if (mask >> i & 1)
+            x[i] = from[i];
+    memcpy(&result, x, sizeof result);
+    return result;
+}
+
+static inline void emulated_mask_storeu_ps(float *to, unsigned mask, simde__m512 from)
+{
+    float x[16];
+    memcpy(x, &from, sizeof x);
+    for (int i = 0; i < 16; i++)
+        if (mask >> i & 1)
+            to[i] = x[i];
+}
+
+static inline simde__m512 emulated_maskz_compress_ps(unsigned mask, simde__m512 from)
+{
+    float x[16], packed[16] = {0}, *to = packed;
+    memcpy(x, &from, sizeof x);
+    for (int i = 0; i < 16; i++)
+        if (mask >> i & 1)
+            *to++ = x[i];
+    memcpy(&from, packed, sizeof from);
+    return from;
+}
+
+static inline simde__m512 emulated_maskz_expandloadu_ps(unsigned mask, const float *from)
+{
+    simde__m512 result;
+    float x[16] = {0};
+    for (int i = 0; i < 16; i++)
+        if (mask >> i & 1)
+            x[i] = *from++;
+    memcpy(&result, x, sizeof result);
+    return result;
+}
+
 #define __m512 simde__m512
 #define __m512i simde__m512i
 #define _mm512_cvtepu8_epi32 emulated_cvtepu8_epi32
+#define _mm512_maskz_compress_ps emulated_maskz_compress_ps
+#define _mm512_maskz_expandloadu_ps emulated_maskz_expandloadu_ps
+#define _mm512_maskz_loadu_ps emulated_maskz_loadu_ps
+#define _mm512_mask_storeu_ps emulated_mask_storeu_ps
 #define _mm512_max_ps simde_mm512_max_ps
 #define _mm512_min_ps simde_mm512_min_ps
 #define _mm512_movepi32_mask simde_mm512_movepi32_mask

@@ -263,19 +263,49 @@ static void check_relu(const struct kernel_table *kernels, const struct kernel_t
     case_compare_bytes("sum", sum, sum2, n * sizeof *sum);
 }
 
-/* shape: rows, tokens */
-static void check_centered_products(const struct kernel_table *kernels,
-                                    const struct kernel_table *reference, const size_t shape[4])
+/* shape: rows, tokens, share of zeros in percent */
+static void check_gate(const struct kernel_table *kernels, const struct kernel_table *reference,
+                       const size_t shape[4])
 {
-    size_t rows = shape[0], n = shape[1];
-    float *dy = case_random(rows * PANEL, 1), *x = case_random(rows * PANEL, 1);
+    size_t rows = shape[0], n = shape[1], size = rows * PANEL, kept_size = gate_kept_bytes(rows);
+    float *dx = case_random(size, 1), *x = case_random(size, 1), *pick = case_random(size, 1);
     float *mean = case_random(rows, 1), *sum = case_random(rows, 1), *sum2 = case_copy(sum, rows);
-    for (size_t r = 0; r < rows; r++)
+    float *mask = case_floats(rows), *dx2 = case_copy(dx, size);
+    void *kept = case_floats(kept_size / sizeof(float)), *kept2 = case_floats(size);
+    for (size_t i = 0; i < size; i++)
+        if (fabsf(pick[i]) * 100 < (float)shape[2])
+            x[i] = 0;
+    for (size_t r = 0; r < rows; r++) {
+        mask[r] = r % 4 == 3 ? 0.25f : r % 2 ? 1 : 0;
         for (size_t t = n; t < PANEL; t++)
-            x[r * PANEL + t] = NAN; /* not looked at */
-    CASE_TIMED(kernels, centered_products, sum, dy, x, mean, rows, n);
-    reference->centered_products(sum2, dy, x, mean, rows, n);
+            x[r * PANEL + t] = mask[r] == 0 ? NAN : 3; /* not looked at */
+    }
+    float *x2 = case_copy(x, size), *again = case_copy(x, size), *again2 = case_copy(x, size);
+    CASE_TIMED(kernels, gate, x, kept, mask, mean, rows);
+    reference->gate(x2, kept2, mask, mean, rows);
+    case_compare("x", x, x2, size, 1e-6);
+    CASE_TIMED(kernels, gate_backward, sum, dx, kept, mask, mean, rows, n);
+    reference->gate_backward(sum2, dx2, kept2, mask, mean, rows, n);
     case_compare("sum", sum, sum2, rows, 2e-5);
+    case_compare_bytes("dx", dx, dx2, size * sizeof *dx);
+    kernels->gate(again, NULL, mask, mean, rows);
+    reference->gate(again2, NULL, mask, mean, rows);
+    case_compare("nothing kept", again, again2, size, 1e-6);
+}
+
+/* shape: rows, floats, extra stride */
+static void check_move_rows(const struct kernel_table *kernels, const struct kernel_table *reference,
+                            const size_t shape[4])
+{
+    size_t rows = shape[0], n = shape[1], to_stride = n + shape[2], from_stride = n + 2 * shape[2];
+    float *from = case_random(rows * from_stride, 1);
+    float *to = case_random(rows * to_stride, 1), *to2 = case_copy(to, rows * to_stride);
+    CASE_TIMED(kernels, move_rows, to, to_stride, from, from_stride, rows, n, 0);
+    reference->move_rows(to2, to_stride, from, from_stride, rows, n, 0);
+    case_compare_bytes("moved", to, to2, rows * to_stride * sizeof *to);
+    kernels->move_rows(to, to_stride, from, from_stride, rows, n, 1);
+    reference->move_rows(to2, to_stride, from, from_stride, rows, n, 1);
+    case_compare_bytes("added", to, to2, rows * to_stride * sizeof *to);
 }
 
 /* shape: rows, columns, extra stride */
@@ -535,9 +565,19 @@ static const struct kernel_case cases[] = {
       {129, 0, 1},
       {2048, 0, 1}}},
     {"gelu", check_gelu, {{16}, {32}, {48}, {64}, {1024}, {100000 / 16 * 16}}},
-    {"centered products",
-     check_centered_products,
-     {{1, 1}, {3, 64}, {2, 3}, {5, 15}, {7, 16}, {4, 33}, {96, 63}, {512, 64}}},
+    {"gate",
+     check_gate,
+     {{1, 1}, {3, 64, 75}, {2, 3, 100}, {5, 15, 50}, {7, 16}, {4, 33, 75}, {96, 63, 75}, {512, 64, 75}}},
+    {"move_rows",
+     check_move_rows,
+     {{1, 1, 0},
+      {3, 64, 0},
+      {2, 3, 1},
+      {16, 15, 2},
+      {7, 16, 48},
+      {4, 33, 5},
+      {16, 47, 17},
+      {16, 63, 1}}},
     {"relu and add", check_relu, {{16}, {32}, {48}, {64}, {4096}}},
     {"transpose",
      check_transpose,

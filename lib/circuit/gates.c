@@ -4,47 +4,20 @@
 
 #include "kernels/kernels.h"
 
-static void fill(float *x, float value)
-{
-    for (size_t t = 0; t < PANEL; t++)
-        x[t] = value;
-}
-
-static void blend(float *x, float mask, float mean)
-{
-    for (size_t t = 0; t < PANEL; t++)
-        x[t] = mask * x[t] + (1 - mask) * mean;
-}
-
-/* x: width x PANEL. `saved` is the panel before the gate, when learning. */
+/* x: width x PANEL. `saved`, when learning, takes what the backward wants of it. */
 static void gate_forward(struct intervention *self, const struct site_view *view, float *x, void *saved)
 {
     const struct gate *gate = (const struct gate *)self;
     (void)view;
-    if (saved)
-        memcpy(saved, x, gate->width * PANEL * sizeof *x);
-    for (size_t c = 0; c < gate->width; c++) {
-        float mask = gate->mask[c];
-        if (mask == 0)
-            fill(x + c * PANEL, gate->mean[c]);
-        else if (mask != 1)
-            blend(x + c * PANEL, mask, gate->mean[c]);
-    }
+    gate->kernels->gate(x, saved, gate->mask, gate->mean, gate->width);
 }
 
 static void gate_backward(struct intervention *self, const struct site_view *view, float *dx,
                           const void *saved, float *partial)
 {
     const struct gate *gate = (const struct gate *)self;
-    gate->kernels->centered_products(partial, dx, saved, gate->mean, gate->width, view->n_tokens);
-    for (size_t c = 0; c < gate->width; c++) {
-        float *row = dx + c * PANEL, mask = gate->mask[c];
-        if (mask == 0)
-            memset(row, 0, PANEL * sizeof *row);
-        else if (mask != 1)
-            for (size_t t = 0; t < PANEL; t++)
-                row[t] *= mask;
-    }
+    gate->kernels->gate_backward(partial, dx, saved, gate->mask, gate->mean, gate->width,
+                                 view->n_tokens);
 }
 
 int gates_create(struct gates *gates, struct sn_context *context, const struct node_layout *layout,
@@ -95,7 +68,7 @@ int gates_attach(struct gates *gates, struct sn_session *session, int learning)
     for (size_t s = 0; s < gates->layout->n_sites; s++) {
         struct gate *gate = &gates->gates[s];
         gate->base.backward = learning ? gate_backward : NULL;
-        gate->base.saved_bytes = learning ? gate->width * PANEL * sizeof(float) : 0;
+        gate->base.saved_bytes = learning ? gate_kept_bytes(gate->width) : 0;
         gate->base.n_parameters = learning ? gate->width : 0;
         int status = session_attach(session, gates->layout->sites[s].site, &gate->base);
         if (status != SN_OK) {

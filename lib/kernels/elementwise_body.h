@@ -46,21 +46,6 @@ static void add(float *y, const float *x, size_t n)
         vec_store(y + i, vec_load(y + i) + vec_load(x + i));
 }
 
-static void centered_products(float *sum, const float *dy, const float *x, const float *mean,
-                              size_t rows, size_t n)
-{
-    for (size_t r = 0; r < rows; r++, dy += PANEL, x += PANEL) {
-        vec center = vec_splat(mean[r]), parts = vec_splat(0);
-        float rest = 0;
-        size_t t = 0;
-        for (; t + LANES <= n; t += LANES)
-            parts += vec_load(dy + t) * (vec_load(x + t) - center);
-        for (; t < n; t++)
-            rest += dy[t] * (x[t] - mean[r]);
-        sum[r] += vec_sum(parts) + rest;
-    }
-}
-
 /* a0 b0 a1 b1 ... from the lower or the upper halves of a and b; with 8 lanes, of each 128-bit half,
  * which is one instruction. */
 static inline vec interleave_low(vec a, vec b)
@@ -139,6 +124,28 @@ static void transpose(float *to, size_t to_stride, const float *from, size_t fro
                     cols - whole_cols);
     transpose_plain(to + whole_rows, to_stride, from + whole_rows * from_stride, from_stride,
                     rows - whole_rows, cols);
+}
+
+static inline void move_row(float *to, const float *from, size_t n, int accumulate)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vec_store(to + i, accumulate ? vec_load(to + i) + vec_load(from + i) : vec_load(from + i));
+    if (i == n)
+        return;
+    vec x = vec_load_first(from + i, n - i);
+    vec_store_first(to + i, accumulate ? vec_load_first(to + i, n - i) + x : x, n - i);
+}
+
+static void move_rows(float *to, size_t to_stride, const float *from, size_t from_stride, size_t rows,
+                      size_t n, int accumulate)
+{
+    if (accumulate)
+        for (size_t r = 0; r < rows; r++)
+            move_row(to + r * to_stride, from + r * from_stride, n, 1);
+    else
+        for (size_t r = 0; r < rows; r++)
+            move_row(to + r * to_stride, from + r * from_stride, n, 0);
 }
 
 struct adamw_settings {

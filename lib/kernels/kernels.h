@@ -135,9 +135,15 @@ struct kernel_table {
     void (*relu)(float *y, const float *x, size_t n);
     void (*relu_backward)(float *dx, const float *dy, const float *x, size_t n); /* 0 at x <= 0 */
     void (*add)(float *y, const float *x, size_t n);                             /* y += x */
-    /* sum[r] += sum over t < n <= PANEL of dy[r][t] (x[r][t] - mean[r]), rows of PANEL */
-    void (*centered_products)(float *sum, const float *dy, const float *x, const float *mean,
-                              size_t rows, size_t n);
+
+    /* ---- gates on rows of PANEL tokens; mask, mean: [rows] */
+    /* x[r][t] = mask[r] x[r][t] + (1 - mask[r]) mean[r], where a mask of 0 gives the mean whatever x is. kept (may
+     * be NULL), gate_kept_bytes(rows): takes what gate_backward wants to know of x. */
+    void (*gate)(float *x, void *kept, const float *mask, const float *mean, size_t rows);
+    /* sum[r] += sum over t < n <= PANEL of dx[r][t] (x[r][t] - mean[r]) with the x before the gate, then dx[r][t]
+     * *= mask[r], where a mask of 0 gives 0. */
+    void (*gate_backward)(float *sum, float *dx, const void *kept, const float *mask, const float *mean,
+                          size_t rows, size_t n);
 
     /* ---- cross-entropy over a panel of logits [classes][PANEL] */
     /* loss[t] = logsumexp(logits[.][t]) - logits[target[t]][t]; 0 where target[t] < 0. lse: [PANEL]. */
@@ -182,6 +188,9 @@ struct kernel_table {
     /* to[c * to_stride + t] = from[t * from_stride + c]: transposes rows x cols. */
     void (*transpose)(float *to, size_t to_stride, const float *from, size_t from_stride, size_t rows,
                       size_t cols);
+    /* rows of n floats from one stride to another: to[r][i] = (accumulate ? to[r][i] : 0) + from[r][i]. */
+    void (*move_rows)(float *to, size_t to_stride, const float *from, size_t from_stride, size_t rows,
+                      size_t n, int accumulate);
 
     /* ---- optimizer, over n floats, any n. Per element, with g = gradient * gradient_scale:
      *   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
@@ -204,6 +213,8 @@ static inline size_t attention_blocks(size_t d_head)
 /* Bytes of scratch, which is 64-byte aligned; none shrinks when its argument grows. */
 size_t abs_topk_scratch(size_t width);
 size_t attention_scratch(const struct attention_shape *shape);
+/* What `gate` keeps of so many rows, at most. */
+size_t gate_kept_bytes(size_t rows);
 size_t token_attention_scratch(size_t n_tokens, size_t d_head);
 size_t attention_backward_scratch(const struct attention_shape *shape);
 

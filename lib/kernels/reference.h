@@ -21,9 +21,10 @@ void reference_gelu(float *y, const float *x, size_t n);
 void reference_gelu_backward(float *dx, const float *dy, const float *x, size_t n);
 void reference_relu(float *y, const float *x, size_t n);
 void reference_relu_backward(float *dx, const float *dy, const float *x, size_t n);
-void reference_centered_products(float *sum, const float *dy, const float *x, const float *mean,
-                                 size_t rows, size_t n);
 void reference_add(float *y, const float *x, size_t n);
+void reference_gate(float *x, void *kept, const float *mask, const float *mean, size_t rows);
+void reference_gate_backward(float *sum, float *dx, const void *kept, const float *mask,
+                             const float *mean, size_t rows, size_t n);
 
 void reference_cross_entropy(float *loss, float *lse, const float *logits, const int32_t *target,
                              size_t classes);
@@ -38,6 +39,8 @@ void reference_attention_backward(float *dq, float *dk, float *dv, float *dsink,
 
 void reference_transpose(float *to, size_t to_stride, const float *from, size_t from_stride, size_t rows,
                          size_t cols);
+void reference_move_rows(float *to, size_t to_stride, const float *from, size_t from_stride, size_t rows,
+                         size_t n, int accumulate);
 void reference_adamw(float *weight, float *m, float *v, const float *gradient, size_t n,
                      float gradient_scale, float learning_rate, float decay_factor, float beta1,
                      float beta2, float correction1, float correction2, float epsilon);

@@ -133,21 +133,34 @@ void reference_relu_backward(float *dx, const float *dy, const float *x, size_t 
         dx[i] = x[i] > 0 ? dy[i] : 0;
 }
 
-void reference_centered_products(float *sum, const float *dy, const float *x, const float *mean,
-                                 size_t rows, size_t n)
-{
-    for (size_t r = 0; r < rows; r++) {
-        double total = 0;
-        for (size_t t = 0; t < n; t++)
-            total += (double)dy[r * PANEL + t] * ((double)x[r * PANEL + t] - (double)mean[r]);
-        sum[r] += (float)total;
-    }
-}
-
 void reference_add(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         y[i] += x[i];
+}
+
+void reference_gate(float *x, void *kept, const float *mask, const float *mean, size_t rows)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = r * PANEL; i < (r + 1) * PANEL; i++) {
+            if (kept)
+                ((float *)kept)[i] = x[i];
+            x[i] = mask[r] == 0 ? mean[r] : mask[r] * x[i] + (1 - mask[r]) * mean[r];
+        }
+}
+
+void reference_gate_backward(float *sum, float *dx, const void *kept, const float *mask,
+                             const float *mean, size_t rows, size_t n)
+{
+    const float *x = kept;
+    for (size_t r = 0; r < rows; r++) {
+        double total = 0;
+        for (size_t t = 0; t < n; t++)
+            total += (double)dx[r * PANEL + t] * ((double)x[r * PANEL + t] - (double)mean[r]);
+        sum[r] += (float)total;
+        for (size_t t = 0; t < PANEL; t++)
+            dx[r * PANEL + t] = mask[r] == 0 ? 0 : mask[r] * dx[r * PANEL + t];
+    }
 }
 
 void reference_cross_entropy(float *loss, float *lse, const float *logits, const int32_t *target,
@@ -258,6 +271,14 @@ void reference_transpose(float *to, size_t to_stride, const float *from, size_t 
     for (size_t t = 0; t < rows; t++)
         for (size_t c = 0; c < cols; c++)
             to[c * to_stride + t] = from[t * from_stride + c];
+}
+
+void reference_move_rows(float *to, size_t to_stride, const float *from, size_t from_stride, size_t rows,
+                         size_t n, int accumulate)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++)
+            to[r * to_stride + i] = (accumulate ? to[r * to_stride + i] : 0) + from[r * from_stride + i];
 }
 
 void reference_adamw(float *weight, float *m, float *v, const float *gradient, size_t n,

@@ -7,6 +7,12 @@ size_t abs_topk_scratch(size_t width)
     return width * 64;
 }
 
+/* Each row whole and a word of bits; a whole vector may be written behind the last value (gate_body.h). */
+size_t gate_kept_bytes(size_t rows)
+{
+    return rows * (PANEL * sizeof(float) + sizeof(uint64_t)) + 64;
+}
+
 /* Packed v, one tile of q and of output, the scores of one tile of queries (attention_body.h). */
 size_t attention_scratch(const struct attention_shape *shape)
 {

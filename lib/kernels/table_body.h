@@ -18,8 +18,9 @@
         .abs_topk = NAME(abs_topk), .apply_mask = NAME(apply_mask), .rms_norm = NAME(rms_norm),         \
         .rms_norm_backward = NAME(rms_norm_backward), .layer_norm = NAME(layer_norm),                   \
         .layer_norm_backward = NAME(layer_norm_backward), .gelu = NAME(gelu),                           \
-        .gelu_backward = NAME(gelu_backward), .relu = NAME(relu), .relu_backward = NAME(relu_backward), .centered_products = NAME(centered_products), \
-        .add = NAME(add), .cross_entropy = NAME(cross_entropy),                                         \
+        .gelu_backward = NAME(gelu_backward), .relu = NAME(relu), .relu_backward = NAME(relu_backward),       \
+        .add = NAME(add), .gate = NAME(gate), .gate_backward = NAME(gate_backward),                     \
+        .move_rows = NAME(move_rows), .cross_entropy = NAME(cross_entropy),                             \
         .cross_entropy_backward = NAME(cross_entropy_backward), .attention = NAME(attention),           \
         .attention_backward = NAME(attention_backward), .token_columns = NAME(token_columns),           \
         .token_rows = NAME(token_rows), .token_dense = NAME(token_dense),                               \

@@ -67,3 +67,25 @@ static inline vec vec_abs(vec x)
 {
     return (vec)((ivec)x & 0x7FFFFFFF);
 }
+
+/* The first n < LANES floats; the other lanes are 0. Nothing behind them is read or written. */
+static inline vec vec_load_first(const float *from, size_t n)
+{
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), from);
+#else
+    vec x = {0};
+    for (size_t i = 0; i < n; i++)
+        x[i] = from[i];
+    return x;
+#endif
+}
+static inline void vec_store_first(float *to, vec x, size_t n)
+{
+#if VECTOR_BYTES == 64 && defined(__AVX512F__)
+    _mm512_mask_storeu_ps(to, (__mmask16)((1u << n) - 1), (__m512)x);
+#else
+    for (size_t i = 0; i < n; i++)
+        to[i] = x[i];
+#endif
+}

@@ -12,6 +12,7 @@
 #include "kernels/nonzero_body.h"
 #include "kernels/norm_body.h"
 #include "kernels/elementwise_body.h"
+#include "kernels/gate_body.h"
 #include "kernels/loss_body.h"
 #include "kernels/attention_body.h"
 #include "kernels/token_body.h"

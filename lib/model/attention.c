@@ -10,22 +10,6 @@ struct attention_work {
     size_t layer;
 };
 
-/* Not memcpy: at these lengths gcc makes slow string instructions of it. */
-static void copy_floats(float *to, const float *from, size_t n)
-{
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4)
-        memcpy(to + i, from + i, 4 * sizeof *to);
-    for (; i < n; i++)
-        to[i] = from[i];
-}
-
-static void add_floats(float *to, const float *from, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] += from[i];
-}
-
 /* Channels first..first+n-1 of an array of panels [width][PANEL]. */
 struct channels {
     float *panels;
@@ -34,22 +18,19 @@ struct channels {
 
 /* Tokens [begin, end) of the batch, panel by panel: rows of `stride` at `at` <-> channels. */
 enum direction { GATHER, SCATTER, SCATTER_ADD };
-static void move_tokens(const struct channels *channels, size_t begin, size_t end, float *at,
-                        size_t stride, enum direction direction)
+static void move_tokens(const struct sn_session *session, const struct channels *channels, size_t begin,
+                        size_t end, float *at, size_t stride, enum direction direction)
 {
+    const struct kernel_table *kernels = session_kernels(session);
     for (size_t t = begin; t < end;) {
         size_t place = t % PANEL, m = PANEL - place < end - t ? PANEL - place : end - t;
+        float *rows = at + (t - begin);
         float *panel =
             channels->panels + (t / PANEL * channels->width + channels->first) * PANEL + place;
-        for (size_t c = 0; c < channels->n; c++) {
-            float *row = at + c * stride + (t - begin);
-            if (direction == GATHER)
-                copy_floats(row, panel + c * PANEL, m);
-            else if (direction == SCATTER)
-                copy_floats(panel + c * PANEL, row, m);
-            else
-                add_floats(panel + c * PANEL, row, m);
-        }
+        if (direction == GATHER)
+            kernels->move_rows(rows, stride, panel, PANEL, channels->n, m, 0);
+        else
+            kernels->move_rows(panel, PANEL, rows, stride, channels->n, m, direction == SCATTER_ADD);
         t += m;
     }
 }
@@ -64,7 +45,7 @@ static void gather_sequence(const struct sn_session *session, size_t sequence, f
         if (begin >= end)
             continue;
         size_t token = session->offsets[owner] - own;
-        move_tokens(channels, token + begin, token + end, to + begin, stride, GATHER);
+        move_tokens(session, channels, token + begin, token + end, to + begin, stride, GATHER);
         end = begin;
     }
     for (size_t c = 0; c < channels->n; c++)
@@ -75,7 +56,7 @@ static void gather_sequence(const struct sn_session *session, size_t sequence, f
 static void scatter_own(const struct sn_session *session, size_t sequence, float *from, size_t stride,
                         const struct channels *channels)
 {
-    move_tokens(channels, session->offsets[sequence], session->offsets[sequence + 1],
+    move_tokens(session, channels, session->offsets[sequence], session->offsets[sequence + 1],
                 from + session->shared[sequence], stride, SCATTER);
 }
 
@@ -89,7 +70,7 @@ static void scatter_sequence(const struct sn_session *session, size_t sequence, 
         size_t begin = session->shared[--owner], token = session->offsets[owner] - begin;
         if (begin >= end)
             continue;
-        move_tokens(channels, token + begin, token + end, from + begin, stride, SCATTER_ADD);
+        move_tokens(session, channels, token + begin, token + end, from + begin, stride, SCATTER_ADD);
         end = begin;
     }
 }
@@ -113,7 +94,8 @@ static void gather_rows(const struct sn_session *session, size_t sequence, float
     struct rows rows = rows_of(session, sequence);
     memset(to, 0, channels->n * stride * sizeof *to);
     for (size_t row = rows.first; row < rows.last; row++)
-        move_tokens(channels, row, row + 1, to + session->row_places.position[row], stride, GATHER);
+        move_tokens(session, channels, row, row + 1, to + session->row_places.position[row], stride,
+                    GATHER);
 }
 
 static void scatter_rows(const struct sn_session *session, size_t sequence, float *from, size_t stride,
@@ -121,7 +103,8 @@ static void scatter_rows(const struct sn_session *session, size_t sequence, floa
 {
     struct rows rows = rows_of(session, sequence);
     for (size_t row = rows.first; row < rows.last; row++)
-        move_tokens(channels, row, row + 1, from + session->row_places.position[row], stride, SCATTER);
+        move_tokens(session, channels, row, row + 1, from + session->row_places.position[row], stride,
+                    SCATTER);
 }
 
 /* Position in a sequence of the first query whose y is wanted. */
