@@ -42,7 +42,7 @@ struct job_kind {
 
 /* The lists of the files named so; the last entry's name is NULL. */
 extern const struct job_kind limit_jobs[], product_jobs[], selection_jobs[], fusion_jobs[], token_jobs[],
-    model_jobs[];
+    model_jobs[], circuit_jobs[];
 const struct job_kind *job_find(const char *name);
 void job_print_kinds(void);
 /* NULL, or why not; the job is then closed. */

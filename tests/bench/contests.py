@@ -174,12 +174,19 @@ def whole_model(quick):
                       threads={"torch": 2, **{f"{side}, 2": 2 for side in ours}})
 
 
-def searching():
-    """A run of mask learning is 150 such steps, which may take 2 seconds."""
-    yield Contest("circuits", "a step of 32 pairs of 60 tokens, d_model 128, 2 layers",
-                  {"prune": "ours:model what=prune width=128 layers=2 density=1/48 tokens=60 pairs=32 steps=30",
-                   "allowed": str(2 / 150)},
-                  [Line("prune", "allowed", 1)])
+def searching(quick):
+    """Real prompts of single_double_quote, some 35 tokens each of which no other has."""
+    where = "d_model 128, 2 layers"
+    yield Contest("circuits", f"learning masks, 150 steps of 32 pairs, {where}",
+                  {"ours": "ours:circuit what=learn", "allowed": "2"}, [Line("ours", "allowed", 1)])
+    if quick:
+        return
+    yield Contest("circuits", f"a search of 12 runs, {where}", {"ours": "ours:circuit what=search", "allowed": "30"},
+                  [Line("ours", "allowed", 1)])
+    # twenty of them take ten minutes
+    yield Contest("circuits", f"a search of 12 runs and a circuit, {where}, 2 threads",
+                  {"ours": "ours:circuit what=cut", "allowed": "30"}, [Line("ours", "allowed", 1)],
+                  threads={"ours": 2})
 
 
 def starting():
@@ -222,6 +229,6 @@ def contests(quick):
     yield from attention()
     yield from fusions(tokens)
     yield from one_token()
-    yield from searching()
+    yield from searching(quick)
     yield from starting()
     yield from costs(quick)

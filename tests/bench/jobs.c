@@ -3,8 +3,8 @@
 
 #include "bench.h"
 
-static const struct job_kind *const lists[] = {limit_jobs,  product_jobs, selection_jobs,
-                                               fusion_jobs, token_jobs,   model_jobs};
+static const struct job_kind *const lists[] = {limit_jobs, product_jobs, selection_jobs, fusion_jobs,
+                                               token_jobs, model_jobs,   circuit_jobs};
 #define N_LISTS (sizeof lists / sizeof *lists)
 
 const struct job_kind *job_find(const char *name)
