@@ -936,6 +936,38 @@ SN_API int sn_patch_path(sn_patch_result *result, double *effects, size_t capaci
                          sn_context *context, sn_model *model, const char *from, const char *to,
                          const sn_task *task);
 
+/* ------------------------------------- checks of a circuit: linear replacement */
+
+/* Is one node the same thing as another, but for a factor? What `node` = factor x `by` + offset does to a task. The
+ * calibration is that from before the replacement. Set struct_size before the call. */
+typedef struct sn_replacement {
+    size_t struct_size;
+    size_t n_pairs;
+    size_t n_values;          /* tokens to which factor and offset were fitted */
+    double factor, offset;    /* by least squares */
+    double correlation;       /* of the two nodes over those tokens; 0 where one of them is constant */
+    double explained;         /* R2 there: the share of `node`'s variance that the line explains */
+    double explained_on_task; /* the same at all tokens of the pairs of `task`; below 0: worse than their mean */
+    double loss_before, accuracy_before, raw_loss_before, raw_accuracy_before;
+    double loss, accuracy, raw_loss, raw_accuracy; /* with the line in place of `node` */
+    double loss_constant, accuracy_constant;       /* with `node`'s mean over those tokens in its place: */
+    double raw_loss_constant, raw_accuracy_constant; /* as good as before = the node hardly matters */
+    double scale, shift; /* the calibration */
+} sn_replacement;
+
+/* Fits `node` by another node at the same token, which stands at the same site or an earlier one, and puts the line's
+ * value in its place at every token. In the whole model (circuit and means NULL), or inside a circuit that keeps
+ * `node`, everything else at its mean throughout; `by` is taken as the circuit computes it, before it is ablated where
+ * it is not kept. The fit is over windows of `corpus`, or, where that is NULL, over all tokens of the prompts of `fit`;
+ * the calibration is fitted on `fit`, and losses are those of `task`. Options, of the corpus alone: "tokens" 32768,
+ * "window" (block_size), "seed" 0. Progress stages "fit" (tokens or pairs), "replace" (evaluations). Errors:
+ * SN_ERROR_ARGUMENT naming a node that there is not, that is not kept, or `by` where it stands behind `node`;
+ * SN_ERROR_NUMERIC. */
+SN_API int sn_replace_node(sn_replacement *result, sn_context *context, sn_model *model, const sn_means *means,
+                           const sn_circuit *circuit, const char *node, const char *by,
+                           const sn_corpus *corpus, const sn_task *fit, const sn_task *task,
+                           const sn_options *options);
+
 /* -------------------------------------------------- checks of a circuit: controls */
 
 /* A circuit beside random ones of its size (sn_circuit_create_random). Sufficient: all else ablated; necessary: it

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#define CHUNK_TOKENS 1024 /* of one forward; bounds the session's memory */
-
 static int open_sessions(struct judge *judge, const struct sn_means *means, enum judge_gates gates)
 {
     struct sn_model *model = judge->model;
@@ -121,7 +119,7 @@ static int run_set(struct judge *judge, enum judge_set set)
     }
     int status = SN_OK;
     for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
-        last = pair_batch_end(judge->tasks[set], NULL, first, n, CHUNK_TOKENS);
+        last = pair_batch_end(judge->tasks[set], NULL, first, n, JUDGE_BATCH_TOKENS);
         if (judge->resampler) {
             judge->resampler->set = set;
             judge->resampler->first_pair = first;
@@ -169,7 +167,7 @@ static int run_gradient(struct judge *judge, enum judge_set set, struct calibrat
     int status = sn_session_zero_gradients(judge->session);
     for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
         double loss;
-        last = pair_batch_end(judge->tasks[set], NULL, first, n, CHUNK_TOKENS);
+        last = pair_batch_end(judge->tasks[set], NULL, first, n, JUDGE_BATCH_TOKENS);
         status = run_chunk(judge, judge->session, set, first, last);
         if (status == SN_OK)
             status = pair_batch_backward(&loss, &judge->batch, judge->session, calibration,

@@ -10,6 +10,7 @@
 #include "circuit/pair_loss.h"
 
 #define ALL_PAIRS ((size_t)-1)
+#define JUDGE_BATCH_TOKENS 1024 /* of one forward, unless a pair has more; bounds the session's memory */
 
 enum judge_set { JUDGE_FIT, JUDGE_TASK, JUDGE_SETS };
 
