@@ -7,6 +7,7 @@
  * necessary on fresh pairs, and by which paths. Writes the model, the tokenizer and the circuits (JSON
  * and DOT) into OUT_DIR. Uses the public header alone. */
 #include <glob.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -411,6 +412,23 @@ static sn_evaluation report(const struct demo *demo, sn_circuit *circuit, const 
     return e;
 }
 
+static double measured(const sn_circuit *circuit, const char *name)
+{
+    double value;
+    for (size_t i = 0; i < sn_circuit_measurement_count(circuit); i++)
+        if (strcmp(sn_circuit_measurement(&value, circuit, i), name) == 0)
+            return value;
+    return NAN;
+}
+
+/* Growing may end before the rest fails without the circuit; the circuit says so. */
+static void print_unnecessary(const sn_circuit *circuit)
+{
+    if (measured(circuit, "necessity_reached") == 0)
+        printf("   not grown to necessity: without it the rest comes to %.3f nats, where %.3f were wanted\n",
+               measured(circuit, "grown_necessity"), measured(circuit, "necessity_wanted"));
+}
+
 /* Necessity is judged after the calibration was fitted anew on the complement (docs/circuits.md). */
 static void print_checks(const struct demo *demo, sn_circuit *circuit, const struct pairs *pairs)
 {
@@ -419,6 +437,7 @@ static void print_checks(const struct demo *demo, sn_circuit *circuit, const str
     printf("   circuit: %zu nodes, %zu edges (of %zu that touch its nodes)\n",
            sn_circuit_node_count(circuit), sn_circuit_edge_count(circuit),
            sn_circuit_touching_edge_count(circuit));
+    print_unnecessary(circuit);
     report(demo, circuit, "circuit, pruning pairs", "prune", SN_ABLATE_REST, pairs->prune, pairs->prune);
     report(demo, circuit, "circuit, fresh pairs", "fresh", SN_ABLATE_REST, pairs->prune, pairs->fresh);
     report(demo, random, "random circuit of its size, fresh", NULL, SN_ABLATE_REST, pairs->prune,

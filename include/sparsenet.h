@@ -468,6 +468,9 @@ typedef struct sn_evaluation {
 #define SN_ABLATE_REST 1       /* all nodes outside the circuit at their means: sufficiency */
 #define SN_ABLATE_CIRCUIT 2    /* only the circuit's nodes at their means: necessity */
 #define SN_ABLATE_EVERYTHING 3 /* every node at its mean: the bigram table and biases alone */
+/* Of sn_evaluate and sn_evaluate_ablation: only the circuit's edges are cut, so that they carry their sources' means; all
+ * other edges, and all nodes, are as they are. Necessity of edges: it takes less away than SN_ABLATE_CIRCUIT. */
+#define SN_ABLATE_EDGES 4
 
 /* Evaluates on `task`, with calibration fitted on `fit` (may be the same task). circuit and means may
  * be NULL where the mode does not need them. */
@@ -478,7 +481,10 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
 /* Finds a circuit: learned masks, bisection to the target loss, greedy removal, then growing until
  * the circuit is necessary as well (paper 2.3, A.5; docs/circuits.md). "method" says what has masks: "nodes",
  * with all edges between the kept ones, or "edges": single nonzero weights, where what is not kept carries its
- * source's mean, and the nodes are the ends of kept edges (these are not grown).
+ * source's mean, and the nodes are the ends of kept edges. Nodes are grown until SN_ABLATE_CIRCUIT loses the task,
+ * edges until SN_ABLATE_EDGES does. Where that is not reached the circuit is returned all the same: with "grow" 1 it
+ * has the measurements "grown_necessity" (the recalibrated loss of the complement, the smaller of both tasks'),
+ * "necessity_wanted" (ln 2 - "necessity") and "necessity_reached" (1 or 0).
  * Options: "target_loss" 0.15, "calibrated" 1 (0: the target holds without calibration), "steps" 150,
  * "batch" 32 (pairs), "k_coef" (0 = search over 1e-4, 3e-4, 1e-3, 3e-3), "learning_rate" 0.01,
  * "init_bias" 0.1, "init_noise" 0.01, "temperature" 1, "weight_decay" 1e-3, "beta2" 0.95, "warmup" 0,
@@ -491,7 +497,8 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
  * `develop` (may be NULL: `task`) is where settings are chosen; the target must hold on it and on
  * `task`.
  * Errors: SN_ERROR_TARGET when the model cannot do the task, the target stays out of reach or no node is needed to
- * reach it (an empty circuit); the message says what was achieved. Progress stages "prune", "attribute", "greedy", "eliminate", "grow". */
+ * reach it (an empty circuit); the message says what was achieved. Progress stages "prune", "attribute",
+ * "greedy", "eliminate", "grow". */
 SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model,
                               const sn_means *means, const sn_task *task, const sn_task *develop,
                               const sn_options *options);

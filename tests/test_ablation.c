@@ -366,7 +366,7 @@ START_TEST(bad_arguments_are_named)
     refused(EVALUATE(model, ablation, NULL, SN_ABLATE_REST, task, task), "circuit is NULL");
     refused(EVALUATE(model, ablation, foreign, SN_ABLATE_REST, task, task), "another model");
     refused(EVALUATE(other, ablation, foreign, SN_ABLATE_REST, task, task), "ablation belongs");
-    refused(EVALUATE(model, ablation, circuit, 4, task, task), "ablate is 4");
+    refused(EVALUATE(model, ablation, circuit, SN_ABLATE_EDGES + 1, task, task), "ablate is 5");
     refused(EVALUATE(model, ablation, circuit, SN_ABLATE_REST, empty, task), "no pairs");
     refused(EVALUATE(model, ablation, circuit, SN_ABLATE_REST, task, NULL), "task is NULL");
     result.struct_size = 3;

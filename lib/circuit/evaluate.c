@@ -1,3 +1,4 @@
+#include "circuit/ablated_set.h"
 #include "circuit/judge.h"
 
 #include <string.h>
@@ -228,7 +229,7 @@ static int check_evaluate(sn_context *context, const sn_evaluation *result, cons
                     !model ? "model"
                     : !fit ? "fit"
                            : "task");
-    if (ablate < SN_ABLATE_NOTHING || ablate > SN_ABLATE_EVERYTHING)
+    if (ablate < SN_ABLATE_NOTHING || ablate > SN_ABLATE_EDGES)
         return fail(context, SN_ERROR_ARGUMENT, "sn_evaluate: ablate is %d", ablate);
     if (sn_task_count(fit) == 0 || sn_task_count(task) == 0)
         return fail(context, SN_ERROR_ARGUMENT, "sn_evaluate: task %s has no pairs",
@@ -253,18 +254,21 @@ int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *model, con
     int status = check_evaluate(context, result, model, means, circuit, ablate, fit, task);
     if (status != SN_OK)
         return status;
+    struct ablated_set set;
     struct judge judge;
     struct measurement measured[JUDGE_SETS];
-    const unsigned char *kept_edges = circuit && ablate == SN_ABLATE_REST ? circuit->kept_edges : NULL;
+    status = ablated_set_open(&set, context, circuit, ablate);
+    if (status != SN_OK)
+        return status;
     status = judge_open(&judge, context, model, ablate == SN_ABLATE_NOTHING ? NULL : means, fit, task,
-                        kept_edges ? JUDGE_EDGES : JUDGE_NODES);
-    if (status != SN_OK)
-        return status;
-    judge.kept_edges = kept_edges;
-    status = judge_measure(measured, &judge, circuit ? circuit->kept : NULL, ablate, ALL_PAIRS);
-    judge_close(&judge);
-    if (status != SN_OK)
-        return status;
-    measurement_give(result, &measured[JUDGE_TASK], sn_task_count(task));
-    return SN_OK;
+                        set.kept_edges ? JUDGE_EDGES : JUDGE_NODES);
+    if (status == SN_OK) {
+        judge.kept_edges = set.kept_edges;
+        status = judge_measure(measured, &judge, set.kept, set.ablate, ALL_PAIRS);
+        judge_close(&judge);
+    }
+    ablated_set_close(&set);
+    if (status == SN_OK)
+        measurement_give(result, &measured[JUDGE_TASK], sn_task_count(task));
+    return status;
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "circuit/ablated_set.h"
 #include "circuit/judge.h"
 
 struct drawn_losses {
@@ -104,7 +105,7 @@ static int check_evaluate(sn_context *context, const sn_ablation_result *result,
                     : !ablation ? "ablation"
                     : !fit      ? "fit"
                                 : "task");
-    if (ablate < SN_ABLATE_NOTHING || ablate > SN_ABLATE_EVERYTHING)
+    if (ablate < SN_ABLATE_NOTHING || ablate > SN_ABLATE_EDGES)
         return fail(context, SN_ERROR_ARGUMENT, "%s: ablate is %d", function, ablate);
     if (sn_task_count(fit) == 0 || sn_task_count(task) == 0)
         return fail(context, SN_ERROR_ARGUMENT, "%s: task %s has no pairs", function,
@@ -152,11 +153,14 @@ int sn_evaluate_ablation(sn_ablation_result *result, double *raw_losses, size_t 
     if (raw_losses && capacity < ablation->n_draws)
         return copy_out(context, function, raw_losses, capacity, needed, NULL, ablation->n_draws,
                         sizeof *raw_losses);
-    const unsigned char *kept_edges = circuit && ablate == SN_ABLATE_REST ? circuit->kept_edges : NULL;
+    struct ablated_set set;
     struct drawn_losses losses = {.n_draws = 0};
-    status = losses_open(&losses, context, model, ablation, kept_edges, fit, task);
+    status = ablated_set_open(&set, context, circuit, ablate);
+    if (status != SN_OK)
+        return status;
+    status = losses_open(&losses, context, model, ablation, set.kept_edges, fit, task);
     if (status == SN_OK)
-        status = run_draws(&losses, circuit ? circuit->kept : NULL, ablate);
+        status = run_draws(&losses, set.kept, set.ablate);
     if (status == SN_OK) {
         fill_result(result, &losses);
         if (raw_losses || capacity || needed)
@@ -164,5 +168,6 @@ int sn_evaluate_ablation(sn_ablation_result *result, double *raw_losses, size_t 
                               losses.n_draws, sizeof *raw_losses);
     }
     losses_close(&losses);
+    ablated_set_close(&set);
     return status;
 }

@@ -5,6 +5,7 @@
 #include "base/buffer.h"
 #include "base/options.h"
 #include "circuit/extract.h"
+#include "circuit/grow.h"
 
 #define FULL_ACCURACY 0.9 /* below it the model does not do the task */
 
@@ -184,7 +185,7 @@ static int shrink_edges(struct edge_refinement *edges, const float *tau, double 
     int status = refine_edges_bisect(edges, tau);
     edges->removed = 1;
     for (size_t pass = 0; status == SN_OK && edges->removed && pass < settings->greedy; pass++)
-        status = refine_edges_greedy(edges);
+        status = refine_edges_greedy(edges, 0);
     settings->target_loss = target;
     return status == SN_OK && settings->greedy ? refine_edges_eliminate(edges) : status;
 }
@@ -226,11 +227,32 @@ int extract_shrink(struct best *best, struct search *search, const float *tau, u
     return status;
 }
 
+static int finish_nodes(struct best *best, struct search *search)
+{
+    return search->settings.grow ? refine_grow(search, best->kept) : SN_OK;
+}
+
+static int finish_edges(struct best *best, struct search *search)
+{
+    struct edge_refinement edges;
+    int status = edge_refinement_open(&edges, search, best->kept);
+    if (status != SN_OK)
+        return status;
+    memcpy(edges.kept_edges, best->kept_edges, best->n_kept_edges);
+    edge_refinement_use(&edges);
+    if (search->settings.grow)
+        status = refine_edges_grow(&edges);
+    memcpy(best->kept_edges, edges.kept_edges, best->n_kept_edges);
+    edge_refinement_close(&edges);
+    return status;
+}
+
 int extract_finish(struct best *best, struct search *search)
 {
-    int meets = 0, status = SN_OK;
-    if (search->settings.grow && search->settings.method == JUDGE_NODES)
-        status = refine_grow(search, best->kept);
+    int meets = 0, nodes = search->settings.method == JUDGE_NODES;
+    int status = nodes ? finish_nodes(best, search) : finish_edges(best, search);
+    if (search->settings.grow)
+        best->necessity = search->necessity;
     search->judge.kept_edges = best->kept_edges;
     if (status == SN_OK)
         status = search_meets_unscreened(search, best->kept, &meets);
@@ -242,6 +264,22 @@ int extract_finish(struct best *best, struct search *search)
     return status;
 }
 
+/* What growing came to: a circuit that could not be made necessary is one all the same, and says so. */
+static int keep_necessity(struct sn_circuit *circuit, struct search *search, const struct best *best)
+{
+    struct sn_context *context = search->judge.context;
+    double wanted = grow_wanted(search);
+    if (!search->settings.grow)
+        return SN_OK;
+    int status = circuit_add_measurement(circuit, context, "grown_necessity", best->necessity);
+    if (status == SN_OK)
+        status = circuit_add_measurement(circuit, context, "necessity_wanted", wanted);
+    if (status == SN_OK)
+        status = circuit_add_measurement(circuit, context, "necessity_reached",
+                                         best->necessity >= wanted - NECESSITY_SLACK);
+    return status;
+}
+
 int extract_circuit(sn_circuit **out, struct search *search, const struct best *best)
 {
     struct sn_context *context = search->judge.context;
@@ -250,6 +288,8 @@ int extract_circuit(sn_circuit **out, struct search *search, const struct best *
                                    sn_task_name(search->judge.tasks[JUDGE_FIT]));
     if (status == SN_OK)
         status = circuit_set_edges(circuit, context, best->kept, best->kept_edges);
+    if (status == SN_OK)
+        status = keep_necessity(circuit, search, best);
     if (status != SN_OK) {
         sn_circuit_free(circuit);
         return status;

@@ -10,6 +10,7 @@ struct best {
     unsigned char *kept, *kept_edges; /* kept_edges NULL with masks of nodes */
     size_t n_kept, n_kept_edges;      /* bytes of them */
     size_t n_nodes, n_edges;
+    double necessity; /* of the circuit in the end, where it was grown */
     int found;
 };
 
@@ -33,7 +34,7 @@ int extract_size(size_t *n_edges, struct search *search, const float *tau, unsig
 /* From masks to the smallest circuit that meets the target; takes it if it is smaller than `best`. */
 int extract_shrink(struct best *best, struct search *search, const float *tau, unsigned char *kept,
                    double full_loss);
-/* Growing, and a last look at all pairs. */
+/* Exchanges, growing, and a last look at all pairs. */
 int extract_finish(struct best *best, struct search *search);
 int extract_circuit(sn_circuit **out, struct search *search, const struct best *best);
 

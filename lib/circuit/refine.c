@@ -8,10 +8,6 @@
 #define ELIMINATE_CANDIDATES 8 /* by gradient; all are tried before elimination ends */
 #define QUICK_PAIRS 24         /* of each set: enough to rank them, the winner is measured in full */
 #define ELIMINATE_FACTOR 2.0   /* x target: hopeless on those pairs */
-#define GROW_CANDIDATES 8      /* method: exactly the 8 most promising are tried */
-#define GROW_LIMIT 32          /* additions */
-#define NECESSITY_SLACK 0.002
-#define LN_2 0.69314718055994531
 
 /* Cheap looks first: a set of nodes whose loss on a few pairs is well above the target is given up without
  * a full measurement. What is accepted has always been measured on all pairs. */
@@ -45,6 +41,7 @@ int search_open(struct search *search, struct sn_context *context, struct sn_mod
 {
     memset(search, 0, sizeof *search);
     search->settings = *settings;
+    search->held = NO_NODE;
     int status = judge_open(&search->judge, context, model, means, task, develop,
                             (enum judge_gates)settings->method);
     if (status != SN_OK)
@@ -120,10 +117,10 @@ int search_quick_loss(struct search *search, const unsigned char *kept)
     return measure_rest(search, kept, QUICK_PAIRS);
 }
 
-int search_necessity(struct search *search, const unsigned char *kept)
+int search_complement(struct search *search, const unsigned char *kept, int ablate)
 {
     struct measurement measured[JUDGE_SETS];
-    int status = judge_measure(measured, &search->judge, kept, SN_ABLATE_CIRCUIT, ALL_PAIRS);
+    int status = judge_measure(measured, &search->judge, kept, ablate, ALL_PAIRS);
     if (status != SN_OK)
         return status;
     search->necessity = fmin(measured[JUDGE_FIT].loss, measured[JUDGE_TASK].loss);
@@ -131,19 +128,23 @@ int search_necessity(struct search *search, const unsigned char *kept)
     return SN_OK;
 }
 
-static void set_group(struct search *search, unsigned char *kept, size_t leader, unsigned char value)
+int search_necessity(struct search *search, const unsigned char *kept)
+{
+    return search_complement(search, kept, SN_ABLATE_CIRCUIT);
+}
+
+void search_set_group(const struct search *search, unsigned char *kept, size_t leader,
+                      unsigned char value)
 {
     kept[leader] = value;
     kept[search->partner[leader]] = value;
 }
 
-/* search->order = leaders with wanted[leader] == value (wanted NULL: all), ascending by score; ties go
- * to the lower index. */
-static void order_leaders(struct search *search, const unsigned char *wanted, unsigned char value)
+void search_order_leaders(struct search *search, const unsigned char *wanted, unsigned char value)
 {
     size_t *order = search->order, n = 0;
     for (size_t i = 0; i < search->n; i++)
-        if (search->partner[i] >= i && (!wanted || wanted[i] == value))
+        if (search->partner[i] >= i && i != search->held && (!wanted || wanted[i] == value))
             order[n++] = i;
     order_by_score(order, n, search->score);
     search->n_order = n;
@@ -153,7 +154,7 @@ static void keep_first(struct search *search, unsigned char *kept, size_t k)
 {
     memset(kept, 0, search->n);
     for (size_t i = 0; i < k; i++)
-        set_group(search, kept, search->order[i], 1);
+        search_set_group(search, kept, search->order[i], 1);
 }
 
 int refine_bisect(struct search *search, const float *tau, unsigned char *kept)
@@ -162,7 +163,7 @@ int refine_bisect(struct search *search, const float *tau, unsigned char *kept)
     int meets = 0, status = SN_OK;
     for (size_t i = 0; i < search->n; i++)
         search->score[i] = -(double)tau[i];
-    order_leaders(search, NULL, 0);
+    search_order_leaders(search, NULL, 0);
     while (high < search->n_order && tau[search->order[high]] > 0)
         high++;
     /* Where the learned set itself misses the target, more nodes are let in. */
@@ -217,13 +218,13 @@ static int remove_block(struct removal *removal, size_t first, size_t last)
     struct search *search = removal->search;
     int good;
     for (size_t i = first; i < last; i++)
-        set_group(search, removal->kept, search->order[i], 0);
+        search_set_group(search, removal->kept, search->order[i], 0);
     int status = still_good(removal, &good);
     if (status != SN_OK)
         return status;
     if (!good)
         for (size_t i = first; i < last; i++)
-            set_group(search, removal->kept, search->order[i], 1);
+            search_set_group(search, removal->kept, search->order[i], 1);
     if (good || last - first == 1) {
         removal->removed += good ? last - first : 0;
         removal->tried += last - first;
@@ -235,8 +236,7 @@ static int remove_block(struct removal *removal, size_t first, size_t last)
     return status == SN_OK ? remove_block(removal, middle, last) : status;
 }
 
-/* signed_score = gradient x (activation - mean) of each node, the gradient by its mask; score = its size. */
-static int score_attribution(struct search *search, const unsigned char *kept)
+int search_score_attribution(struct search *search, const unsigned char *kept)
 {
     struct calibration raw = {1, 0};
     int status = judge_gradient(&search->judge, kept, SN_ABLATE_REST, JUDGE_FIT, raw);
@@ -252,10 +252,10 @@ static int score_attribution(struct search *search, const unsigned char *kept)
 int refine_greedy(struct search *search, unsigned char *kept, double floor, size_t *removed)
 {
     struct removal removal = {.search = search, .kept = kept, .floor = floor};
-    int status = score_attribution(search, kept);
+    int status = search_score_attribution(search, kept);
     if (status != SN_OK)
         return status;
-    order_leaders(search, kept, 1);
+    search_order_leaders(search, kept, 1);
     size_t block = search->n_order / 16 + 1;
     for (size_t first = 0; status == SN_OK && first < search->n_order; first += block) {
         size_t last = first + block < search->n_order ? first + block : search->n_order;
@@ -286,11 +286,11 @@ static int best_removal(struct elimination *e, size_t first, size_t last)
     e->node = NO_NODE;
     for (size_t i = first; status == SN_OK && i < last; i++) {
         size_t node = search->order[i];
-        set_group(search, e->kept, node, 0);
+        search_set_group(search, e->kept, node, 0);
         status = search_quick_loss(search, e->kept);
         loss = search->loss;
         size_t edges = edges_before - graph_count_edges(judge->model, &judge->layout, e->kept, NULL);
-        set_group(search, e->kept, node, 1);
+        search_set_group(search, e->kept, node, 1);
         double rise = loss - loss_before, merit = rise > 0 ? rise / (double)(1 + edges) : rise;
         if (status == SN_OK && loss <= ELIMINATE_FACTOR * search->settings.target_loss &&
             (e->node == NO_NODE || merit < e->merit)) {
@@ -314,10 +314,10 @@ static int eliminate_one(struct elimination *e, int *removed)
         status = best_removal(e, first, last);
         if (status != SN_OK || e->node == NO_NODE)
             continue;
-        set_group(search, e->kept, e->node, 0);
+        search_set_group(search, e->kept, e->node, 0);
         status = search_meets(search, e->kept, removed);
         if (!*removed)
-            set_group(search, e->kept, e->node, 1);
+            search_set_group(search, e->kept, e->node, 1);
     }
     return status;
 }
@@ -327,103 +327,15 @@ int refine_eliminate(struct search *search, unsigned char *kept)
     struct elimination e = {.search = search, .kept = kept};
     int status = SN_OK, removed = 1;
     for (size_t round = 0; status == SN_OK && removed; round++) {
-        status = score_attribution(search, kept);
+        status = search_score_attribution(search, kept);
         for (size_t i = 0; i < search->n; i++)
             search->score[i] = -search->signed_score[i]; /* removal takes the mask from 1 to 0 */
-        order_leaders(search, kept, 1);
+        search_order_leaders(search, kept, 1);
         if (status == SN_OK)
             status = progress(search->judge.context, "eliminate", round, round + search->n_order,
                               (double)search->n_order);
         if (status == SN_OK)
             status = eliminate_one(&e, &removed);
     }
-    return status;
-}
-
-/* ---- growing */
-
-/* Among the complement nodes whose ablation would raise the complement's loss most by its gradient, the
- * one whose ablation does raise it most; one that leaves the circuit sufficient goes before one that
- * does not. NO_NODE when there is none. */
-static int best_addition(struct search *search, unsigned char *kept, size_t *best)
-{
-    double best_necessity = -1;
-    int best_meets = 0;
-    *best = NO_NODE;
-    int status = judge_gradient(&search->judge, kept, SN_ABLATE_CIRCUIT, JUDGE_FIT, search->complement);
-    for (size_t i = 0; i < search->n; i++) {
-        size_t other = search->partner[i];
-        const float *gradient = search->judge.gates.gradient;
-        search->score[i] = (double)gradient[i] + (other != i ? (double)gradient[other] : 0);
-    }
-    order_leaders(search, kept, 0);
-    for (size_t c = 0; status == SN_OK && c < GROW_CANDIDATES && c < search->n_order; c++) {
-        size_t node = search->order[c];
-        int meets = 0;
-        if (search->score[node] >= 0)
-            break;
-        set_group(search, kept, node, 1);
-        status = search_necessity(search, kept);
-        double necessity = search->necessity;
-        if (status == SN_OK && (necessity > best_necessity || !best_meets))
-            status = search_meets(search, kept, &meets);
-        set_group(search, kept, node, 0);
-        if (meets > best_meets || (meets == best_meets && necessity > best_necessity)) {
-            *best = node;
-            best_necessity = necessity;
-            best_meets = meets;
-        }
-    }
-    return status;
-}
-
-static int grow_nodes(struct search *search, unsigned char *kept, size_t *added)
-{
-    double wanted = LN_2 - search->settings.necessity;
-    int status = search_necessity(search, kept);
-    *added = 0;
-    while (status == SN_OK && search->necessity < wanted && *added < GROW_LIMIT) {
-        size_t node;
-        status = best_addition(search, kept, &node);
-        if (status != SN_OK || node == NO_NODE)
-            break;
-        set_group(search, kept, node, 1);
-        ++*added;
-        status = search_necessity(search, kept);
-        if (status == SN_OK)
-            status = progress(search->judge.context, "grow", *added, GROW_LIMIT, search->necessity);
-    }
-    return status;
-}
-
-/* Greedy passes under both conditions; a necessity that could not be reached is at least not lost. */
-static int prune_jointly(struct search *search, unsigned char *kept)
-{
-    int status = search_necessity(search, kept);
-    double floor = fmin(search->necessity, LN_2 - search->settings.necessity) - NECESSITY_SLACK;
-    size_t removed = 1;
-    for (size_t pass = 0; status == SN_OK && removed && pass < search->settings.greedy; pass++)
-        status = refine_greedy(search, kept, floor, &removed);
-    return status;
-}
-
-int refine_grow(struct search *search, unsigned char *kept)
-{
-    struct memory *memory = search->judge.context->memory;
-    unsigned char *grown = memory_allocate(memory, search->n);
-    size_t added = 0;
-    int meets = 0;
-    if (!grown)
-        return fail_memory(search->judge.context, "a grown circuit", search->n);
-    memcpy(grown, kept, search->n);
-    int status = grow_nodes(search, grown, &added);
-    if (status == SN_OK)
-        status = search_meets(search, grown, &meets);
-    if (status == SN_OK && added && meets) {
-        status = prune_jointly(search, grown);
-        if (status == SN_OK)
-            memcpy(kept, grown, search->n);
-    }
-    memory_free(memory, grown, search->n);
     return status;
 }

@@ -1,4 +1,4 @@
-/* From learned masks to a small circuit: bisection, greedy removal, growing until necessary. All
+/* From learned masks to a small circuit: bisection, greedy removal, elimination. All
  * conditions are judged on every fitting and every judging pair: the worse of the two counts. */
 #ifndef SN_CIRCUIT_REFINE_H
 #define SN_CIRCUIT_REFINE_H
@@ -12,6 +12,7 @@ struct search {
     size_t *partner; /* node tied to each, or itself (tie_query_key) */
     size_t *order;   /* one node of each tied group ("leaders"), in the order last asked for */
     size_t n_order;
+    size_t held;          /* leader that no order has, so that it stays as it is; NO_NODE: none */
     double *score;        /* n: what `order` is sorted by */
     double *signed_score; /* n: the last attribution with its sign */
     double loss;          /* of the last search_meets: worse set, calibrated or raw as the target is */
@@ -32,6 +33,17 @@ int search_meets_unscreened(struct search *search, const unsigned char *kept, in
 int search_quick_loss(struct search *search, const unsigned char *kept);
 /* Loss of the model with the kept nodes at their means, recalibrated (findings: ncal), nats. */
 int search_necessity(struct search *search, const unsigned char *kept);
+/* The same of whatever these masks leave (ablate: SN_ABLATE_*). */
+int search_complement(struct search *search, const unsigned char *kept, int ablate);
+
+/* Sets a node and the one tied to it. */
+void search_set_group(const struct search *search, unsigned char *kept, size_t leader,
+                      unsigned char value);
+/* search->order = leaders with wanted[leader] == value (wanted NULL: all), ascending by score; ties go
+ * to the lower index. */
+void search_order_leaders(struct search *search, const unsigned char *wanted, unsigned char value);
+/* signed_score = gradient x (activation - mean) of each node, the gradient by its mask; score = its size. */
+int search_score_attribution(struct search *search, const unsigned char *kept);
 
 /* The smallest number of nodes, in order of falling tau, that meets the target: kept (n) is set.
  * SN_ERROR_TARGET when not even all nodes do. */
@@ -42,8 +54,5 @@ int refine_greedy(struct search *search, unsigned char *kept, double floor, size
 /* One node after the other, each time the one whose removal raises the loss least for the nodes and edges
  * that go with it, until none can go. Progress stage "eliminate", value = nodes left. */
 int refine_eliminate(struct search *search, unsigned char *kept);
-/* Adds nodes until the circuit is necessary, then prunes greedily under both conditions. Keeps the
- * circuit as it was when the grown one is no longer sufficient. Progress stage "grow". */
-int refine_grow(struct search *search, unsigned char *kept);
 
 #endif

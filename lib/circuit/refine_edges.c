@@ -43,14 +43,18 @@ int edge_refinement_open(struct edge_refinement *refinement, struct search *sear
 {
     struct memory *memory = search->judge.context->memory;
     size_t n = search->judge.gated.n_edges;
-    *refinement = (struct edge_refinement){.search = search, .kept = kept};
+    *refinement = (struct edge_refinement){.search = search, .kept = kept, .held = NO_NODE};
     refinement->kept_edges = memory_allocate(memory, n);
+    refinement->other_edges = memory_allocate(memory, n);
+    refinement->all_nodes = memory_allocate(memory, search->n);
     refinement->order = memory_allocate_array(memory, n, sizeof *refinement->order);
     refinement->score = memory_allocate_zeroed_array(memory, n, sizeof *refinement->score);
-    if (!refinement->kept_edges || !refinement->order || !refinement->score) {
+    if (!refinement->kept_edges || !refinement->other_edges || !refinement->all_nodes ||
+        !refinement->order || !refinement->score) {
         edge_refinement_close(refinement);
         return fail_memory(search->judge.context, "a set of edges", n);
     }
+    memset(refinement->all_nodes, 1, search->n);
     visit(refinement, keep_between);
     return SN_OK;
 }
@@ -64,31 +68,59 @@ void edge_refinement_close(struct edge_refinement *refinement)
     size_t n = judge->gated.n_edges;
     judge->kept_edges = NULL;
     memory_free(memory, refinement->kept_edges, n);
+    memory_free(memory, refinement->other_edges, n);
+    memory_free(memory, refinement->all_nodes, refinement->search->n);
     memory_free(memory, refinement->order, n * sizeof *refinement->order);
     memory_free(memory, refinement->score, n * sizeof *refinement->score);
     memset(refinement, 0, sizeof *refinement);
 }
 
-/* Makes the kept edges those that the judge runs; the nodes follow. */
-static void use_edges(struct edge_refinement *refinement)
+void edge_refinement_use(struct edge_refinement *refinement)
 {
     memset(refinement->kept, 0, refinement->search->n);
     visit(refinement, keep_ends);
     refinement->search->judge.kept_edges = refinement->kept_edges;
 }
 
-static int meets(struct edge_refinement *refinement, int *result)
+int edge_refinement_meets(struct edge_refinement *refinement, int *result)
 {
-    use_edges(refinement);
+    edge_refinement_use(refinement);
     return search_meets(refinement->search, refinement->kept, result);
 }
 
-/* order = kept edges (all edges with any != 0), ascending by score. */
-static void order_edges(struct edge_refinement *refinement, int any)
+static void cut_edges(struct edge_refinement *refinement)
+{
+    for (size_t i = 0; i < refinement->search->judge.gated.n_edges; i++)
+        refinement->other_edges[i] = !refinement->kept_edges[i];
+    refinement->search->judge.kept_edges = refinement->other_edges;
+}
+
+int edge_refinement_necessity(struct edge_refinement *refinement)
+{
+    cut_edges(refinement);
+    int status = search_complement(refinement->search, refinement->all_nodes, SN_ABLATE_REST);
+    edge_refinement_use(refinement);
+    return status;
+}
+
+int edge_refinement_score_complement(struct edge_refinement *refinement)
+{
+    struct search *search = refinement->search;
+    cut_edges(refinement);
+    int status = judge_gradient(&search->judge, refinement->all_nodes, SN_ABLATE_REST, JUDGE_FIT,
+                                search->complement);
+    for (size_t i = 0; i < search->judge.gated.n_edges; i++)
+        refinement->score[i] = (double)search->judge.gated.gradient[i];
+    edge_refinement_use(refinement);
+    return status;
+}
+
+void edge_refinement_order(struct edge_refinement *refinement, enum edge_choice which)
 {
     refinement->n_order = 0;
     for (size_t i = 0; i < refinement->search->judge.gated.n_edges; i++)
-        if (any || refinement->kept_edges[i])
+        if (i != refinement->held &&
+            (which == EDGES_ALL || (refinement->kept_edges[i] != 0) == (which == EDGES_KEPT)))
             refinement->order[refinement->n_order++] = i;
     order_by_score(refinement->order, refinement->n_order, refinement->score);
 }
@@ -98,7 +130,7 @@ static int keeps_enough(struct edge_refinement *refinement, size_t k, int *resul
     memset(refinement->kept_edges, 0, refinement->search->judge.gated.n_edges);
     for (size_t i = 0; i < k; i++)
         refinement->kept_edges[refinement->order[i]] = 1;
-    return meets(refinement, result);
+    return edge_refinement_meets(refinement, result);
 }
 
 int refine_edges_bisect(struct edge_refinement *refinement, const float *tau)
@@ -107,7 +139,7 @@ int refine_edges_bisect(struct edge_refinement *refinement, const float *tau)
     int enough = 0, status = SN_OK;
     for (size_t i = 0; i < n; i++)
         refinement->score[i] = -(double)tau[i];
-    order_edges(refinement, 1);
+    edge_refinement_order(refinement, EDGES_ALL);
     while (high < n && tau[refinement->order[high]] > 0)
         high++;
     /* Where the learned set itself misses the target, more edges are let in. */
@@ -139,7 +171,7 @@ static int score_edges(struct edge_refinement *refinement, int magnitude)
 {
     static const struct calibration raw = {1, 0};
     struct judge *judge = &refinement->search->judge;
-    use_edges(refinement);
+    edge_refinement_use(refinement);
     int status = judge_gradient(judge, refinement->kept, SN_ABLATE_REST, JUDGE_FIT, raw);
     for (size_t i = 0; i < judge->gated.n_edges; i++) {
         double gradient = (double)judge->gated.gradient[i];
@@ -154,12 +186,22 @@ static void set_range(struct edge_refinement *refinement, size_t first, size_t l
         refinement->kept_edges[refinement->order[i]] = value;
 }
 
+static int still_good(struct edge_refinement *refinement, int *good)
+{
+    int status = edge_refinement_meets(refinement, good);
+    if (status != SN_OK || !*good || refinement->floor <= 0)
+        return status;
+    status = edge_refinement_necessity(refinement);
+    *good = refinement->search->necessity >= refinement->floor;
+    return status;
+}
+
 /* Removes order[first..last) as one block; where that is too much, its halves one after the other. */
 static int remove_block(struct edge_refinement *refinement, size_t first, size_t last)
 {
     int good = 0;
     set_range(refinement, first, last, 0);
-    int status = meets(refinement, &good);
+    int status = still_good(refinement, &good);
     if (status != SN_OK)
         return status;
     if (!good)
@@ -175,13 +217,14 @@ static int remove_block(struct edge_refinement *refinement, size_t first, size_t
     return status == SN_OK ? remove_block(refinement, middle, last) : status;
 }
 
-int refine_edges_greedy(struct edge_refinement *refinement)
+int refine_edges_greedy(struct edge_refinement *refinement, double floor)
 {
     int status = score_edges(refinement, 1);
     if (status != SN_OK)
         return status;
-    order_edges(refinement, 0);
+    edge_refinement_order(refinement, EDGES_KEPT);
     refinement->tried = refinement->removed = 0;
+    refinement->floor = floor;
     size_t block = refinement->n_order / 16 + 1;
     for (size_t first = 0; status == SN_OK && first < refinement->n_order; first += block) {
         size_t last = first + block < refinement->n_order ? first + block : refinement->n_order;
@@ -199,7 +242,7 @@ static int best_removal(struct edge_refinement *refinement, size_t first, size_t
     *best = refinement->n_order;
     for (size_t i = first; status == SN_OK && i < last; i++) {
         set_range(refinement, i, i + 1, 0);
-        use_edges(refinement);
+        edge_refinement_use(refinement);
         status = search_quick_loss(search, refinement->kept);
         set_range(refinement, i, i + 1, 1);
         if (status == SN_OK && search->loss < least) {
@@ -223,7 +266,7 @@ static int eliminate_one(struct edge_refinement *refinement, int *removed)
         if (status != SN_OK || best == refinement->n_order)
             continue;
         set_range(refinement, best, best + 1, 0);
-        status = meets(refinement, removed);
+        status = edge_refinement_meets(refinement, removed);
         if (!*removed)
             set_range(refinement, best, best + 1, 1);
     }
@@ -235,13 +278,13 @@ int refine_edges_eliminate(struct edge_refinement *refinement)
     int status = SN_OK, removed = 1;
     for (size_t round = 0; status == SN_OK && removed; round++) {
         status = score_edges(refinement, 0);
-        order_edges(refinement, 0);
+        edge_refinement_order(refinement, EDGES_KEPT);
         if (status == SN_OK)
             status = progress(refinement->search->judge.context, "eliminate", round,
                               round + refinement->n_order, (double)refinement->n_order);
         if (status == SN_OK)
             status = eliminate_one(refinement, &removed);
     }
-    use_edges(refinement);
+    edge_refinement_use(refinement);
     return status;
 }
