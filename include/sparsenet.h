@@ -491,14 +491,14 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
  * "tie_query_key" 0, "method" ("nodes"; "edges"), "scores" ("learned";
  * "attribution", "integrated": gradients instead of learned masks, the paper's figure 31), "loss" ("pair";
  * "vocabulary"),
- * "greedy" 2 (passes), "grow" 1,
+ * "greedy" 2 (passes), "swap" 0 (passes over exchanges of what is left out for what can go then), "grow" 1,
  * "necessity" 0.15 (grow until the recalibrated loss of the complement >= ln 2 - this), "seed" 0, "runs" 0
  * (else as many as that are searched as sn_search does, and the circuit is cut from the best).
  * `develop` (may be NULL: `task`) is where settings are chosen; the target must hold on it and on
  * `task`.
  * Errors: SN_ERROR_TARGET when the model cannot do the task, the target stays out of reach or no node is needed to
  * reach it (an empty circuit); the message says what was achieved. Progress stages "prune", "attribute",
- * "greedy", "eliminate", "grow". */
+ * "greedy", "eliminate", "swap", "grow". */
 SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model,
                               const sn_means *means, const sn_task *task, const sn_task *develop,
                               const sn_options *options);

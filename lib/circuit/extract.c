@@ -6,6 +6,7 @@
 #include "base/options.h"
 #include "circuit/extract.h"
 #include "circuit/grow.h"
+#include "circuit/swap.h"
 
 #define FULL_ACCURACY 0.9 /* below it the model does not do the task */
 
@@ -41,6 +42,7 @@ static const struct option_spec specs[] = {
      "learned|attribution|integrated"},
     {"loss", OPTION_CHOICE, offsetof(struct extract_settings, loss), LOSS_PAIR, 0, 0, "pair|vocabulary"},
     INTEGER("greedy", greedy, 2, 0, 100),
+    INTEGER("swap", swap, 0, 0, 1000),
     INTEGER("grow", grow, 1, 0, 1),
     NUMBER("necessity", necessity, 0.15, 0, 0.69),
     INTEGER("seed", seed, 0, 0, 9e15),
@@ -229,7 +231,8 @@ int extract_shrink(struct best *best, struct search *search, const float *tau, u
 
 static int finish_nodes(struct best *best, struct search *search)
 {
-    return search->settings.grow ? refine_grow(search, best->kept) : SN_OK;
+    int status = refine_swap(search, best->kept, search->settings.swap);
+    return status == SN_OK && search->settings.grow ? refine_grow(search, best->kept) : status;
 }
 
 static int finish_edges(struct best *best, struct search *search)
@@ -240,7 +243,8 @@ static int finish_edges(struct best *best, struct search *search)
         return status;
     memcpy(edges.kept_edges, best->kept_edges, best->n_kept_edges);
     edge_refinement_use(&edges);
-    if (search->settings.grow)
+    status = refine_edges_swap(&edges, search->settings.swap);
+    if (status == SN_OK && search->settings.grow)
         status = refine_edges_grow(&edges);
     memcpy(best->kept_edges, edges.kept_edges, best->n_kept_edges);
     edge_refinement_close(&edges);

@@ -12,7 +12,7 @@ enum task_loss { LOSS_PAIR, LOSS_VOCABULARY };
 struct extract_settings {
     double target_loss, k_coef, learning_rate, init_bias, init_noise, temperature, weight_decay, beta2;
     double warmup, necessity;
-    size_t calibrated, steps, batch, tie_query_key, greedy, grow, seed, runs;
+    size_t calibrated, steps, batch, tie_query_key, greedy, swap, grow, seed, runs;
     int method; /* enum judge_gates: what has masks */
     int scores; /* enum mask_scores: what orders them */
     int loss;   /* enum task_loss */
