@@ -1,6 +1,5 @@
 #include "circuit/replacer.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/options.h"
