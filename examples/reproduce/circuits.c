@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "checks.h"
 #include "train_model.h"
 
 #define N_PAIRS 64
 #define N_QUICK_PAIRS 32
 #define HEADLINE 0.15
-#define MEANS_BYTES 400000
 
 /* What is cut from one search. A list ends at 0. */
 struct cuts {
@@ -22,10 +22,7 @@ static const struct cuts width_study = {{HEADLINE}, {0}, {0}}; /* of figure 3 */
 struct work {
     const struct setup *setup;
     const struct model_spec *spec;
-    sn_context *context;
-    sn_model *model;
-    sn_means *means;
-    sn_task *prune, *develop, *fresh;
+    struct subject subject;
     const char *task;
     struct rows rows;
 };
@@ -36,14 +33,6 @@ void circuits_path(char path[PATH_CAPACITY], const struct setup *setup, const st
     char name[128];
     snprintf(name, sizeof name, "circuits/%s.%s", spec->name, sn_python_task_name(task));
     make_path(path, setup, name, ".csv");
-}
-
-static sn_evaluation evaluate(const struct work *work, const sn_circuit *circuit, int ablate)
-{
-    sn_evaluation result = {.struct_size = sizeof result};
-    check(work->context, sn_evaluate(&result, work->context, work->model, work->means, circuit, ablate,
-                                     work->prune, work->fresh));
-    return result;
 }
 
 static struct row *add_row(struct work *work, const char *variant, const char *status, double target,
@@ -59,42 +48,29 @@ static struct row *add_row(struct work *work, const char *variant, const char *s
     return row;
 }
 
-static void judge(struct row *row, const sn_evaluation *fresh)
-{
-    row->loss = fresh->loss;
-    row->raw_loss = fresh->raw_loss;
-    row->accuracy = fresh->raw_accuracy;
-}
-
 /* A row for what a search or an extraction gave. */
 static void add_circuit(struct work *work, const char *variant, double target, int calibrated,
                         int status, sn_circuit *circuit)
 {
-    sn_circuit *random;
     if (status == SN_ERROR_TARGET) {
         add_row(work, variant, "missed", target, calibrated);
         return;
     }
-    check(work->context, status);
+    check(work->subject.context, status);
     struct row *row = add_row(work, variant, "ok", target, calibrated);
-    sn_evaluation kept = evaluate(work, circuit, SN_ABLATE_REST);
-    judge(row, &kept);
-    row->nodes = sn_circuit_node_count(circuit);
-    row->edges = sn_circuit_edge_count(circuit);
-    row->necessity = evaluate(work, circuit, SN_ABLATE_CIRCUIT).loss;
-    check(work->context, sn_circuit_create_random(&random, work->context, circuit, 1));
-    row->random_necessity = evaluate(work, random, SN_ABLATE_CIRCUIT).loss;
-    sn_circuit_free(random);
+    checks_circuit(row, &work->subject, circuit);
+    if (target == HEADLINE && !calibrated && strcmp(variant, "search") == 0)
+        checks_validate(row, &work->subject, circuit);
 }
 
 static sn_options *settings(const struct work *work, int grow)
 {
-    sn_options *how = options(work->context);
-    set(work->context, how, "target_loss", HEADLINE);
-    set(work->context, how, "calibrated", 0);
-    set(work->context, how, "runs", work->setup->quick ? 4 : 12);
-    set(work->context, how, "steps", work->setup->quick ? 100 : 150);
-    set(work->context, how, "grow", grow);
+    sn_options *how = options(work->subject.context);
+    set(work->subject.context, how, "target_loss", HEADLINE);
+    set(work->subject.context, how, "calibrated", 0);
+    set(work->subject.context, how, "runs", work->setup->quick ? 4 : 12);
+    set(work->subject.context, how, "steps", work->setup->quick ? 100 : 150);
+    set(work->subject.context, how, "grow", grow);
     return how;
 }
 
@@ -104,27 +80,28 @@ static sn_search *open_search(struct work *work, int grow)
     char name[128], path[PATH_CAPACITY];
     sn_search *search = NULL;
     sn_options *how = settings(work, grow);
-    int status = sn_search_create(&search, work->context, work->model, work->means, work->prune,
-                                  work->develop, how);
+    int status = sn_search_create(&search, work->subject.context, work->subject.model,
+                                  work->subject.means, work->subject.prune, work->subject.develop, how);
     sn_options_free(how);
     if (status == SN_ERROR_TARGET)
         return NULL;
-    check(work->context, status);
+    check(work->subject.context, status);
     snprintf(name, sizeof name, "searches/%s.%s", work->spec->name, work->task);
     make_path(path, work->setup, name, ".safetensors");
-    check(work->context, sn_search_set_file(search, path));
-    check(work->context, sn_search_run(search));
+    check(work->subject.context, sn_search_set_file(search, path));
+    check(work->subject.context, sn_search_run(search));
     return search;
 }
 
 static void keep_circuit(struct work *work, sn_circuit *circuit)
 {
     char name[128], path[PATH_CAPACITY];
-    check(work->context,
-          sn_circuit_measure_deltas(circuit, work->context, work->means, work->prune, work->prune));
+    check(work->subject.context,
+          sn_circuit_measure_deltas(circuit, work->subject.context, work->subject.means,
+                                    work->subject.prune, work->subject.prune));
     snprintf(name, sizeof name, "circuits/%s.%s", work->spec->name, work->task);
     make_path(path, work->setup, name, ".json");
-    check(work->context, sn_report_write_json(work->context, circuit, path));
+    check(work->subject.context, sn_report_write_json(work->subject.context, circuit, path));
 }
 
 static void cut(struct work *work, sn_search *search, const char *variant, double target, int calibrated)
@@ -170,13 +147,14 @@ static void extract(struct work *work, const char *variant, const char *method, 
 {
     sn_circuit *circuit = NULL;
     sn_options *how = settings(work, 0);
-    set_text(work->context, how, "method", method);
-    set_text(work->context, how, "scores", scores);
-    set(work->context, how, "greedy", greedy);
+    set_text(work->subject.context, how, "method", method);
+    set_text(work->subject.context, how, "scores", scores);
+    set(work->subject.context, how, "greedy", greedy);
     if (strcmp(scores, "learned") != 0)
-        set(work->context, how, "runs", 0);
-    int status = sn_circuit_extract(&circuit, work->context, work->model, work->means, work->prune,
-                                    work->develop, how);
+        set(work->subject.context, how, "runs", 0);
+    int status =
+        sn_circuit_extract(&circuit, work->subject.context, work->subject.model, work->subject.means,
+                           work->subject.prune, work->subject.develop, how);
     sn_options_free(how);
     add_circuit(work, variant, HEADLINE, 0, status, circuit);
     sn_circuit_free(circuit);
@@ -190,41 +168,19 @@ static void compare_methods(struct work *work)
     extract(work, "integrated rank", "nodes", "integrated", 0);
 }
 
-/* The means over text of the kind that the model learnt from; none of it was trained on. */
-static void measure_means(struct work *work, const struct texts *texts)
-{
-    sn_corpus *mixed;
-    const sn_corpus *const parts[] = {texts->held_out_idioms, texts->held_out_real};
-    check(work->context, sn_corpus_create(&mixed, work->context));
-    for (size_t p = 0; p < 2; p++)
-        for (size_t i = 0, total = 0, n; total < MEANS_BYTES && i < sn_corpus_count(parts[p]); i++) {
-            const char *text = sn_corpus_text(&n, parts[p], i);
-            check(work->context, sn_corpus_add_text(mixed, work->context, text, n));
-            total += n;
-        }
-    check(work->context, sn_corpus_tokenize(mixed, work->context, texts->tokenizer));
-    check(work->context, sn_means_create(&work->means, work->context, work->model, mixed, NULL));
-    sn_corpus_free(mixed);
-}
-
 void circuits_find(const struct setup *setup, const struct texts *texts, sn_context *context,
                    const struct model_spec *spec, size_t task)
 {
-    struct work work = {
-        .setup = setup, .spec = spec, .context = context, .task = sn_python_task_name(task)};
+    struct work work = {.setup = setup, .spec = spec, .task = sn_python_task_name(task)};
     char path[PATH_CAPACITY];
     double start = seconds();
     circuits_path(path, setup, spec, task);
     if (file_exists(path))
         return;
-    work.model = load_trained_model(setup, spec, context);
-    size_t n_pairs = setup->quick ? N_QUICK_PAIRS : N_PAIRS;
-    work.prune = texts_task(texts, context, task, "prune", n_pairs, 100);
-    work.develop = texts_task(texts, context, task, "develop", n_pairs, 200);
-    work.fresh = texts_fresh_task(texts, setup, context, task);
-    measure_means(&work, texts);
-    sn_evaluation whole = evaluate(&work, NULL, SN_ABLATE_NOTHING);
-    judge(add_row(&work, "model", "ok", 0, 0), &whole);
+    sn_model *model = load_trained_model(setup, spec, context);
+    subject_open(&work.subject, context, setup, texts, model, task,
+                 setup->quick ? N_QUICK_PAIRS : N_PAIRS);
+    checks_model(add_row(&work, "model", "ok", 0, 0), &work.subject);
     search_targets(&work);
     if (strcmp(spec->family, "sparse") == 0 &&
         work.rows.n > 2) /* more than the model and that it has not learnt */
@@ -233,9 +189,6 @@ void circuits_find(const struct setup *setup, const struct texts *texts, sn_cont
     say(setup, "%s, %s: %zu circuits in %.0f s", spec->name, work.task, work.rows.n - 1,
         seconds() - start);
     rows_free(&work.rows);
-    sn_task_free(work.prune);
-    sn_task_free(work.develop);
-    sn_task_free(work.fresh);
-    sn_means_free(work.means);
-    sn_model_free(work.model);
+    subject_close(&work.subject);
+    sn_model_free(model);
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "case_study.h"
 #include "skill.h"
 
 const struct model_spec *study_model(const struct study *study, const char *family, unsigned seed)
@@ -89,7 +90,7 @@ static void write_tasks(const struct study *study)
     }
 }
 
-void report_write(struct study *study)
+void report_write(struct study *study, const struct texts *texts)
 {
     char path[PATH_CAPACITY];
     make_path(path, study->setup, "report", ".md");
@@ -105,8 +106,10 @@ void report_write(struct study *study)
     figure_3(study);
     figure_31(study);
     figure_32(study);
+    figure_validation(study);
     figure_edges(study);
     figure_10(study);
+    case_study(study, texts);
     study_close(study->report, path);
     say(study->setup, "see %s", path);
 }

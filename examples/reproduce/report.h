@@ -7,6 +7,7 @@
 #include "model_list.h"
 #include "model_numbers.h"
 #include "rows.h"
+#include "texts.h"
 
 struct study {
     const struct setup *setup;
@@ -30,7 +31,8 @@ void figure_10(const struct study *study);
 void figure_31(const struct study *study);
 void figure_32(const struct study *study);
 void figure_edges(const struct study *study);
+void figure_validation(const struct study *study);
 /* The whole report, figure by figure. */
-void report_write(struct study *study);
+void report_write(struct study *study, const struct texts *texts);
 
 #endif

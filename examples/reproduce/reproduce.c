@@ -60,7 +60,7 @@ static void write_report(const struct work *work, sn_context *context, size_t n_
     }
     make_path(path, work->setup, "circuits", ".csv");
     rows_write(&study.rows, path);
-    report_write(&study);
+    report_write(&study, work->texts);
     rows_free(&study.rows);
 }
 

@@ -6,7 +6,8 @@
 
 static const char header[] =
     "model,task,variant,status,target,calibrated,nodes,edges,fresh_loss,fresh_raw_loss,"
-    "fresh_raw_accuracy,complement_loss,random_complement_loss\n";
+    "fresh_raw_accuracy,complement_loss,random_complement_loss,"
+    "fresh_binarised_raw_loss,fresh_resampled_raw_loss\n";
 
 struct row *rows_add(struct rows *rows)
 {
@@ -17,6 +18,7 @@ struct row *rows_add(struct rows *rows)
             stop("no memory for", "rows");
     }
     memset(&rows->row[rows->n], 0, sizeof *rows->row);
+    rows->row[rows->n].binarised = rows->row[rows->n].resampled = -1;
     return &rows->row[rows->n++];
 }
 
@@ -30,9 +32,9 @@ void rows_write(const struct rows *rows, const char *path)
     fputs(header, file);
     for (size_t i = 0; i < rows->n; i++) {
         const struct row *r = &rows->row[i];
-        fprintf(file, "%s,%s,%s,%s,%g,%d,%zu,%zu,%.5f,%.5f,%.4f,%.5f,%.5f\n", r->model, r->task,
-                r->variant, r->status, r->target, r->calibrated, r->nodes, r->edges, r->loss,
-                r->raw_loss, r->accuracy, r->necessity, r->random_necessity);
+        fprintf(file, "%s,%s,%s,%s,%g,%d,%zu,%zu,%.5f,%.5f,%.4f,%.5f,%.5f,%.5f,%.5f\n", r->model,
+                r->task, r->variant, r->status, r->target, r->calibrated, r->nodes, r->edges, r->loss,
+                r->raw_loss, r->accuracy, r->necessity, r->random_necessity, r->binarised, r->resampled);
     }
     if (ferror(file) | fclose(file) || rename(temporary, path) != 0)
         stop("cannot write", path);
@@ -45,9 +47,10 @@ int rows_read(struct rows *rows, const char *path)
     int good = file && fgets(line, sizeof line, file) && strcmp(line, header) == 0;
     while (good && fgets(line, sizeof line, file)) {
         struct row r = {.nodes = 0};
-        good = sscanf(line, "%47[^,],%39[^,],%23[^,],%15[^,],%lf,%d,%zu,%zu,%lf,%lf,%lf,%lf,%lf",
+        good = sscanf(line, "%47[^,],%39[^,],%23[^,],%15[^,],%lf,%d,%zu,%zu,%lf,%lf,%lf,%lf,%lf,%lf,%lf",
                       r.model, r.task, r.variant, r.status, &r.target, &r.calibrated, &r.nodes, &r.edges,
-                      &r.loss, &r.raw_loss, &r.accuracy, &r.necessity, &r.random_necessity) == 13;
+                      &r.loss, &r.raw_loss, &r.accuracy, &r.necessity, &r.random_necessity, &r.binarised,
+                      &r.resampled) == 15;
         if (good)
             *rows_add(rows) = r;
     }

@@ -12,8 +12,10 @@ struct row {
     int calibrated; /* whether the target holds with calibration */
     size_t nodes, edges;
     double loss, raw_loss, accuracy; /* on fresh pairs, of the circuit; accuracy is uncalibrated */
-    double necessity,
-        random_necessity; /* loss of the complement, recalibrated; of that of random nodes */
+    double necessity;                /* loss of the complement, recalibrated */
+    double random_necessity;         /* of the complement of as many random nodes */
+    double binarised,
+        resampled; /* raw loss, fresh: of two-valued nodes; all else resampled. < 0: not measured */
 };
 
 struct rows {
