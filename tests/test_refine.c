@@ -333,6 +333,61 @@ START_TEST(memory_may_run_out_anywhere)
 }
 END_TEST
 
+/* The planted path beside 200 neurons that do next to nothing. */
+static sn_model *wide_model(void)
+{
+    static const char config[] =
+        "{\"block_size\": 16, \"vocab_size\": 8, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 4,"
+        " \"d_model\": 6, \"d_mlp\": 200, \"rms_norm\": true, \"bias\": false, \"tied_unembed\": false}";
+    sn_model *model;
+    ok(sn_model_create(&model, context, config, strlen(config), 1));
+    PLANT("transformer.wte.weight", 1, 0, 1, 2, 0, -1, 0, 5, 1, 1, 5, 1, 2, 5, 1, 3, 5, 1, 6, 5, 1, 7, 5,
+          1, 6, 4, 0.5f, 7, 4, -0.5f);
+    PLANT("transformer.wpe.weight", 0, 5, 0);
+    PLANT("transformer.h.0.attn.c_attn.weight", 8, 0, 1, 10, 4, 0.7f, 10, 5, 0.3f);
+    PLANT("transformer.h.0.attn.c_proj.weight", 2, 0, 2.5f, 4, 2, 0.5f);
+    PLANT("lm_head.weight", 4, 2, 2, 5, 2, -2, 6, 4, 1, 7, 5, 1);
+    return model;
+}
+
+static int count_rounds(const char *stage, size_t done, size_t total, double value, void *payload)
+{
+    (void)done, (void)total, (void)value;
+    *(size_t *)payload += strcmp(stage, "eliminate") == 0;
+    return 0;
+}
+
+START_TEST(of_many_nodes_several_go_at_once)
+{
+    sn_model *model = wide_model();
+    sn_means *means = planted_means(context, model);
+    sn_task *task = planted_task(context, 30, 3);
+    struct search search;
+    size_t rounds = 0, left = 0;
+    int meets;
+    ok(search_open(&search, context, model, means, task, task, &settings));
+    unsigned char *kept = malloc(search.n);
+    memset(kept, 1, search.n);
+    sn_context_set_progress(context, count_rounds, &rounds);
+    ok(refine_eliminate(&search, kept));
+    sn_context_set_progress(context, NULL, NULL);
+    for (size_t i = 0; i < search.n; i++)
+        left += kept[i];
+    ck_assert_uint_gt(search.n, 3 * 64);
+    ck_assert_uint_le(left, 4);
+    /* from 3 at a time down to 1 below 128: 236 to 192 by threes, to 128 by twos */
+    ck_assert_uint_lt(rounds, search.n - left - 40);
+    ck_assert_uint_gt(rounds, 128 - left);
+    ok(search_meets_unscreened(&search, kept, &meets));
+    ck_assert(meets);
+    free(kept);
+    search_close(&search);
+    sn_task_free(task);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
 static int stop_at(const char *stage, size_t done, size_t total, double value, void *payload)
 {
     (void)done, (void)total, (void)value;
@@ -385,6 +440,7 @@ Suite *refine_suite(void)
                                   edges_grow_into_the_backup,
                                   a_necessity_out_of_reach_is_said,
                                   cut_edges_of_a_circuit_carry_means,
+                                  of_many_nodes_several_go_at_once,
                                   it_can_be_cancelled,
                                   memory_may_run_out_anywhere};
     const TTest *const threads[] = {threads_do_not_change_what_is_grown};

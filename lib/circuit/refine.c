@@ -6,6 +6,7 @@
 #include "circuit/order.h"
 
 #define ELIMINATE_CANDIDATES 8 /* by gradient; all are tried before elimination ends */
+#define ELIMINATE_SHARE 64     /* of so many nodes left one goes at a time, of twice as many two, ... */
 #define QUICK_PAIRS 24         /* of each set: enough to rank them, the winner is measured in full */
 #define ELIMINATE_FACTOR 2.0   /* x target: hopeless on those pairs */
 
@@ -270,12 +271,25 @@ int refine_greedy(struct search *search, unsigned char *kept, double floor, size
 struct elimination {
     struct search *search;
     unsigned char *kept;
-    size_t node;  /* best of the candidates, NO_NODE if none */
-    double merit; /* rise of the loss per node and edge that go with it: less is better */
+    size_t node[ELIMINATE_CANDIDATES];  /* best first */
+    double merit[ELIMINATE_CANDIDATES]; /* rise of the loss per node and edge that go with it */
+    size_t n;
 };
 
-/* The candidate among order[first..last) whose removal costs least by itself. */
-static int best_removal(struct elimination *e, size_t first, size_t last)
+/* The first of equals stays first. */
+static void insert_candidate(struct elimination *e, size_t node, double merit)
+{
+    size_t at = e->n++;
+    for (; at > 0 && merit < e->merit[at - 1]; at--) {
+        e->node[at] = e->node[at - 1];
+        e->merit[at] = e->merit[at - 1];
+    }
+    e->node[at] = node;
+    e->merit[at] = merit;
+}
+
+/* The candidates among order[first..last), by what the removal of each costs by itself. */
+static int rank_removals(struct elimination *e, size_t first, size_t last)
 {
     struct search *search = e->search;
     const struct judge *judge = &search->judge;
@@ -283,7 +297,7 @@ static int best_removal(struct elimination *e, size_t first, size_t last)
     size_t edges_before = graph_count_edges(judge->model, &judge->layout, e->kept, NULL);
     int status = search_quick_loss(search, e->kept);
     loss_before = search->loss;
-    e->node = NO_NODE;
+    e->n = 0;
     for (size_t i = first; status == SN_OK && i < last; i++) {
         size_t node = search->order[i];
         search_set_group(search, e->kept, node, 0);
@@ -292,17 +306,26 @@ static int best_removal(struct elimination *e, size_t first, size_t last)
         size_t edges = edges_before - graph_count_edges(judge->model, &judge->layout, e->kept, NULL);
         search_set_group(search, e->kept, node, 1);
         double rise = loss - loss_before, merit = rise > 0 ? rise / (double)(1 + edges) : rise;
-        if (status == SN_OK && loss <= ELIMINATE_FACTOR * search->settings.target_loss &&
-            (e->node == NO_NODE || merit < e->merit)) {
-            e->node = node;
-            e->merit = merit;
-        }
+        if (status == SN_OK && loss <= ELIMINATE_FACTOR * search->settings.target_loss)
+            insert_candidate(e, node, merit);
     }
     return status;
 }
 
-/* Removes the best of the next candidates if the target holds without it. */
-static int eliminate_one(struct elimination *e, int *removed)
+/* Removes the first n candidates if the target holds without them. */
+static int try_removal(struct elimination *e, size_t n, int *removed)
+{
+    for (size_t i = 0; i < n; i++)
+        search_set_group(e->search, e->kept, e->node[i], 0);
+    int status = search_meets(e->search, e->kept, removed);
+    for (size_t i = 0; !*removed && i < n; i++)
+        search_set_group(e->search, e->kept, e->node[i], 1);
+    return status;
+}
+
+/* Removes the best of the next candidates if the target holds without it; of a large circuit several at once,
+ * since it has many rounds to go. */
+static int eliminate_some(struct elimination *e, int *removed)
 {
     struct search *search = e->search;
     int status = SN_OK;
@@ -311,13 +334,13 @@ static int eliminate_one(struct elimination *e, int *removed)
          first += ELIMINATE_CANDIDATES) {
         size_t last = first + ELIMINATE_CANDIDATES < search->n_order ? first + ELIMINATE_CANDIDATES
                                                                      : search->n_order;
-        status = best_removal(e, first, last);
-        if (status != SN_OK || e->node == NO_NODE)
-            continue;
-        search_set_group(search, e->kept, e->node, 0);
-        status = search_meets(search, e->kept, removed);
-        if (!*removed)
-            search_set_group(search, e->kept, e->node, 1);
+        status = rank_removals(e, first, last);
+        size_t several =
+            search->n_order / ELIMINATE_SHARE < e->n ? search->n_order / ELIMINATE_SHARE : e->n;
+        if (status == SN_OK && several > 1)
+            status = try_removal(e, several, removed);
+        if (status == SN_OK && !*removed && e->n > 0)
+            status = try_removal(e, 1, removed);
     }
     return status;
 }
@@ -335,7 +358,7 @@ int refine_eliminate(struct search *search, unsigned char *kept)
             status = progress(search->judge.context, "eliminate", round, round + search->n_order,
                               (double)search->n_order);
         if (status == SN_OK)
-            status = eliminate_one(&e, &removed);
+            status = eliminate_some(&e, &removed);
     }
     return status;
 }
