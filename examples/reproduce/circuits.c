@@ -9,6 +9,7 @@
 #define N_PAIRS 64
 #define N_QUICK_PAIRS 32
 #define HEADLINE 0.15
+#define GREEDY 2 /* passes of greedy removal */
 
 /* What is cut from one search. A list ends at 0. */
 struct cuts {
@@ -63,7 +64,7 @@ static void add_circuit(struct work *work, const char *variant, double target, i
         checks_validate(row, &work->subject, circuit);
 }
 
-static sn_options *settings(const struct work *work, int grow)
+static sn_options *settings(const struct work *work, int grow, int greedy)
 {
     sn_options *how = options(work->subject.context);
     set(work->subject.context, how, "target_loss", HEADLINE);
@@ -71,15 +72,16 @@ static sn_options *settings(const struct work *work, int grow)
     set(work->subject.context, how, "runs", work->setup->quick ? 4 : 12);
     set(work->subject.context, how, "steps", work->setup->quick ? 100 : 150);
     set(work->subject.context, how, "grow", grow);
+    set(work->subject.context, how, "greedy", greedy);
     return how;
 }
 
 /* The search of a model and task, from its file where that is there. */
-static sn_search *open_search(struct work *work, int grow)
+static sn_search *open_search(struct work *work, int grow, int greedy)
 {
     char name[128], path[PATH_CAPACITY];
     sn_search *search = NULL;
-    sn_options *how = settings(work, grow);
+    sn_options *how = settings(work, grow, greedy);
     int status = sn_search_create(&search, work->subject.context, work->subject.model,
                                   work->subject.means, work->subject.prune, work->subject.develop, how);
     sn_options_free(how);
@@ -126,7 +128,7 @@ static void search_targets(struct work *work)
     const struct cuts *cuts = strcmp(work->spec->family, "width") == 0 ? &width_study
                               : work->setup->quick                     ? &quick_study
                                                                        : &whole_study;
-    sn_search *search = open_search(work, 0);
+    sn_search *search = open_search(work, 0, GREEDY);
     if (!search) {
         add_row(work, "search", "unlearnt", HEADLINE, 0);
         return;
@@ -136,7 +138,7 @@ static void search_targets(struct work *work)
     sn_search_free(search);
     if (cuts->grown[0] <= 0)
         return;
-    search = open_search(work, 1); /* the same masks, grown until the circuit is necessary too */
+    search = open_search(work, 1, GREEDY); /* the same masks, grown until the circuit is necessary too */
     cut_all(work, search, "grown", cuts->grown, 0);
     sn_search_free(search);
 }
@@ -146,10 +148,9 @@ static void extract(struct work *work, const char *variant, const char *method, 
                     int greedy)
 {
     sn_circuit *circuit = NULL;
-    sn_options *how = settings(work, 0);
+    sn_options *how = settings(work, 0, greedy);
     set_text(work->subject.context, how, "method", method);
     set_text(work->subject.context, how, "scores", scores);
-    set(work->subject.context, how, "greedy", greedy);
     if (strcmp(scores, "learned") != 0)
         set(work->subject.context, how, "runs", 0);
     int status =
@@ -162,8 +163,11 @@ static void extract(struct work *work, const char *variant, const char *method, 
 
 static void compare_methods(struct work *work)
 {
-    extract(work, "edges", "edges", "learned", 2);
-    extract(work, "learned rank", "nodes", "learned", 0);
+    static const double headline[] = {HEADLINE, 0};
+    sn_search *search = open_search(work, 0, 0); /* the same masks, and nothing removed afterwards */
+    cut_all(work, search, "learned rank", headline, 0);
+    sn_search_free(search);
+    extract(work, "edges", "edges", "learned", GREEDY);
     extract(work, "attribution rank", "nodes", "attribution", 0);
     extract(work, "integrated rank", "nodes", "integrated", 0);
 }
