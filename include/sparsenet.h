@@ -15,6 +15,13 @@
  *  - Matrices of activations are token-major: row t holds the channels of token t.
  *  - Paper sections refer to Gao et al. 2025, arXiv 2511.13653.
  *
+ * Sections, in this order (search for "- name" with a few dashes in front):
+ *   SIMPLE    status, handles, context, options, tokenizer, corpus, model, session, generator, trainer,
+ *             tasks, circuits
+ *             of a circuit: labels and notes, evidence for nodes, contributions, binarisation, motifs,
+ *             page; checks: ablations, patching, linear replacement, controls; plots for reports
+ *   ADVANCED  host integration, sites and gradients, tensors, sparse matrices
+ *
  * The header is clean from C89 and C++98 on. SPDX-License-Identifier: MIT
  */
 #ifndef SPARSENET_H
