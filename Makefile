@@ -83,7 +83,13 @@ CHECK_LIBS    = $(shell pkg-config --libs check 2>/dev/null || echo -lcheck)
 # ----------------------------------------------------------------- library
 
 SOURCES  := $(sort $(wildcard lib/*/*.c))
-OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
+# The page of a circuit: the files of lib/report/viewer as constants, joined in this order.
+VIEWER   := lib/report/viewer
+STYLES   := $(patsubst %,$(VIEWER)/%.css,theme layout graph card views phone print)
+SCRIPTS  := $(patsubst %,$(VIEWER)/%.js,elements data columns order places graph zoom threshold focus search \
+	labels tokens charts attention card table figures channels compare keyboard start)
+PARTS    := $(BUILD)/lib/report/viewer_parts
+OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o) $(PARTS).o
 INTERNAL := $(BUILD)/libinternal.a
 STATIC   := $(BUILD)/libsparsenet.a
 SONAME   := libsparsenet.so.$(MAJOR)
@@ -107,6 +113,22 @@ $(BUILD)/%.o: %.c $(FLAGS)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(COMPILE) $(ISA) -c -o $@ $<
+
+# The tool that joins them runs here and now, whatever machine the library is for.
+HOSTCC   ?= $(CC)
+$(BUILD)/embed: $(VIEWER)/embed.c $(FLAGS)
+	$(call say,HOSTCC,$<)
+	$(Q)$(HOSTCC) -std=c11 $(WARNINGS) -O1 -o $@ $<
+
+$(PARTS).c: $(BUILD)/embed $(VIEWER)/page.html $(STYLES) $(SCRIPTS) Makefile
+	$(call say,EMBED,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(BUILD)/embed $@.new viewer_markup $(VIEWER)/page.html -- viewer_style $(STYLES) -- viewer_script $(SCRIPTS)
+	$(Q)mv $@.new $@
+
+$(PARTS).o: $(PARTS).c $(FLAGS)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -c -o $@ $<
 
 # The tests reach the insides through an ordinary archive of all objects.
 $(INTERNAL): $(OBJECTS)

@@ -859,6 +859,29 @@ SN_API int sn_shared_edge(const char **from, const char **to, float *weight, uin
 SN_API size_t sn_shared_motif_count(const sn_shared *shared);
 SN_API int sn_shared_motif(uint64_t *circuits, const size_t **edges, size_t *n_edges,
                            const sn_shared *shared, size_t index);
+/* ------------------------------------------------------------ a circuit's page */
+
+/* What a page shows beside the circuit; everything may be NULL or 0. Set struct_size before the call and the rest
+ * to 0 or to what there is. */
+typedef struct sn_page {
+    size_t struct_size;
+    const sn_tokenizer *tokenizer; /* texts of tokens; without it they are shown by their numbers */
+    const sn_evidence *evidence;   /* histograms and contexts, of nodes by name */
+    const sn_task *task;           /* pairs of prompts: values of nodes at every token, attention of heads */
+    const sn_circuit *other;       /* to compare with: a circuit of the same model */
+    const sn_task *other_task;     /* pairs of its own */
+    size_t n_pairs;                /* of each task, spread over it; 0 = 4. Fewer where circuit and prompts are long */
+} sn_page;
+
+/* Writes the circuit as one HTML file that any browser opens offline (docs/viewer.md): graph, node cards, figures,
+ * tokens, a table, comparison; labels and notes can be changed there and saved as circuit JSON. The file loads
+ * nothing and runs nothing but its own script, which its Content Security Policy names by hash; text of the data
+ * is shown as text. Values and attention are those of the whole model. inputs may be NULL. Progress stage "page"
+ * (prompts). Written atomically. Errors: SN_ERROR_IO, SN_ERROR_ARGUMENT (circuits of different models; a prompt
+ * that the model cannot run). */
+SN_API int sn_report_write_html(sn_context *context, const sn_circuit *circuit, const sn_page *inputs,
+                                const char *path);
+
 /* ------------------------------------------------- checks of a circuit: ablations */
 
 /* What ablated nodes and cut edges carry (docs/checks.md). Options: "kind" (text: "mean", of `means`, default; "zero";

@@ -6,10 +6,12 @@
 
 #include "base/context.h"
 #include "base/file.h"
+#include "base/memory.h"
+#include "report/circuit_json.h"
 #include "report/node_parts.h"
 
 #define CIRCUIT_FORMAT_VERSION 1
-#define DUMP_FLAGS (JSON_INDENT(1) | JSON_REAL_PRECISION(9)) /* 9 digits give a float back exactly */
+#define DIGITS 9 /* give a float back exactly */
 
 /* jansson's setters take over the value and fail on NULL, so one flag collects every failure. */
 static void set(json_t *object, const char *key, json_t *value, int *failed)
@@ -90,21 +92,28 @@ static json_t *edge_array(const sn_circuit *circuit, int *failed)
     return edges;
 }
 
-static json_t *link_array(const sn_circuit *circuit, size_t d_head, int *failed)
+static json_t *link_object(const sn_circuit *circuit, size_t from, size_t to, int *failed)
 {
+    json_t *link = json_object();
+    set(link, "from", json_string(sn_circuit_node_name(circuit, from)), failed);
+    set(link, "to", json_string(sn_circuit_node_name(circuit, to)), failed);
+    return link;
+}
+
+static json_t *link_array(sn_context *context, const sn_circuit *circuit, size_t d_head, int *failed)
+{
+    size_t n = sn_circuit_node_count(circuit);
     json_t *links = json_array();
-    for (size_t i = 0; i < sn_circuit_node_count(circuit); i++)
-        for (size_t j = 0; j < sn_circuit_node_count(circuit); j++) {
-            struct node_parts from, to;
-            node_parts_read(&from, sn_circuit_node_name(circuit, i), d_head);
-            node_parts_read(&to, sn_circuit_node_name(circuit, j), d_head);
-            if (!node_residual_link(&from, &to))
-                continue;
-            json_t *link = json_object();
-            set(link, "from", json_string(sn_circuit_node_name(circuit, i)), failed);
-            set(link, "to", json_string(sn_circuit_node_name(circuit, j)), failed);
-            append(links, link, failed);
-        }
+    struct node_parts *parts = memory_allocate_array(context->memory, n, sizeof *parts);
+    if (!parts)
+        *failed = 1;
+    for (size_t i = 0; parts && i < n; i++)
+        node_parts_read(&parts[i], sn_circuit_node_name(circuit, i), d_head);
+    for (size_t i = 0; parts && i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            if (node_residual_link(&parts[i], &parts[j]))
+                append(links, link_object(circuit, i, j, failed), failed);
+    memory_free(context->memory, parts, n * sizeof *parts);
     return links;
 }
 
@@ -135,7 +144,7 @@ static json_t *measurement_object(const sn_circuit *circuit, int *failed)
     return measurements;
 }
 
-static json_t *circuit_object(const sn_circuit *circuit, int *failed)
+static json_t *circuit_object(sn_context *context, const sn_circuit *circuit, int *failed)
 {
     const sn_model *model = sn_circuit_model(circuit);
     int64_t d_head = sn_model_config_number(model, "d_head");
@@ -148,23 +157,48 @@ static json_t *circuit_object(const sn_circuit *circuit, int *failed)
     set(root, "model", json_loads(sn_model_config_json(model), 0, NULL), failed);
     set(root, "nodes", node_array(circuit, width, failed), failed);
     set(root, "edges", edge_array(circuit, failed), failed);
-    set(root, "residual_links", link_array(circuit, width, failed), failed);
+    set(root, "residual_links", link_array(context, circuit, width, failed), failed);
     set(root, "paths", path_array(circuit, failed), failed);
     set(root, "measurements", measurement_object(circuit, failed), failed);
     return root;
 }
 
 struct json_sink {
-    struct file_writer *file;
-    sn_context *context;
+    circuit_json_piece write;
+    void *payload;
     int status;
 };
 
 static int write_piece(const char *bytes, size_t size, void *payload)
 {
     struct json_sink *sink = payload;
-    sink->status = file_write(sink->file, sink->context, bytes, size);
+    sink->status = sink->write(bytes, size, sink->payload);
     return sink->status == SN_OK ? 0 : -1;
+}
+
+int circuit_json_write(sn_context *context, const sn_circuit *circuit, int indented,
+                       circuit_json_piece write, void *payload)
+{
+    int failed = 0;
+    struct json_sink sink = {.write = write, .payload = payload};
+    size_t flags = JSON_REAL_PRECISION(DIGITS) | (indented ? JSON_INDENT(1) : JSON_COMPACT);
+    json_t *root = circuit_object(context, circuit, &failed);
+    int status = failed || !root ? fail_memory(context, "a circuit as JSON", 0) : SN_OK;
+    if (status == SN_OK && json_dump_callback(root, write_piece, &sink, flags) != 0)
+        status = sink.status != SN_OK ? sink.status : fail_memory(context, "a circuit as JSON", 0);
+    json_decref(root);
+    return status;
+}
+
+struct json_file {
+    struct file_writer writer;
+    sn_context *context;
+};
+
+static int write_to_file(const char *bytes, size_t size, void *payload)
+{
+    struct json_file *file = payload;
+    return file_write(&file->writer, file->context, bytes, size);
 }
 
 int sn_report_write_json(sn_context *context, const sn_circuit *circuit, const char *path)
@@ -174,21 +208,16 @@ int sn_report_write_json(sn_context *context, const sn_circuit *circuit, const c
     if (!circuit || !path)
         return fail(context, SN_ERROR_ARGUMENT, "sn_report_write_json: %s is NULL",
                     circuit ? "path" : "circuit");
-    int failed = 0;
-    struct file_writer file;
-    struct json_sink sink = {.file = &file, .context = context};
+    struct json_file file;
     memset(&file, 0, sizeof file);
-    json_t *root = circuit_object(circuit, &failed);
-    int status = failed || !root ? fail_memory(context, "a circuit as JSON", 0) : SN_OK;
+    file.context = context;
+    int status = file_writer_open(&file.writer, context, path);
     if (status == SN_OK)
-        status = file_writer_open(&file, context, path);
-    if (status == SN_OK && json_dump_callback(root, write_piece, &sink, DUMP_FLAGS) != 0)
-        status = sink.status != SN_OK ? sink.status : fail_memory(context, "a circuit as JSON", 0);
+        status = circuit_json_write(context, circuit, 1, write_to_file, &file);
     if (status == SN_OK)
-        status = file_write(&file, context, "\n", 1);
+        status = file_write(&file.writer, context, "\n", 1);
     if (status == SN_OK)
-        status = file_writer_commit(&file, context);
-    file_writer_abort(&file);
-    json_decref(root);
+        status = file_writer_commit(&file.writer, context);
+    file_writer_abort(&file.writer);
     return status;
 }
