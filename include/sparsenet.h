@@ -625,6 +625,18 @@ SN_API int sn_circuit_set_measurement(sn_circuit *circuit, sn_context *context, 
 SN_API size_t sn_circuit_measurement_count(const sn_circuit *circuit);
 /* Name of measurement `index` in the order first set, lent; NULL out of range. value may be NULL. */
 SN_API const char *sn_circuit_measurement(double *value, const sn_circuit *circuit, size_t index);
+/* A curve kept under a name with the circuit, 1 to 65536 points, all finite; a name set again takes the new one.
+ * Changing the nodes forgets them. Extraction keeps "loss_by_size" (the loss that the target is for, of the first k
+ * nodes or edges in order of their masks, at each k that was tried; where the loss on a few pairs was hopeless, that),
+ * and of learned masks "pruning_loss" and "pruning_size" (by step: loss of the batch, nodes or edges kept), which a
+ * search for settings does not. x, y: copied. */
+SN_API int sn_circuit_set_series(sn_circuit *circuit, sn_context *context, const char *name, size_t n,
+                                 const double *x, const double *y);
+SN_API size_t sn_circuit_series_count(const sn_circuit *circuit);
+/* Name of series `index` in the order first set, lent, and its points, lent; NULL out of range. Out-pointers may be
+ * NULL. */
+SN_API const char *sn_circuit_series(const double **x, const double **y, size_t *n,
+                                     const sn_circuit *circuit, size_t index);
 /* Writes the circuit as one JSON object (docs/formats.md: version, task, model, nodes, edges, paths,
  * measurements) or as a Graphviz digraph, atomically. Errors: SN_ERROR_IO. */
 SN_API int sn_report_write_json(sn_context *context, const sn_circuit *circuit, const char *path);

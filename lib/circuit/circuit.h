@@ -76,6 +76,14 @@ struct kept_number {
     double value;
 };
 
+/* A curve (series.c). */
+#define SERIES_MOST_POINTS 65536
+struct kept_series {
+    char *name; /* strlen + 1 bytes */
+    size_t n;
+    double *x, *y; /* n each */
+};
+
 /* What people say about a node (labels.c). */
 struct node_label {
     size_t node;   /* flat index */
@@ -101,6 +109,8 @@ struct sn_circuit {
     size_t n_deltas;
     struct kept_number *numbers; /* measurements of this very set of nodes, for reports */
     size_t n_numbers, number_capacity;
+    struct kept_series *series; /* n_series, likewise */
+    size_t n_series;
     struct node_label *labels; /* of kept nodes, in the order first set */
     size_t n_labels, label_capacity;
 };
@@ -126,6 +136,9 @@ void circuit_drop_measurements(struct sn_circuit *circuit);
 /* sn_circuit_set_measurement without a look whether the name is there already: many at once. */
 int circuit_add_measurement(struct sn_circuit *circuit, struct sn_context *context, const char *name,
                             double value);
+
+/* ---- series.c */
+void circuit_drop_series(struct sn_circuit *circuit);
 
 /* ---- means.c */
 struct sn_means {

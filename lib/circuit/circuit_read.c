@@ -2,23 +2,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "circuit/circuit_read.h"
 #include "circuit/edges.h"
 #include "circuit/labels.h"
-#include "format/json.h"
 
 #define READ_VERSION 1
 #define MOST_BYTES ((size_t)64 << 20)
 
-struct reader {
-    struct sn_context *context;
-    sn_circuit *circuit;
-    const char *path;
-    const json_t *root;
-    unsigned char *kept, *kept_edges;
-    size_t n_nodes, n_edges; /* bytes of them */
-};
-
-static int malformed(const struct reader *reader, const char *place, const char *what, const char *value)
+int reader_malformed(const struct reader *reader, const char *place, const char *what, const char *value)
 {
     return fail(reader->context, SN_ERROR_FORMAT, "%s: %s: %s%s%.100s%s", reader->path, place, what,
                 value ? " \"" : "", value ? value : "", value ? "\"" : "");
@@ -29,10 +20,10 @@ static int check_head(const struct reader *reader)
     const char *format = "";
     size_t version = 0;
     if (!json_is_object(reader->root))
-        return malformed(reader, "the file", "must be an object", NULL);
+        return reader_malformed(reader, "the file", "must be an object", NULL);
     int status = json_field_text(&format, reader->context, reader->root, reader->path, "format");
     if (status == SN_OK && strcmp(format, "sparsenet circuit") != 0)
-        return malformed(reader, "format", "must be \"sparsenet circuit\", not", format);
+        return reader_malformed(reader, "format", "must be \"sparsenet circuit\", not", format);
     if (status == SN_OK)
         status = json_field_size(&version, reader->context, reader->root, reader->path, "version", 1,
                                  1000000);
@@ -40,7 +31,18 @@ static int check_head(const struct reader *reader)
         return fail(reader->context, SN_ERROR_UNSUPPORTED,
                     "%s: version: is %zu; this library reads up to %d", reader->path, version,
                     READ_VERSION);
-    return status == SN_OK && version == 0 ? malformed(reader, "version", "is missing", NULL) : status;
+    return status == SN_OK && version == 0 ? reader_malformed(reader, "version", "is missing", NULL)
+                                           : status;
+}
+
+/* Some tools write 1.0 as 1. */
+static int same_value(const json_t *a, const json_t *b)
+{
+    if (json_is_number(a) && json_is_number(b)) {
+        double x = json_number_value(a), y = json_number_value(b);
+        return !(x < y) && !(x > y);
+    }
+    return json_equal((json_t *)a, (json_t *)b);
 }
 
 /* The configuration in the file must be the model's, key by key. */
@@ -50,16 +52,16 @@ static int check_model(const struct reader *reader)
     const char *own_text = sn_model_config_json(reader->circuit->model), *key;
     json_t *own, *value;
     if (!json_is_object(stored))
-        return malformed(reader, "model", "must be an object", NULL);
+        return reader_malformed(reader, "model", "must be an object", NULL);
     int status = json_read_text(&own, reader->context, own_text, strlen(own_text), "the model");
     if (status != SN_OK)
         return status;
     json_object_foreach(own, key, value)
     {
         const json_t *other = json_object_get(stored, key);
-        if (!other || !json_equal((json_t *)other, value)) {
-            status =
-                malformed(reader, "model", "the file belongs to another model, which differs in", key);
+        if (!other || !same_value(other, value)) {
+            status = reader_malformed(reader, "model",
+                                      "the file belongs to another model, which differs in", key);
             break;
         }
     }
@@ -74,10 +76,10 @@ static int read_node(size_t *node, const struct reader *reader, const json_t *va
     size_t site, channel;
     const char *name = json_string_value(value);
     if (!name)
-        return malformed(reader, place, "must be the name of a node", NULL);
+        return reader_malformed(reader, place, "must be the name of a node", NULL);
     if (!node_find(&site, &channel, circuit->model, name) ||
         node_layout_first(&circuit->layout, site) == NO_NODE)
-        return malformed(reader, place, "the model has no node", name);
+        return reader_malformed(reader, place, "the model has no node", name);
     *node = node_layout_first(&circuit->layout, site) + channel;
     return SN_OK;
 }
@@ -86,7 +88,7 @@ static int read_nodes(struct reader *reader)
 {
     const json_t *nodes = json_object_get(reader->root, "nodes");
     if (!json_is_array(nodes))
-        return malformed(reader, "nodes", "must be an array", NULL);
+        return reader_malformed(reader, "nodes", "must be an array", NULL);
     for (size_t i = 0; i < json_array_size(nodes); i++) {
         size_t node = 0;
         const json_t *name = json_object_get(json_array_get(nodes, i), "name");
@@ -94,7 +96,7 @@ static int read_nodes(struct reader *reader)
         if (status != SN_OK)
             return status;
         if (reader->kept[node])
-            return malformed(reader, "nodes", "stands twice:", json_string_value(name));
+            return reader_malformed(reader, "nodes", "stands twice:", json_string_value(name));
         reader->kept[node] = 1;
     }
     return SN_OK;
@@ -112,8 +114,8 @@ static int read_edge(struct reader *reader, const json_t *object)
     if (status != SN_OK)
         return status;
     if (!reader->kept[from] || !reader->kept[to])
-        return malformed(reader, "edges", "an end is not among the nodes:",
-                         json_string_value(reader->kept[from] ? to_name : from_name));
+        return reader_malformed(reader, "edges", "an end is not among the nodes:",
+                                json_string_value(reader->kept[from] ? to_name : from_name));
     size_t edge = edge_find(&weight, reader->circuit->model, &reader->circuit->layout, from, to);
     if (edge == NO_NODE)
         return fail(
@@ -138,7 +140,7 @@ static int read_edges(struct reader *reader)
     struct sn_circuit *circuit = reader->circuit;
     const json_t *edges = json_object_get(reader->root, "edges");
     if (!json_is_array(edges))
-        return malformed(reader, "edges", "must be an array", NULL);
+        return reader_malformed(reader, "edges", "must be an array", NULL);
     for (size_t i = 0; i < json_array_size(edges); i++) {
         int status = read_edge(reader, json_array_get(edges, i));
         if (status != SN_OK)
@@ -155,7 +157,8 @@ static int read_delta(const struct reader *reader, struct delta *delta, const js
 {
     const json_t *loss = json_object_get(object, "delta"), *raw = json_object_get(object, "raw_delta");
     if (!json_is_number(loss) || !json_is_number(raw))
-        return malformed(reader, place, "all or none must have a delta and a raw_delta, numbers", NULL);
+        return reader_malformed(reader, place, "all or none must have a delta and a raw_delta, numbers",
+                                NULL);
     delta->loss = json_number_value(loss);
     delta->raw_loss = json_number_value(raw);
     return SN_OK;
@@ -220,7 +223,7 @@ static int read_label(const struct reader *reader, const json_t *object, int kin
     const char *fault =
         json_is_string(value) ? label_fault(json_string_value(value), kind) : "must be text";
     if (fault)
-        return malformed(reader, places[kind], fault, NULL);
+        return reader_malformed(reader, places[kind], fault, NULL);
     int status = read_node(&node, reader, json_object_get(object, "name"), "nodes");
     return status == SN_OK ? circuit_label_node(reader->circuit, reader->context, node, kind,
                                                 json_string_value(value))
@@ -236,69 +239,6 @@ static int read_labels(const struct reader *reader)
         if (status == SN_OK)
             status = read_label(reader, json_array_get(nodes, i), SN_NOTE);
     }
-    return status;
-}
-
-static int read_measurements(struct reader *reader)
-{
-    json_t *values = json_object_get(reader->root, "measurements"), *value;
-    const char *name;
-    int status = SN_OK;
-    if (values && !json_is_object(values))
-        return malformed(reader, "measurements", "must be an object", NULL);
-    json_object_foreach(values, name, value)
-    {
-        if (!json_is_number(value))
-            return malformed(reader, "measurements", "must be a number:", name);
-        status =
-            sn_circuit_set_measurement(reader->circuit, reader->context, name, json_number_value(value));
-        if (status != SN_OK)
-            break;
-    }
-    return status;
-}
-
-static int read_path(const struct reader *reader, struct traced_path *path, const json_t *object)
-{
-    const json_t *text = json_object_get(object, "text"), *weight = json_object_get(object, "weight");
-    const json_t *contribution = json_object_get(object, "contribution");
-    if (!json_is_string(text) || !(json_is_number(weight) || json_is_null(weight)) ||
-        !(json_is_number(contribution) || json_is_null(contribution)))
-        return malformed(reader, "paths", "must have a text, a weight and a contribution", NULL);
-    path->text =
-        memory_copy_text(reader->circuit->memory, json_string_value(text), json_string_length(text));
-    if (!path->text)
-        return fail_memory(reader->context, "a path", json_string_length(text));
-    path->weight = json_is_null(weight) ? (double)NAN : json_number_value(weight);
-    path->contribution = json_is_null(contribution) ? (double)NAN : json_number_value(contribution);
-    return SN_OK;
-}
-
-static int read_paths(struct reader *reader)
-{
-    struct sn_circuit *circuit = reader->circuit;
-    const json_t *paths = json_object_get(reader->root, "paths");
-    size_t n = json_array_size(paths);
-    if (paths && !json_is_array(paths))
-        return malformed(reader, "paths", "must be an array", NULL);
-    if (n == 0)
-        return SN_OK;
-    /* All or none: circuit_drop_paths frees as many texts as are counted. */
-    struct traced_path *read = memory_allocate_array(circuit->memory, n, sizeof *read);
-    if (!read)
-        return fail_memory(reader->context, "paths", n * sizeof *read);
-    size_t done = 0;
-    int status = SN_OK;
-    for (; status == SN_OK && done < n; done += status == SN_OK)
-        status = read_path(reader, &read[done], json_array_get(paths, done));
-    if (status == SN_OK) {
-        circuit->paths = read;
-        circuit->n_paths = n;
-        return SN_OK;
-    }
-    while (done-- > 0)
-        memory_free(circuit->memory, read[done].text, strlen(read[done].text) + 1);
-    memory_free(circuit->memory, read, n * sizeof *read);
     return status;
 }
 
@@ -329,9 +269,11 @@ static int read_circuit(struct reader *reader, sn_model *model)
     if (status == SN_OK)
         status = read_labels(reader);
     if (status == SN_OK)
-        status = read_paths(reader);
+        status = reader_take_paths(reader);
     if (status == SN_OK)
-        status = read_measurements(reader);
+        status = reader_take_measurements(reader);
+    if (status == SN_OK)
+        status = reader_take_series(reader);
     return status;
 }
 

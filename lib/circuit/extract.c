@@ -162,6 +162,8 @@ static void take_smaller(struct best *best, struct search *search, const unsigne
     best->n_nodes = nodes;
     best->n_edges = edges;
     best->found = 1;
+    best->n_taken++;
+    best->by_size = search->by_size;
 }
 
 /* Bisection and greedy removal stop half way between the full model's loss and the target: what is left of
@@ -284,6 +286,23 @@ static int keep_necessity(struct sn_circuit *circuit, struct search *search, con
     return status;
 }
 
+static int keep_curves(sn_circuit *circuit, struct sn_context *context, const struct best *best)
+{
+    struct curve by_size = best->by_size;
+    curve_sort(&by_size);
+    const struct {
+        const char *name;
+        const struct curve *curve;
+    } curves[] = {
+        {"loss_by_size", &by_size}, {"pruning_loss", &best->loss}, {"pruning_size", &best->size}};
+    int status = SN_OK;
+    for (size_t i = 0; status == SN_OK && i < sizeof curves / sizeof *curves; i++)
+        if (curves[i].curve->n)
+            status = sn_circuit_set_series(circuit, context, curves[i].name, curves[i].curve->n,
+                                           curves[i].curve->x, curves[i].curve->y);
+    return status;
+}
+
 int extract_circuit(sn_circuit **out, struct search *search, const struct best *best)
 {
     struct sn_context *context = search->judge.context;
@@ -294,6 +313,8 @@ int extract_circuit(sn_circuit **out, struct search *search, const struct best *
         status = circuit_set_edges(circuit, context, best->kept, best->kept_edges);
     if (status == SN_OK)
         status = keep_necessity(circuit, search, best);
+    if (status == SN_OK)
+        status = keep_curves(circuit, context, best);
     if (status != SN_OK) {
         sn_circuit_free(circuit);
         return status;
@@ -311,9 +332,14 @@ static int sweep(struct best *best, struct search *search, struct masks *masks, 
     double full_loss = search->loss;
     for (size_t run = 0; status == SN_OK && run < n_runs; run++) {
         double k_coef = settings->k_coef > 0 ? settings->k_coef : k_coef_sweep[run];
+        size_t n_taken = best->n_taken;
         status = extract_masks(masks, search, k_coef, run * settings->steps, n_runs * settings->steps);
         if (status == SN_OK)
             status = extract_shrink(best, search, masks->tau, kept, full_loss);
+        if (best->n_taken != n_taken) {
+            best->loss = masks->loss;
+            best->size = masks->kept;
+        }
     }
     return status == SN_OK ? extract_finish(best, search) : status;
 }

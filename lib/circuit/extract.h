@@ -12,6 +12,8 @@ struct best {
     size_t n_nodes, n_edges;
     double necessity; /* of the circuit in the end, where it was grown */
     int found;
+    size_t n_taken;                   /* how often a smaller one took its place */
+    struct curve loss, size, by_size; /* of the masks that it was cut from; learning's may be unknown */
 };
 
 int best_create(struct best *best, const struct search *search);

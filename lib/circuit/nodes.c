@@ -27,6 +27,7 @@ int circuit_set_edges(struct sn_circuit *circuit, struct sn_context *context, co
     circuit_drop_paths(circuit);
     circuit_drop_deltas(circuit);
     circuit_drop_measurements(circuit);
+    circuit_drop_series(circuit);
     return SN_OK;
 }
 
@@ -83,6 +84,7 @@ void sn_circuit_free(sn_circuit *circuit)
     circuit_drop_paths(circuit);
     circuit_drop_deltas(circuit);
     circuit_drop_measurements(circuit);
+    circuit_drop_series(circuit);
     circuit_drop_labels(circuit, NULL);
     graph_free(&circuit->graph);
     memory_free(memory, circuit->kept, circuit->layout.n_nodes);

@@ -52,6 +52,8 @@ void masks_start(struct masks *masks, uint64_t seed, double bias, double noise)
     clamp(masks->tau, masks->n);
     memset(masks->first, 0, masks->n * sizeof(float));
     memset(masks->second, 0, masks->n * sizeof(float));
+    memset(&masks->loss, 0, sizeof masks->loss);
+    memset(&masks->kept, 0, sizeof masks->kept);
 }
 
 void masks_heaviside(float *mask, const float *tau, size_t n)
@@ -203,6 +205,15 @@ static int learn_step(double *loss, struct learner *learner, size_t step)
                       settings->beta2, CLIP_NORM);
 }
 
+static void record_step(struct masks *masks, size_t step, double loss)
+{
+    size_t n_kept = 0;
+    for (size_t i = 0; i < masks->n; i++)
+        n_kept += masks->tau[i] > 0;
+    curve_add(&masks->loss, (double)step, loss);
+    curve_add(&masks->kept, (double)step, (double)n_kept);
+}
+
 static void learner_start(struct learner *learner)
 {
     struct masks *masks = learner->masks;
@@ -250,6 +261,7 @@ int prune_learn(struct masks *masks, struct judge *judge, const struct extract_s
     for (size_t step = 0; status == SN_OK && step < settings->steps; step++) {
         double loss = 0;
         status = learn_step(&loss, &learner, step);
+        record_step(masks, step + 1, loss);
         if (status == SN_OK)
             status = progress(judge->context, "prune", done + step + 1, total, loss);
     }

@@ -3,6 +3,7 @@
 #ifndef SN_CIRCUIT_PRUNE_H
 #define SN_CIRCUIT_PRUNE_H
 
+#include "circuit/curve.h"
 #include "circuit/judge.h"
 
 enum mask_scores { SCORES_LEARNED, SCORES_ATTRIBUTION, SCORES_INTEGRATED };
@@ -22,11 +23,12 @@ struct masks {
     struct memory *memory; /* retained */
     size_t n;
     float *tau, *gradient, *first, *second; /* AdamW's moments */
+    struct curve loss, kept; /* of learning, by step: the batch's loss; how many are kept */
 };
 
 int masks_create(struct masks *masks, struct sn_context *context, size_t n);
 void masks_free(struct masks *masks);
-/* tau = bias + noise x gaussian, clamped; moments 0. */
+/* tau = bias + noise x gaussian, clamped; moments 0; the curves empty. */
 void masks_start(struct masks *masks, uint64_t seed, double bias, double noise);
 /* mask[i] = tau[i] > 0 */
 void masks_heaviside(float *mask, const float *tau, size_t n);

@@ -165,12 +165,14 @@ int refine_bisect(struct search *search, const float *tau, unsigned char *kept)
     for (size_t i = 0; i < search->n; i++)
         search->score[i] = -(double)tau[i];
     search_order_leaders(search, NULL, 0);
+    memset(&search->by_size, 0, sizeof search->by_size);
     while (high < search->n_order && tau[search->order[high]] > 0)
         high++;
     /* Where the learned set itself misses the target, more nodes are let in. */
     while (status == SN_OK && !meets) {
         keep_first(search, kept, high);
         status = search_meets(search, kept, &meets);
+        curve_add(&search->by_size, (double)high, search->loss);
         if (status != SN_OK || meets)
             break;
         if (high == search->n_order)
@@ -185,6 +187,7 @@ int refine_bisect(struct search *search, const float *tau, unsigned char *kept)
         size_t middle = low + (high - low) / 2;
         keep_first(search, kept, middle);
         status = search_meets(search, kept, &meets);
+        curve_add(&search->by_size, (double)middle, search->loss);
         if (meets)
             high = middle;
         else

@@ -19,6 +19,8 @@ struct search {
     double accuracy;      /* likewise, calibrated */
     double necessity;     /* of the last search_necessity */
     struct calibration complement; /* fitted by the last search_necessity */
+    struct curve
+        by_size; /* of the last bisection: the loss of the first k in order of tau, as far as measured */
 };
 
 int search_open(struct search *search, struct sn_context *context, struct sn_model *model,

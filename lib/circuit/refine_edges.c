@@ -130,7 +130,9 @@ static int keeps_enough(struct edge_refinement *refinement, size_t k, int *resul
     memset(refinement->kept_edges, 0, refinement->search->judge.gated.n_edges);
     for (size_t i = 0; i < k; i++)
         refinement->kept_edges[refinement->order[i]] = 1;
-    return edge_refinement_meets(refinement, result);
+    int status = edge_refinement_meets(refinement, result);
+    curve_add(&refinement->search->by_size, (double)k, refinement->search->loss);
+    return status;
 }
 
 int refine_edges_bisect(struct edge_refinement *refinement, const float *tau)
@@ -140,6 +142,7 @@ int refine_edges_bisect(struct edge_refinement *refinement, const float *tau)
     for (size_t i = 0; i < n; i++)
         refinement->score[i] = -(double)tau[i];
     edge_refinement_order(refinement, EDGES_ALL);
+    memset(&refinement->search->by_size, 0, sizeof refinement->search->by_size);
     while (high < n && tau[refinement->order[high]] > 0)
         high++;
     /* Where the learned set itself misses the target, more edges are let in. */

@@ -144,6 +144,30 @@ static json_t *measurement_object(const sn_circuit *circuit, int *failed)
     return measurements;
 }
 
+static json_t *numbers(const double *values, size_t n, int *failed)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < n; i++)
+        append(array, number_or_null(values[i]), failed);
+    return array;
+}
+
+static json_t *series_array(const sn_circuit *circuit, int *failed)
+{
+    json_t *all = json_array();
+    for (size_t i = 0; i < sn_circuit_series_count(circuit); i++) {
+        const double *x, *y;
+        size_t n;
+        const char *name = sn_circuit_series(&x, &y, &n, circuit, i);
+        json_t *series = json_object();
+        set(series, "name", json_string(name), failed);
+        set(series, "x", numbers(x, n, failed), failed);
+        set(series, "y", numbers(y, n, failed), failed);
+        append(all, series, failed);
+    }
+    return all;
+}
+
 static json_t *circuit_object(sn_context *context, const sn_circuit *circuit, int *failed)
 {
     const sn_model *model = sn_circuit_model(circuit);
@@ -160,6 +184,8 @@ static json_t *circuit_object(sn_context *context, const sn_circuit *circuit, in
     set(root, "residual_links", link_array(context, circuit, width, failed), failed);
     set(root, "paths", path_array(circuit, failed), failed);
     set(root, "measurements", measurement_object(circuit, failed), failed);
+    if (sn_circuit_series_count(circuit))
+        set(root, "series", series_array(circuit, failed), failed);
     return root;
 }
 
