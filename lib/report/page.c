@@ -83,9 +83,8 @@ static void write_vocabulary(struct page *page)
     page_json_open(out, '{');
     for (size_t i = 0; page->inputs.tokenizer && i < page->n_vocabulary; i++) {
         size_t length = 0;
-        const char *bytes = page->tokens[i]
-                                ? sn_tokenizer_token(&length, page->inputs.tokenizer, (int32_t)i)
-                                : NULL;
+        const char *bytes =
+            page->tokens[i] ? sn_tokenizer_token(&length, page->inputs.tokenizer, (int32_t)i) : NULL;
         if (!bytes)
             continue;
         page_json_next(out);
@@ -155,13 +154,12 @@ static int read_nodes(struct page *page)
     const sn_circuit *circuit = page->circuit, *other = page->inputs.other;
     size_t n_own = sn_circuit_node_count(circuit), n_other = sn_circuit_node_count(other);
     page->node_capacity = n_own + n_other;
-    page->nodes =
-        memory_allocate_array(page->context->memory, page->node_capacity, sizeof *page->nodes);
+    page->nodes = memory_allocate_array(page->context->memory, page->node_capacity, sizeof *page->nodes);
     if (!page->nodes)
         return fail_memory(page->context, "nodes of a page", page->node_capacity * sizeof *page->nodes);
     for (size_t i = 0; i < n_own + n_other; i++) {
-        const char *name = i < n_own ? sn_circuit_node_name(circuit, i)
-                                     : sn_circuit_node_name(other, i - n_own);
+        const char *name =
+            i < n_own ? sn_circuit_node_name(circuit, i) : sn_circuit_node_name(other, i - n_own);
         if (i >= n_own && has_node(page, n_own, name))
             continue;
         page->nodes[page->n_nodes].name = name;

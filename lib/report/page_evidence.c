@@ -33,7 +33,8 @@ static void write_histogram(struct page *page, size_t index)
     const double *edges;
     const uint64_t *counts;
     size_t n_bins = 0;
-    if (sn_evidence_histogram(&edges, &counts, &n_bins, page->inputs.evidence, index) != SN_OK || !n_bins)
+    if (sn_evidence_histogram(&edges, &counts, &n_bins, page->inputs.evidence, index) != SN_OK ||
+        !n_bins)
         return;
     page_json_key(out, "first");
     buffer_number(out, edges[0], 12);

@@ -83,8 +83,8 @@ static int hold_site(struct prompt_writer *writer, const char *site)
     sn_session_activations(NULL, 0, &needed, writer->session, site);
     int status = reserve(&writer->values, &writer->value_capacity, page, needed);
     if (status == SN_OK)
-        status =
-            sn_session_activations(writer->values, writer->value_capacity, &needed, writer->session, site);
+        status = sn_session_activations(writer->values, writer->value_capacity, &needed, writer->session,
+                                        site);
     if (status != SN_OK)
         return status;
     writer->width = sn_model_site_width(page->model, site);
@@ -92,8 +92,8 @@ static int hold_site(struct prompt_writer *writer, const char *site)
     return SN_OK;
 }
 
-static int write_values(struct prompt_writer *writer, const char *name, const char *site,
-                        size_t channel, size_t n_tokens)
+static int write_values(struct prompt_writer *writer, const char *name, const char *site, size_t channel,
+                        size_t n_tokens)
 {
     struct page *page = writer->page;
     int status = hold_site(writer, site);
@@ -167,8 +167,7 @@ static int write_head(struct prompt_writer *writer, size_t index, const struct p
     struct page *page = writer->page;
     const struct page_node *node = &page->nodes[index];
     size_t needed = 0;
-    int status =
-        reserve(&writer->attention, &writer->attention_capacity, page, prompt->n * prompt->n);
+    int status = reserve(&writer->attention, &writer->attention_capacity, page, prompt->n * prompt->n);
     if (status == SN_OK)
         status = sn_node_attention(writer->attention, NULL, writer->attention_capacity, &needed,
                                    page->context, page->model, NULL, NULL, node->name, prompt->tokens,

@@ -46,7 +46,7 @@ function edgeList(node, side) {
   const largest = list.reduce((most, edge) => Math.max(most, Math.abs(edge.weight)), 0);
   const rows = longList(list, FIRST_EDGES, edge => element('tr', {},
     element('td', {}, nodeButton(far(edge)), far(edge).label ? element('span', {class: 'quiet'}, ' ' + far(edge).label) : null),
-    element('td', {class: 'number'}, signed(edge.weight)),
+    element('td', {class: 'number'}, weightText(edge.weight)),
     element('td', {class: 'bars'}, weightBar(edge.weight, largest)),
     element('td', {class: 'number'}, delta(edge) ? nats(delta(edge).loss) : '')), 'tbody');
   const body = Array.isArray(rows) ? rows : [rows];
@@ -91,7 +91,7 @@ function scaleOf(node) {
 function contextList(title, contexts, largest) {
   if (!contexts || !contexts.length)
     return null;
-  return section(title, longList(contexts, FIRST_CONTEXTS, context => element('li', {},
+  return section(title, longList(contexts, FIRST_CONTEXTS, context => element('li', {class: 'context'},
     element('span', {class: 'value', 'data-tip': 'document ' + context.document + ', token ' + context.position}, short(context.values[context.at])),
     tokenLine(context.tokens, context.values, largest, {at: context.at})), 'ul'));
 }
@@ -121,7 +121,7 @@ function tokenTable(node, table) {
   const tokens = pairsOf(entry.list), largest = Math.max(...tokens.map(each => Math.abs(each.weight)));
   const title = table === 'embedding' ? 'Tokens that write to the channel' : 'Tokens whose logits read the channel';
   return section(title + ' · ' + entry.n, longList(tokens, 8, each => element('li', {class: 'entry'},
-    element('span', {class: 'chip'}, visible(tokenText(each.token))), element('span', {class: 'number'}, signed(each.weight)),
+    element('span', {class: 'chip'}, visible(tokenText(each.token))), element('span', {class: 'number'}, weightText(each.weight)),
     weightBar(each.weight, largest))));
 }
 

@@ -11,7 +11,7 @@ function channelColumn(channel, table, title) {
   const tokens = pairsOf(entry.list), largest = Math.max(...tokens.map(each => Math.abs(each.weight)));
   return element('div', {}, element('h4', {}, title + ' · ' + entry.n.toLocaleString('en')),
     longList(tokens, 10, each => element('li', {class: 'entry'}, element('span', {class: 'chip'}, visible(tokenText(each.token))),
-      element('span', {class: 'number'}, signed(each.weight)), weightBar(each.weight, largest))));
+      element('span', {class: 'number'}, weightText(each.weight)), weightBar(each.weight, largest))));
 }
 
 function showChannels() {

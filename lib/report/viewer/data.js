@@ -20,7 +20,12 @@ function siteEnd(site) {
 function shortName(node) {
   if (node.head !== undefined)
     return siteEnd(node.site) + ' ' + node.head_channel;
-  return String(node.channel);
+  return isPosition(node) ? 'pos ' + (node.channel - data.circuits[0].model.d_model) : String(node.channel);
+}
+
+// Concatenated positions stand behind the channels of the stream.
+function isPosition(node) {
+  return siteEnd(node.site) === 'act_in' && node.channel >= data.circuits[0].model.d_model;
 }
 
 function addNode(raw, circuit) {
@@ -173,7 +178,7 @@ function delta(thing) {
 function describe(node) {
   if (node.kind !== 'node')
     return node.kind === 'embedding' ? 'Token of the prompts' : 'Answer: a logit';
-  const what = KINDS[siteEnd(node.site)] || siteEnd(node.site);
+  const what = isPosition(node) ? 'position embedding' : KINDS[siteEnd(node.site)] || siteEnd(node.site);
   const which = node.head === undefined ? what : what + ' ' + node.head_channel + ' of head ' + node.head;
   if (node.layer === null)
     return which;

@@ -57,6 +57,11 @@ function signed(value, digits = 3) {
   return (value > 0 ? '+' : '') + short(value, digits);
 }
 
+// A weight in a column of weights.
+function weightText(value) {
+  return value === null || Math.abs(value) < 0.0005 ? signed(value) : (value > 0 ? '+' : '−') + Math.abs(value).toFixed(3);
+}
+
 // A change of the loss: thousandths of a nat are enough.
 function nats(value) {
   if (value === null || !Number.isFinite(value))

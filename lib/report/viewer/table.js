@@ -17,8 +17,8 @@ const NODE_COLUMNS = [
 const EDGE_COLUMNS = [
   {title: 'From', value: edge => edge.from.name, cell: edge => nodeButton(edge.from)},
   {title: 'To', value: edge => edge.to.name, cell: edge => nodeButton(edge.to)},
-  {title: 'Weight', number: true, value: edge => edge.weight, cell: edge => signed(edge.weight)},
-  {title: '|Weight|', number: true, value: edge => Math.abs(edge.weight), cell: edge => short(Math.abs(edge.weight))},
+  {title: 'Weight', number: true, value: edge => edge.weight, cell: edge => weightText(edge.weight)},
+  {title: '|Weight|', number: true, value: edge => Math.abs(edge.weight), cell: edge => weightText(Math.abs(edge.weight)).replace('+', '')},
   {title: 'Δ loss', number: true, value: edge => delta(edge) ? delta(edge).loss : -Infinity,
     cell: edge => delta(edge) ? nats(delta(edge).loss) : '–'},
 ];
