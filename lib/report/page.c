@@ -1,5 +1,6 @@
 /* sn_report_write_html: a page that shows a circuit in any browser, offline. Style, markup and script are those of
  * lib/report/viewer; what is of this circuit stands beside them as JSON, which nothing executes. */
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -11,6 +12,7 @@
 #include "report/xml_text.h"
 
 #define PAGE_VERSION 1
+#define MOST_UNITS 999
 
 void page_tokens(struct page *page, const int32_t *tokens, size_t n)
 {
@@ -26,10 +28,19 @@ void page_tokens(struct page *page, const int32_t *tokens, size_t n)
 
 void page_values(struct page *page, const float *values, size_t n, size_t stride)
 {
-    page_json_open(&page->out, '[');
+    struct buffer *out = &page->out;
+    double largest = 0;
     for (size_t i = 0; i < n; i++)
-        page_json_number(&page->out, (double)values[i * stride]);
-    page_json_close(&page->out, ']');
+        largest = fmax(largest, fabs((double)values[i * stride]));
+    page_json_open(out, '[');
+    page_json_next(out);
+    buffer_number(out, largest / MOST_UNITS, 6);
+    for (size_t i = 0; i < n; i++) {
+        page_json_next(out);
+        buffer_format(out, "%ld",
+                      largest > 0 ? lround(MOST_UNITS * ((double)values[i * stride] / largest)) : 0);
+    }
+    page_json_close(out, ']');
 }
 
 /* ------------------------------------------------------------------- the data */

@@ -26,7 +26,7 @@ struct page {
 
 /* An array of tokens; they are remembered for the page's vocabulary. */
 void page_tokens(struct page *page, const int32_t *tokens, size_t n);
-/* An array of values, three digits each. */
+/* An array of values as the page keeps them: first a unit, then whole multiples of it, up to 999. */
 void page_values(struct page *page, const float *values, size_t n, size_t stride);
 
 /* page_evidence.c: "evidence", what nodes do over a corpus. */

@@ -4,6 +4,8 @@
 #include "report/page.h"
 #include "report/page_json.h"
 
+#define MOST_TOKENS 90000 /* of all contexts: beyond it nodes show fewer, so that pages stay small */
+
 static int is_shown(const struct page *page, const char *name)
 {
     for (size_t i = 0; i < page->n_nodes; i++)
@@ -50,27 +52,30 @@ static void write_histogram(struct page *page, size_t index)
 static void write_context(struct page *page, const sn_token_context *context)
 {
     struct buffer *out = &page->out;
-    page_json_open(out, '{');
-    page_json_set_count(out, "document", context->document);
-    page_json_set_count(out, "position", context->position);
-    page_json_set_count(out, "at", context->at);
-    page_json_set_number(out, "quantile", context->quantile);
-    page_json_key(out, "tokens");
+    page_json_open(out, '[');
+    page_json_count(out, context->document);
+    page_json_count(out, context->position);
+    page_json_count(out, context->at);
+    page_json_number(out, context->quantile);
     page_tokens(page, context->tokens, context->n_tokens);
-    page_json_key(out, "values");
     page_values(page, context->activations, context->n_tokens, 1);
-    page_json_close(out, '}');
+    page_json_close(out, ']');
 }
 
-static void write_contexts(struct page *page, size_t index, int kind, const char *key)
+/* As many contexts as `room` tokens allow, one at least; of quantiles some of each. */
+static void write_contexts(struct page *page, size_t index, int kind, const char *key, size_t room)
 {
     const sn_evidence *evidence = page->inputs.evidence;
-    size_t n = sn_evidence_context_count(evidence, index, kind);
+    size_t n = sn_evidence_context_count(evidence, index, kind), shown = n;
+    sn_token_context context = {.struct_size = sizeof context};
+    if (sn_evidence_context(&context, evidence, index, kind, 0) == SN_OK && context.n_tokens)
+        shown = room / context.n_tokens ? room / context.n_tokens : 1;
+    shown = shown < n ? shown : n;
     page_json_key(&page->out, key);
     page_json_open(&page->out, '[');
-    for (size_t i = 0; i < n; i++) {
-        sn_token_context context = {.struct_size = sizeof context};
-        if (sn_evidence_context(&context, evidence, index, kind, i) == SN_OK)
+    for (size_t i = 0; i < shown; i++) {
+        size_t which = kind == SN_CONTEXT_QUANTILE ? i * n / shown : i;
+        if (sn_evidence_context(&context, evidence, index, kind, which) == SN_OK)
             write_context(page, &context);
     }
     page_json_close(&page->out, ']');
@@ -79,6 +84,7 @@ static void write_contexts(struct page *page, size_t index, int kind, const char
 void page_evidence(struct page *page)
 {
     const sn_evidence *evidence = page->inputs.evidence;
+    size_t room = MOST_TOKENS / (page->n_nodes + 1);
     page_json_key(&page->out, "evidence");
     page_json_open(&page->out, '{');
     for (size_t i = 0; i < sn_evidence_count(evidence); i++) {
@@ -88,9 +94,9 @@ void page_evidence(struct page *page)
         page_json_open(&page->out, '{');
         write_summary(page, i);
         write_histogram(page, i);
-        write_contexts(page, i, SN_CONTEXT_TOP, "top");
-        write_contexts(page, i, SN_CONTEXT_BOTTOM, "bottom");
-        write_contexts(page, i, SN_CONTEXT_QUANTILE, "quantiles");
+        write_contexts(page, i, SN_CONTEXT_TOP, "top", 4 * room / 10);
+        write_contexts(page, i, SN_CONTEXT_BOTTOM, "bottom", 3 * room / 10);
+        write_contexts(page, i, SN_CONTEXT_QUANTILE, "quantiles", 3 * room / 10);
         page_json_close(&page->out, '}');
     }
     page_json_close(&page->out, '}');

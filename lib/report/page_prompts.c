@@ -6,8 +6,8 @@
 #include "report/page_json.h"
 
 #define DEFAULT_PAIRS 4
-#define MOST_VALUES 240000    /* of nodes at tokens: beyond it fewer pairs are shown, one at least */
-#define MOST_ATTENTION 200000 /* of pairs of tokens: heads and prompts beyond it go without */
+#define MOST_VALUES 110000    /* of nodes at tokens: beyond it fewer pairs are shown, one at least */
+#define MOST_ATTENTION 100000 /* of pairs of tokens: heads and prompts beyond it go without */
 #define SITE_BYTES 96
 
 struct prompt {
@@ -47,10 +47,23 @@ static size_t longest_prompt(const sn_task *task)
     return longest;
 }
 
+static int partner_site(char site[SITE_BYTES], const struct node_parts *parts);
+
+/* Rows of values of a prompt: of nodes, and of what queries and keys are multiplied with. */
+static size_t row_count(const struct page *page)
+{
+    size_t n = page->n_nodes;
+    for (size_t i = 0; i < page->n_nodes; i++) {
+        char site[SITE_BYTES];
+        n += (size_t)partner_site(site, &page->nodes[i].parts);
+    }
+    return n;
+}
+
 static size_t pair_count(const struct page *page, const sn_task *task)
 {
     size_t wanted = page->inputs.n_pairs ? page->inputs.n_pairs : DEFAULT_PAIRS;
-    size_t room = MOST_VALUES / (2 * longest_prompt(task) * (page->n_nodes + 1));
+    size_t room = MOST_VALUES / (2 * longest_prompt(task) * (row_count(page) + 1));
     size_t n = task ? sn_task_count(task) : 0;
     wanted = wanted < room ? wanted : room ? room : 1;
     return n < wanted ? n : wanted;

@@ -1,12 +1,32 @@
 // The data of the page as nodes and edges that know one another.
 
 const data = JSON.parse(byId('data').textContent);
+unpackAll();
 const nodes = [];          // of all circuits, then tokens
 const nodeByName = new Map();
 const edges = [];          // weights of the model
 const links = [];          // a residual channel written and read later
 const tokenLinks = [];     // between tokens and residual channels
 const state = {selected: null, hovered: null, reach: 'near', path: null, least: 0, members: '3'};
+
+// Values come as a unit and multiples of it, contexts as lists.
+function unpack(list) {
+  return list.slice(1).map(value => value * list[0]);
+}
+
+function unpackContext([document, position, at, quantile, tokens, values]) {
+  return {document, position, at, quantile, tokens, values: unpack(values)};
+}
+
+function unpackAll() {
+  for (const prompt of data.prompts)
+    for (const rows of [prompt.values, prompt.partners])
+      for (const name of Object.keys(rows))
+        rows[name] = unpack(rows[name]);
+  for (const evidence of Object.values(data.evidence))
+    for (const kind of ['top', 'bottom', 'quantiles'])
+      evidence[kind] = evidence[kind].map(unpackContext);
+}
 
 const KINDS = {
   q: 'query channel', k: 'key channel', v: 'value channel', post_act: 'neuron', act_in: 'read from the residual stream',
