@@ -50,16 +50,26 @@ function brightEdges() {
   return node ? edgesAround(node) : new Set();
 }
 
+// Gives a class to these nodes and takes it from those that had it; of thousands few change.
+const marked = {near: new Set(), selected: new Set()};
+
+function mark(set, name) {
+  for (const node of marked[name])
+    if (!set.has(node))
+      node.drawn.classList.remove(name);
+  for (const node of set)
+    node.drawn.classList.add(name);
+  marked[name] = set;
+}
+
 function showFocus() {
   const bright = picture.bright = brightEdges();
   const near = new Set();
   for (const edge of bright)
     near.add(edge.from).add(edge.to);
   const steady = Boolean(state.path || state.selected);
-  for (const node of nodes) {
-    node.drawn.classList.toggle('near', near.has(node));
-    node.drawn.classList.toggle('selected', node === state.selected);
-  }
+  mark(near, 'near');
+  mark(new Set(state.selected ? [state.selected] : []), 'selected');
   byId('graph').classList.toggle('dimmed', steady && !(state.hovered && !state.path));
   byId('stage').classList.toggle('quiet', bright.size > 0);
   drawBright();

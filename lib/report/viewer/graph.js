@@ -2,7 +2,8 @@
 
 const view = {x: 0, y: 0, scale: 1, width: 0, height: 0};
 const picture = {width: 0, height: 0, columns: [], largest: {}, dashes: true, colors: {}, slow: false};
-const MOST_DASHED = 1500;
+const MOST_DASHED = 1500, MOST_DOTTED = 400; // dashes take a canvas long
+const AT_ONCE = 2500, SLICE = 12; // edges; milliseconds
 const THICKEST = 4.6, THICKEST_ENTRY = 2.4, THINNEST = 0.9;
 
 function isMember(thing) {
@@ -121,7 +122,7 @@ function edgeColor(edge) {
 
 function edgeDash(edge) {
   if (edge.kind === 'link')
-    return [1.5, 4];
+    return picture.dottedLinks ? [1.5, 4] : [];
   return edge.weight < 0 && picture.dashes ? [7, 4] : [];
 }
 
@@ -131,7 +132,7 @@ function stroke(pen, edge, opacity) {
   pen.globalAlpha = opacity;
   pen.strokeStyle = edgeColor(edge);
   pen.lineWidth = edgeWidth(edge);
-  if (picture.dashes || edge.kind === 'link')
+  if (picture.dashes || picture.dottedLinks)
     pen.setLineDash(edgeDash(edge));
   pen.beginPath();
   pen.moveTo(x1, y1);
@@ -166,14 +167,53 @@ function isInside(edge) {
     Math.max(y1, y2) >= top - 5 && Math.min(y1, y2) <= top + view.height / view.scale + 5;
 }
 
-function drawEdges() {
-  const start = performance.now();
-  const pen = preparePen(byId('edges'));
-  const opacity = edges.length > 4000 ? 0.28 : edges.length > 600 ? 0.5 : 0.85;
-  for (const edge of picture.drawn)
-    if (isInside(edge))
-      stroke(pen, edge, edge.kind === 'edge' ? opacity : edge.kind === 'link' ? 0.9 : 0.55);
-  picture.slow = performance.now() - start > 6 || nodes.length > 400;
+function edgeOpacity(edge) {
+  if (edge.kind === 'link')
+    return picture.dottedLinks ? 0.9 : 0.25;
+  return edge.kind !== 'edge' ? 0.55 : edges.length > 4000 ? 0.28 : edges.length > 600 ? 0.5 : 0.85;
+}
+
+// Few edges are drawn at once. Many are drawn aside, a slice in each frame, so that the page goes on answering; what
+// was there before stays until they are done.
+function drawEdges(done) {
+  const list = picture.drawn.filter(isInside), canvas = byId('edges');
+  picture.slow = list.length > AT_ONCE || nodes.length > 400;
+  if (list.length <= AT_ONCE || picture.printing) {
+    picture.job = null;
+    const pen = preparePen(canvas);
+    list.forEach(edge => stroke(pen, edge, edgeOpacity(edge)));
+    if (done)
+      done();
+    return;
+  }
+  if (!picture.spare)
+    picture.spare = document.createElement('canvas');
+  const job = picture.job = {list, at: 0, pen: preparePen(picture.spare), done};
+  requestAnimationFrame(() => drawSlice(job));
+}
+
+function drawSlice(job) {
+  if (picture.job !== job)
+    return;
+  const end = performance.now() + SLICE;
+  while (job.at < job.list.length && performance.now() < end)
+    for (const last = Math.min(job.list.length, job.at + 64); job.at < last; job.at++)
+      stroke(job.pen, job.list[job.at], edgeOpacity(job.list[job.at]));
+  if (job.at < job.list.length) {
+    requestAnimationFrame(() => drawSlice(job));
+    return;
+  }
+  picture.job = null;
+  const canvas = byId('edges');
+  canvas.width = picture.spare.width;
+  canvas.height = picture.spare.height;
+  canvas.getContext('2d').drawImage(picture.spare, 0, 0);
+  if (job.done)
+    job.done();
+  if (picture.again) {
+    picture.again = false;
+    drawEdges();
+  }
 }
 
 function drawBright() {
@@ -186,12 +226,17 @@ function drawBright() {
 // Called when what is to be seen of the edges has changed, not when only the window moved.
 function refreshEdges() {
   picture.drawn = allEdges().filter(isVisible);
-  const ends = new Set(picture.drawn.flatMap(edge => [edge.from, edge.to]));
+  const ends = new Set();
+  for (const edge of picture.drawn)
+    ends.add(edge.from).add(edge.to);
   for (const node of nodes) {
     node.drawn.classList.toggle('gone', !isMember(node));
     node.drawn.classList.toggle('idle', state.least > 0 && !ends.has(node));
   }
-  drawEdges();
+  if (picture.job && !picture.job.done)
+    picture.again = true;
+  else
+    drawEdges();
   drawBright();
 }
 
@@ -201,9 +246,12 @@ function moveLayer() {
 }
 
 function redraw() {
-  moveLayer();
-  drawEdges();
-  drawBright();
+  drawEdges(() => {
+    window_.base = null;
+    byId('stage').style.transform = '';
+    moveLayer();
+    drawBright();
+  });
 }
 
 function layOut() {
@@ -215,6 +263,7 @@ function layOut() {
 function makeGraph() {
   layOut();
   picture.dashes = edges.length <= MOST_DASHED;
+  picture.dottedLinks = links.length <= MOST_DOTTED;
   picture.largest = {edge: largestWeight(edges), embedding: largestWeight(tokenLinks.filter(e => e.kind === 'embedding')),
     unembedding: largestWeight(tokenLinks.filter(e => e.kind === 'unembedding'))};
   picture.byWeight = [...edges].sort((a, b) => Math.abs(a.weight) - Math.abs(b.weight));

@@ -40,12 +40,11 @@ function showMove() {
 
 function settleMove() {
   clearTimeout(window_.timer);
-  window_.base = null;
-  byId('stage').style.transform = '';
   redraw();
 }
 
 function moved(before) {
+  picture.job = null;
   if (picture.slow && !window_.base)
     window_.base = before;
   if (!window_.frame)
