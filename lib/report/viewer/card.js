@@ -1,6 +1,6 @@
 // The card of a node: what is said about it, its edges, what it does over text and on the task's prompts.
 
-const FIRST_EDGES = 12, FIRST_CONTEXTS = 5;
+const FIRST_EDGES = 12, FIRST_LINKS = 8, FIRST_CONTEXTS = 5;
 
 function promptName(index) {
   const prompt = data.prompts[index], same = data.prompts.filter(each => each.task === prompt.task);
@@ -58,7 +58,8 @@ function edgeList(node, side) {
       element('th', {scope: 'col', class: 'number', title: 'Rise of the loss, nats, without the edge'}, 'Δ loss'))), body[0]), body[1]);
   if (other.length)
     made.push(element('p', {class: 'quiet'}, side === 'into' ? 'Channel also written by ' : 'Channel read later by ',
-      other.flatMap((edge, i) => [i ? ', ' : '', nodeButton(far(edge))])));
+      other.slice(0, FIRST_LINKS).flatMap((edge, i) => [i ? ', ' : '', nodeButton(far(edge))]),
+      other.length > FIRST_LINKS ? ' and ' + (other.length - FIRST_LINKS) + ' more' : ''));
   return section((side === 'into' ? 'Incoming edges' : 'Outgoing edges') + (list.length ? ' · ' + list.length : ''), made);
 }
 

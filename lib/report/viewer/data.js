@@ -108,6 +108,7 @@ function readCircuits() {
 
 const MOST_TOKENS = 14;
 const TOKENS_PER_NODE = 3;
+const MOST_JOINED = 150; // nodes: beyond it a token is joined to the first read of a channel alone
 
 function tokenNode(token, kind) {
   const name = (kind === 'embedding' ? 'token ' : 'logit ') + token;
@@ -160,8 +161,11 @@ function pathStarts() {
 function addEmbeddings() {
   const balance = tokenBalance(), starts = pathStarts();
   const factor = token => starts.has(pathText(token)) ? 3 : balance.size === 0 || balance.get(token) ? 1 : 0.15;
-  const wanted = [];
+  const wanted = [], read = new Set(), crowded = nodes.length > MOST_JOINED;
   for (const node of nodes.filter(each => each.kind === 'node' && siteEnd(each.site) === 'act_in')) {
+    if (crowded && read.has(node.channel))
+      continue;
+    read.add(node.channel);
     const tokens = channelTokens(node.channel, 'embedding')
       .filter(each => balance.size === 0 || balance.has(each.token) || starts.has(pathText(each.token)))
       .map(each => ({node, token: each.token, weight: each.weight,

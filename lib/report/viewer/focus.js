@@ -70,7 +70,7 @@ function showFocus() {
   const steady = Boolean(state.path || state.selected);
   mark(near, 'near');
   mark(new Set(state.selected ? [state.selected] : []), 'selected');
-  byId('graph').classList.toggle('dimmed', steady && !(state.hovered && !state.path));
+  byId('graph').classList.toggle('dimmed', steady && (state.path !== null || !state.hovered || state.hovered === state.selected));
   byId('stage').classList.toggle('quiet', bright.size > 0);
   drawBright();
 }

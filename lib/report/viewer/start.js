@@ -60,7 +60,7 @@ function start() {
   makePrinting();
   showThreshold();
   rove(nodes[0]);
-  fitAll();
+  fitFirst();
   document.documentElement.dataset.ready = 'yes';
 }
 

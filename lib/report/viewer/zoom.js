@@ -1,6 +1,6 @@
 // The window onto the picture: wheel, drag, two fingers, buttons.
 
-const MOST_ZOOM = 4, MOST_FIT = 1.25, LEAST_NARROW = 0.72, SETTLE = 120;
+const MOST_ZOOM = 4, MOST_FIT = 1.25, LEAST_NARROW = 0.72, LEAST_READABLE = 0.4, SETTLE = 120;
 const window_ = {pointers: new Map(), moved: false, timer: 0, base: null, frame: 0};
 
 function sizeWindow() {
@@ -20,6 +20,17 @@ function fitAll() {
   const scale = Math.min((view.width - 2 * margin) / picture.width, (view.height - 2 * margin) / picture.height, MOST_FIT);
   view.scale = view.width < NARROW && nodes.length < 100 ? Math.max(scale, LEAST_NARROW) : Math.max(scale, 0.02);
   view.x = Math.max(margin, (view.width - picture.width * view.scale) / 2);
+  view.y = (view.height - picture.height * view.scale) / 2;
+  redraw();
+}
+
+// At the start a picture too wide to read as a whole is shown from its left end, in its full height.
+function fitFirst() {
+  fitAll();
+  if (view.scale >= LEAST_READABLE)
+    return;
+  view.scale = Math.max(view.scale, Math.min(1, (view.height - 56) / picture.height));
+  view.x = 28;
   view.y = (view.height - picture.height * view.scale) / 2;
   redraw();
 }
@@ -138,7 +149,7 @@ function makeZoom() {
     const width = view.width, height = view.height;
     sizeWindow();
     if (view.width && (view.width !== width || view.height !== height))
-      fitAll();
+      fitFirst();
   }).observe(figure);
   sizeWindow();
 }
