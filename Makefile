@@ -300,6 +300,11 @@ study: $(BUILD)/tests/bench/support_study $(BUILD)/tests/bench/support_report
 symbols-update: $(SHARED)
 	$(NM) -D --defined-only $(SHARED) | awk '{print $$3}' | LC_ALL=C sort > tests/data/symbols.txt
 
+# For tests/viewer/lint.sh.
+.PHONY: viewer-scripts
+viewer-scripts:
+	@echo $(SCRIPTS)
+
 # ----------------------------------------------------------------- install
 
 # Phony, because it holds PREFIX, which may differ at each call.
@@ -328,7 +333,8 @@ uninstall:
 
 DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check graphviz python3 g++ \
 	$(if $(filter 1,$(XSMM)),libxsmm-dev)
-DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex python3-networkx libsimde-dev
+DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex python3-networkx libsimde-dev \
+	chromium nodejs eslint
 DEPS_BENCH := python3 python3-torch python3-numpy python3-scipy libopenblas0-pthread
 DEPS_AVX512 := bochs bochs-term busybox-static isolinux syslinux-common xorriso cpio python3
 
@@ -362,7 +368,7 @@ endif
 
 .PHONY: format clean
 format:
-	$(CLANG_FORMAT) -i $$(git ls-files '*.c' '*.h')
+	$(CLANG_FORMAT) -i $$(git ls-files '*.c' '*.h' 'lib/report/viewer/*.js')
 
 clean:
 	rm -rf $(BUILD)

@@ -26,6 +26,9 @@ suites_like() {
 
 step "long cases" env SN_TEST_LONG=1 CK_DEFAULT_TIMEOUT=600 "$BUILD/tests/check_all"
 
+step "pages of circuits in a real browser" python3 tests/viewer/page_test.py "$BUILD/tests/page_files"
+step "the script of the pages" bash tests/viewer/lint.sh
+
 step "memory of the largest released shape" "$BUILD/tests/large_memory" "$BUILD"
 sed 's/^/      /' "$BUILD/tests/step.log"
 

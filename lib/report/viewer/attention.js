@@ -1,4 +1,5 @@
-// The attention of a channel's head over a prompt: where each token looks, and what this channel has to do with it.
+// The attention of a channel's head over a prompt: where each token looks, and what this channel has to
+// do with it.
 
 function attentionOf(prompt, node) {
   const triangle = prompt.attention[node.layer + '.' + node.head];
@@ -9,11 +10,13 @@ function attentionOf(prompt, node) {
 
 // Of queries and keys: this channel's part of the score; of values: what it carries.
 function shareOf(prompt, node) {
-  const own = prompt.values[node.name], site = siteEnd(node.site), probability = attentionOf(prompt, node);
+  const own = prompt.values[node.name], site = siteEnd(node.site),
+        probability = attentionOf(prompt, node);
   if (site === 'v')
     return probability ? (row, column) => probability(row, column) * own[column] : null;
   const partner = prompt.partners[node.name], scale = Math.sqrt(data.circuits[0].model.d_head || 1);
-  return (row, column) => column > row ? 0 :
+  return (row, column) => column > row ?
+    0 :
     (site === 'q' ? own[row] * partner[column] : partner[row] * own[column]) / scale;
 }
 
@@ -26,7 +29,8 @@ function largestOf(values, n) {
 }
 
 function paintHeat(canvas, values, n, largest, row) {
-  const cell = Math.max(2, Math.floor(300 / n)), density = Math.max(1, Math.round(window.devicePixelRatio || 1));
+  const cell = Math.max(2, Math.floor(300 / n)),
+        density = Math.max(1, Math.round(window.devicePixelRatio || 1));
   canvas.width = canvas.height = cell * n * density;
   canvas.style.width = cell * n + 'px';
   const pen = canvas.getContext('2d');
@@ -48,14 +52,32 @@ function paintHeat(canvas, values, n, largest, row) {
   return cell;
 }
 
+function choice(name, options, change) {
+  const made = element(
+    'select', {'aria-label': name}, options.map(([value, text]) => element('option', {value}, text)));
+  made.addEventListener('change', () => change(made.value));
+  return made;
+}
+
 function attentionView(node) {
-  const prompts = data.prompts.map((prompt, i) => ({prompt, i})).filter(each => attentionOf(each.prompt, node));
+  const prompts =
+    data.prompts.map((prompt, i) => ({prompt, i})).filter(each => attentionOf(each.prompt, node));
   if (!prompts.length)
-    return data.prompts.length ? element('p', {class: 'quiet'}, 'Of this head no attention is kept: the circuit has too many.') : null;
+    return data.prompts.length ?
+      element('p', {class: 'quiet'}, 'Of this head no attention is kept: the circuit has too many.') :
+      null;
   const site = siteEnd(node.site), box = element('div', {class: 'attention'});
-  const chosen = {prompt: prompts[0].prompt, kind: 'probability', row: prompts[0].prompt.tokens.length - 1};
-  const heat = element('canvas', {class: 'heat', 'aria-hidden': true}), line = element('p', {class: 'looks'});
-  const names = {probability: 'attention of the head', share: site === 'v' ? 'what this channel carries' : 'this channel’s part of the score'};
+  const chosen = {
+    prompt: prompts[0].prompt,
+    kind: 'probability',
+    row: prompts[0].prompt.tokens.length - 1
+  };
+  const heat = element('canvas', {class: 'heat', 'aria-hidden': true}),
+        line = element('p', {class: 'looks'});
+  const names = {
+    probability: 'attention of the head',
+    share: site === 'v' ? 'what this channel carries' : 'this channel’s part of the score'
+  };
   const slider = element('input', {type: 'range', min: 0, 'aria-label': 'Token that looks'});
   let cell = 1, values = null;
   function show() {
@@ -67,14 +89,18 @@ function attentionView(node) {
     slider.setAttribute('aria-valuetext', visible(tokenText(tokens[chosen.row])));
     cell = paintHeat(heat, values, n, largest, chosen.row);
     const row = tokens.map((token, i) => values(chosen.row, i));
-    put(line, element('span', {class: 'quiet'}, '“' + visible(tokenText(tokens[chosen.row])) + '” looks at '),
-      tokenLine(tokens.slice(0, chosen.row + 1), row.slice(0, chosen.row + 1), largest, {at: chosen.row, breaks: false}));
+    put(line,
+      element('span', {class: 'quiet'}, '“' + visible(tokenText(tokens[chosen.row])) + '” looks at '),
+      tokenLine(tokens.slice(0, chosen.row + 1), row.slice(0, chosen.row + 1), largest,
+        {at: chosen.row, breaks: false}));
   }
   heat.addEventListener('pointermove', event => {
     const at = heat.getBoundingClientRect(), tokens = chosen.prompt.tokens;
-    const row = Math.floor((event.clientY - at.top) / cell), column = Math.floor((event.clientX - at.left) / cell);
+    const row = Math.floor((event.clientY - at.top) / cell),
+          column = Math.floor((event.clientX - at.left) / cell);
     if (row >= 0 && row < tokens.length && column >= 0 && column <= row)
-      showTip('“' + visible(tokenText(tokens[row])) + '” → “' + visible(tokenText(tokens[column])) + '”  ' + short(values(row, column)),
+      showTip('“' + visible(tokenText(tokens[row])) + '” → “' + visible(tokenText(tokens[column])) +
+          '”  ' + short(values(row, column)),
         event.clientX, event.clientY);
     else
       hideTip();
@@ -89,15 +115,15 @@ function attentionView(node) {
     chosen.row = Number(slider.value);
     show();
   });
-  const which = element('select', {'aria-label': 'Prompt', on: {change: event => {
-    chosen.prompt = data.prompts[Number(event.target.value)];
+  const which = choice('Prompt', prompts.map(each => [each.i, promptName(each.i)]), value => {
+    chosen.prompt = data.prompts[Number(value)];
     chosen.row = chosen.prompt.tokens.length - 1;
     show();
-  }}}, prompts.map(each => element('option', {value: each.i}, promptName(each.i))));
-  const kind = element('select', {'aria-label': 'What is shown', on: {change: event => {
-    chosen.kind = event.target.value;
+  });
+  const kind = choice('What is shown', Object.entries(names), value => {
+    chosen.kind = value;
     show();
-  }}}, Object.entries(names).map(([value, text]) => element('option', {value}, text)));
+  });
   show();
   fill(box, {}, [element('div', {class: 'pickers'}, which, kind), heat, slider, line]);
   return box;

@@ -1,4 +1,5 @@
-// The card of a node: what is said about it, its edges, what it does over text and on the task's prompts.
+// The card of a node: what is said about it, its edges, what it does over text and on the task's
+// prompts.
 
 const FIRST_EDGES = 12, FIRST_LINKS = 8, FIRST_CONTEXTS = 5;
 
@@ -19,63 +20,80 @@ function longList(items, first, make, tag = 'ul') {
   const list = element(tag, {}, items.slice(0, first).map(make));
   if (items.length <= first)
     return list;
-  const more = element('button', {type: 'button', class: 'more', on: {click: () => {
+  const more = button('more', () => {
     list.append(...items.slice(first).map(make));
     more.remove();
-  }}}, 'Show all ' + items.length);
+  }, 'Show all ' + items.length);
   return [list, more];
 }
 
 function nodeButton(node) {
-  return element('button', {type: 'button', class: 'link', on: {click: () => {
+  const open = () => {
     select(node);
     reveal(node);
     byId('card').focus();
-  }}}, node.kind === 'node' ? node.name : '“' + node.text + '”');
+  };
+  return button('link', open, node.kind === 'node' ? node.name : '“' + node.text + '”');
 }
 
 function weightBar(weight, largest) {
   const share = Math.min(1, Math.abs(weight) / (largest || 1));
-  return element('span', {class: 'bar ' + (weight < 0 ? 'minus' : 'plus'), style: {'--share': share.toFixed(3)}});
+  return element(
+    'span', {class: 'bar ' + (weight < 0 ? 'minus' : 'plus'), style: {'--share': share.toFixed(3)}});
+}
+
+function edgeHead(side) {
+  const head = (text, kind) => element('th', {scope: 'col', class: kind}, text);
+  return element('thead', {},
+    element('tr', {}, head(side === 'into' ? 'From' : 'To'), head('Weight', 'number'),
+      head(element('span', {class: 'hidden-text'}, 'Size')), head('Δ loss', 'number')));
 }
 
 function edgeList(node, side) {
   const far = edge => side === 'into' ? edge.from : edge.to;
-  const list = node[side].filter(edge => edge.kind !== 'link').sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
+  const list = node[side]
+                 .filter(edge => edge.kind !== 'link')
+                 .sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
   const other = node[side].filter(edge => edge.kind === 'link');
   const largest = list.reduce((most, edge) => Math.max(most, Math.abs(edge.weight)), 0);
-  const rows = longList(list, FIRST_EDGES, edge => element('tr', {},
-    element('td', {}, nodeButton(far(edge)), far(edge).label ? element('span', {class: 'quiet'}, ' ' + far(edge).label) : null),
-    element('td', {class: 'number'}, weightText(edge.weight)),
-    element('td', {class: 'bars'}, weightBar(edge.weight, largest)),
-    element('td', {class: 'number'}, delta(edge) ? nats(delta(edge).loss) : '')), 'tbody');
+  const rows = longList(list, FIRST_EDGES,
+    edge => element('tr', {},
+      element('td', {}, nodeButton(far(edge)),
+        far(edge).label ? element('span', {class: 'quiet'}, ' ' + far(edge).label) : null),
+      element('td', {class: 'number'}, weightText(edge.weight)),
+      element('td', {class: 'bars'}, weightBar(edge.weight, largest)),
+      element('td', {class: 'number'}, delta(edge) ? nats(delta(edge).loss) : '')),
+    'tbody');
   const body = Array.isArray(rows) ? rows : [rows];
   const made = [];
   if (list.length)
-    made.push(element('table', {class: 'edges'}, element('thead', {}, element('tr', {},
-      element('th', {scope: 'col'}, side === 'into' ? 'From' : 'To'), element('th', {scope: 'col', class: 'number'}, 'Weight'),
-      element('th', {}, element('span', {class: 'hidden-text'}, 'Size')),
-      element('th', {scope: 'col', class: 'number', title: 'Rise of the loss, nats, without the edge'}, 'Δ loss'))), body[0]), body[1]);
+    made.push(element('table', {class: 'edges'}, edgeHead(side), body[0]), body[1]);
   if (other.length)
-    made.push(element('p', {class: 'quiet'}, side === 'into' ? 'Channel also written by ' : 'Channel read later by ',
+    made.push(element('p', {class: 'quiet'},
+      side === 'into' ? 'Channel also written by ' : 'Channel read later by ',
       other.slice(0, FIRST_LINKS).flatMap((edge, i) => [i ? ', ' : '', nodeButton(far(edge))]),
       other.length > FIRST_LINKS ? ' and ' + (other.length - FIRST_LINKS) + ' more' : ''));
-  return section((side === 'into' ? 'Incoming edges' : 'Outgoing edges') + (list.length ? ' · ' + list.length : ''), made);
+  return section(
+    (side === 'into' ? 'Incoming edges' : 'Outgoing edges') + (list.length ? ' · ' + list.length : ''),
+    made);
 }
 
 function sayings(node) {
-  const write = kind => event => setText(node, kind, event.target.value);
-  return element('div', {class: 'sayings'},
-    element('label', {}, 'Label', element('input', {type: 'text', id: 'label', maxlength: 1024, value: node.label,
-      placeholder: 'what it does, in a few words', on: {change: write('label')}})),
-    element('label', {}, 'Note', element('textarea', {id: 'note', rows: node.note ? 4 : 2, on: {change: write('note')}}, node.note)));
+  const label = element('input', {type: 'text', id: 'label', maxlength: 1024, value: node.label});
+  const note = element('textarea', {id: 'note', rows: node.note ? 4 : 2}, node.note);
+  label.placeholder = 'what it does, in a few words';
+  label.addEventListener('change', () => setText(node, 'label', label.value));
+  note.addEventListener('change', () => setText(node, 'note', note.value));
+  return element(
+    'div', {class: 'sayings'}, element('label', {}, 'Label', label), element('label', {}, 'Note', note));
 }
 
 function figuresOf(node) {
   const rows = [];
   node.deltas.forEach((loss, i) => {
     if (loss && Number.isFinite(loss.loss))
-      rows.push(element('p', {class: 'effect'}, element('strong', {}, nats(loss.loss)), ' nats of loss without it',
+      rows.push(element('p', {class: 'effect'}, element('strong', {}, nats(loss.loss)),
+        ' nats of loss without it',
         data.circuits.length > 1 ? ' (' + (i ? 'second' : 'first') + ' circuit)' : '',
         element('span', {class: 'quiet'}, '  uncalibrated ' + nats(loss.raw))));
   });
@@ -92,9 +110,14 @@ function scaleOf(node) {
 function contextList(title, contexts, largest) {
   if (!contexts || !contexts.length)
     return null;
-  return section(title, longList(contexts, FIRST_CONTEXTS, context => element('li', {class: 'context'},
-    element('span', {class: 'value', 'data-tip': 'document ' + context.document + ', token ' + context.position}, short(context.values[context.at])),
-    tokenLine(context.tokens, context.values, largest, {at: context.at})), 'ul'));
+  return section(title,
+    longList(contexts, FIRST_CONTEXTS,
+      context => element('li', {class: 'context'},
+        element('span',
+          {class: 'value', 'data-tip': 'document ' + context.document + ', token ' + context.position},
+          short(context.values[context.at])),
+        tokenLine(context.tokens, context.values, largest, {at: context.at})),
+      'ul'));
 }
 
 function valuesSection(node) {
@@ -102,17 +125,23 @@ function valuesSection(node) {
   if (!evidence)
     return null;
   const zero = 100 * evidence.n_zero / Math.max(1, evidence.n_tokens);
-  return section('Values over text', histogram(evidence), element('p', {class: 'quiet'},
-    counted(evidence.n_tokens, 'token') + ' · ' + short(zero) + ' % zero · ' + short(evidence.minimum) + ' to ' + short(evidence.maximum) +
-    ' · mean ' + short(evidence.mean) + ', deviation ' + short(evidence.deviation) + '. Heights as square roots.'));
+  return section('Values over text', histogram(evidence),
+    element('p', {class: 'quiet'},
+      counted(evidence.n_tokens, 'token') + ' · ' + short(zero) + ' % zero · ' +
+        short(evidence.minimum) + ' to ' + short(evidence.maximum) + ' · mean ' + short(evidence.mean) +
+        ', deviation ' + short(evidence.deviation) + '. Heights as square roots.'));
 }
 
 function promptList(node, largest) {
   if (!data.prompts.length || !data.prompts[0].values[node.name])
     return null;
-  return section('On the task’s prompts', longList(data.prompts, 2, prompt => element('li', {class: 'prompt'},
-    element('p', {class: 'quiet'}, promptName(data.prompts.indexOf(prompt)) + ', answer ', element('span', {class: 'chip'}, visible(tokenText(prompt.targets[0])))),
-    tokenLine(prompt.tokens, prompt.values[node.name], largest, {breaks: true, at: prompt.tokens.length - 1}))));
+  return section('On the task’s prompts',
+    longList(data.prompts, 2,
+      prompt => element('li', {class: 'prompt'},
+        element('p', {class: 'quiet'}, promptName(data.prompts.indexOf(prompt)) + ', answer ',
+          element('span', {class: 'chip'}, visible(tokenText(prompt.targets[0])))),
+        tokenLine(prompt.tokens, prompt.values[node.name], largest,
+          {breaks: true, at: prompt.tokens.length - 1}))));
 }
 
 function tokenTable(node, table) {
@@ -120,16 +149,22 @@ function tokenTable(node, table) {
   if (!entry || !/act_in|resid/.test(siteEnd(node.site)))
     return null;
   const tokens = pairsOf(entry.list), largest = Math.max(...tokens.map(each => Math.abs(each.weight)));
-  const title = table === 'embedding' ? 'Tokens that write to the channel' : 'Tokens whose logits read the channel';
-  return section(title + ' · ' + entry.n, longList(tokens, 8, each => element('li', {class: 'entry'},
-    element('span', {class: 'chip'}, visible(tokenText(each.token))), element('span', {class: 'number'}, weightText(each.weight)),
-    weightBar(each.weight, largest))));
+  const title =
+    table === 'embedding' ? 'Tokens that write to the channel' : 'Tokens whose logits read the channel';
+  return section(title + ' · ' + entry.n,
+    longList(tokens, 8,
+      each => element('li', {class: 'entry'},
+        element('span', {class: 'chip'}, visible(tokenText(each.token))),
+        element('span', {class: 'number'}, weightText(each.weight)), weightBar(each.weight, largest))));
 }
 
 function tokenCard(node) {
   const list = node.into.concat(node.out);
-  return [element('p', {class: 'kind'}, describe(node)), element('h2', {}, '“' + node.text + '”'),
-    element('p', {class: 'quiet'}, 'token ' + node.token), edgeList(node, list.length && list[0].to === node ? 'into' : 'out')];
+  return [
+    element('p', {class: 'kind'}, describe(node)), element('h2', {}, '“' + node.text + '”'),
+    element('p', {class: 'quiet'}, 'token ' + node.token),
+    edgeList(node, list.length && list[0].to === node ? 'into' : 'out')
+  ];
 }
 
 function nodeCard(node) {
@@ -138,13 +173,18 @@ function nodeCard(node) {
     element('p', {class: 'kind'}, describe(node)),
     element('h2', {class: 'name'}, node.name),
     data.circuits.length > 1 ? element('p', {class: 'quiet'}, membership(node)) : null,
-    figuresOf(node), sayings(node), edgeList(node, 'into'), edgeList(node, 'out'),
+    figuresOf(node),
+    sayings(node),
+    edgeList(node, 'into'),
+    edgeList(node, 'out'),
     promptList(node, largest),
     node.head !== undefined ? section('Attention of head ' + node.head, attentionView(node)) : null,
     valuesSection(node),
-    contextList('Largest values', evidence.top, largest), contextList('Smallest values', evidence.bottom, largest),
+    contextList('Largest values', evidence.top, largest),
+    contextList('Smallest values', evidence.bottom, largest),
     contextList('At quantiles', evidence.quantiles, largest),
-    tokenTable(node, 'embedding'), tokenTable(node, 'unembedding'),
+    tokenTable(node, 'embedding'),
+    tokenTable(node, 'unembedding'),
   ];
 }
 
@@ -155,7 +195,7 @@ function showCard(node) {
     put(card, overview());
     return;
   }
-  const back = element('button', {type: 'button', class: 'close', 'aria-label': 'Back to the circuit', on: {click: () => select(null)}}, '×');
+  const back = button('close', () => select(null), '×', {'aria-label': 'Back to the circuit'});
   put(card, [back, node.kind === 'node' ? nodeCard(node) : tokenCard(node)]);
   card.scrollTop = 0;
   say(nodeLabel(node));

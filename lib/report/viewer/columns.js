@@ -1,7 +1,21 @@
 // The columns of the graph, in the order of the forward pass, and what stands above them.
 
-const STEPS = {act_in: 0, q: 1, k: 1, v: 1, post_act: 1, resid_delta: 2};
-const STEP_NAMES = {act_in: 'read', q: 'heads', k: 'heads', v: 'heads', post_act: 'neurons', resid_delta: 'write'};
+const STEPS = {
+  act_in: 0,
+  q: 1,
+  k: 1,
+  v: 1,
+  post_act: 1,
+  resid_delta: 2
+};
+const STEP_NAMES = {
+  act_in: 'read',
+  q: 'heads',
+  k: 'heads',
+  v: 'heads',
+  post_act: 'neurons',
+  resid_delta: 'write'
+};
 const LAST = 1e6;
 
 function columnKey(node) {

@@ -2,12 +2,19 @@
 
 const data = JSON.parse(byId('data').textContent);
 unpackAll();
-const nodes = [];          // of all circuits, then tokens
+const nodes = [];  // of all circuits, then tokens
 const nodeByName = new Map();
-const edges = [];          // weights of the model
-const links = [];          // a residual channel written and read later
-const tokenLinks = [];     // between tokens and residual channels
-const state = {selected: null, hovered: null, reach: 'near', path: null, least: 0, members: '3'};
+const edges = [];       // weights of the model
+const links = [];       // a residual channel written and read later
+const tokenLinks = [];  // between tokens and residual channels
+const state = {
+  selected: null,
+  hovered: null,
+  reach: 'near',
+  path: null,
+  least: 0,
+  members: '3'
+};
 
 // Values come as a unit and multiples of it, contexts as lists.
 function unpack(list) {
@@ -29,8 +36,13 @@ function unpackAll() {
 }
 
 const KINDS = {
-  q: 'query channel', k: 'key channel', v: 'value channel', post_act: 'neuron', act_in: 'read from the residual stream',
-  resid_delta: 'write to the residual stream', final_resid: 'final residual channel',
+  q: 'query channel',
+  k: 'key channel',
+  v: 'value channel',
+  post_act: 'neuron',
+  act_in: 'read from the residual stream',
+  resid_delta: 'write to the residual stream',
+  final_resid: 'final residual channel',
 };
 
 function siteEnd(site) {
@@ -40,7 +52,8 @@ function siteEnd(site) {
 function shortName(node) {
   if (node.head !== undefined)
     return siteEnd(node.site) + ' ' + node.head_channel;
-  return isPosition(node) ? 'pos ' + (node.channel - data.circuits[0].model.d_model) : String(node.channel);
+  return isPosition(node) ? 'pos ' + (node.channel - data.circuits[0].model.d_model) :
+                            String(node.channel);
 }
 
 // Concatenated positions stand behind the channels of the stream.
@@ -52,8 +65,15 @@ function addNode(raw, circuit) {
   let node = nodeByName.get(raw.name);
   if (!node) {
     node = Object.assign({}, raw, {
-      index: nodes.length, members: 0, into: [], out: [], kind: 'node', text: shortName(raw), deltas: [],
-      label: '', note: '',
+      index: nodes.length,
+      members: 0,
+      into: [],
+      out: [],
+      kind: 'node',
+      text: shortName(raw),
+      deltas: [],
+      label: '',
+      note: '',
     });
     nodes.push(node);
     nodeByName.set(raw.name, node);
@@ -108,15 +128,26 @@ function readCircuits() {
 
 const MOST_TOKENS = 14;
 const TOKENS_PER_NODE = 3;
-const MOST_JOINED = 150; // nodes: beyond it a token is joined to the first read of a channel alone
+const MOST_JOINED = 150;  // nodes: beyond it a token is joined to the first read of a channel alone
 
 function tokenNode(token, kind) {
   const name = (kind === 'embedding' ? 'token ' : 'logit ') + token;
   let node = nodeByName.get(name);
   if (!node) {
     node = {
-      name, kind, token, index: nodes.length, members: 3, into: [], out: [], site: kind, layer: null, deltas: [],
-      label: '', note: '', text: visible(tokenText(token)),
+      name,
+      kind,
+      token,
+      index: nodes.length,
+      members: 3,
+      into: [],
+      out: [],
+      site: kind,
+      layer: null,
+      deltas: [],
+      label: '',
+      note: '',
+      text: visible(tokenText(token)),
     };
     nodes.push(node);
     nodeByName.set(name, node);
@@ -160,17 +191,24 @@ function pathStarts() {
 
 function addEmbeddings() {
   const balance = tokenBalance(), starts = pathStarts();
-  const factor = token => starts.has(pathText(token)) ? 3 : balance.size === 0 || balance.get(token) ? 1 : 0.15;
+  const factor = token => starts.has(pathText(token)) ? 3 :
+    balance.size === 0 || balance.get(token)          ? 1 :
+                                                        0.15;
   const wanted = [], read = new Set(), crowded = nodes.length > MOST_JOINED;
   for (const node of nodes.filter(each => each.kind === 'node' && siteEnd(each.site) === 'act_in')) {
     if (crowded && read.has(node.channel))
       continue;
     read.add(node.channel);
     const tokens = channelTokens(node.channel, 'embedding')
-      .filter(each => balance.size === 0 || balance.has(each.token) || starts.has(pathText(each.token)))
-      .map(each => ({node, token: each.token, weight: each.weight,
-        score: Math.abs(each.weight) * factor(each.token)}))
-      .sort((a, b) => b.score - a.score);
+                     .filter(each => balance.size === 0 || balance.has(each.token) ||
+                         starts.has(pathText(each.token)))
+                     .map(each => ({
+                       node,
+                       token: each.token,
+                       weight: each.weight,
+                       score: Math.abs(each.weight) * factor(each.token)
+                     }))
+                     .sort((a, b) => b.score - a.score);
     wanted.push(...tokens.slice(0, TOKENS_PER_NODE).filter(each => each.score > 0.25 * tokens[0].score));
   }
   const shown = new Set();
@@ -178,7 +216,8 @@ function addEmbeddings() {
     if (!shown.has(each.token) && shown.size === MOST_TOKENS)
       continue;
     shown.add(each.token);
-    join(tokenLinks, tokenNode(each.token, 'embedding'), each.node, each.weight, 'embedding').members = 3;
+    join(tokenLinks, tokenNode(each.token, 'embedding'), each.node, each.weight, 'embedding').members =
+      3;
   }
 }
 
@@ -191,7 +230,8 @@ function addAnswers() {
   for (const node of writes)
     for (const each of channelTokens(node.channel, 'unembedding'))
       if (targets.has(each.token))
-        join(tokenLinks, node, tokenNode(each.token, 'unembedding'), each.weight, 'unembedding').members = 3;
+        join(tokenLinks, node, tokenNode(each.token, 'unembedding'), each.weight, 'unembedding')
+          .members = 3;
 }
 
 function delta(thing) {
@@ -203,7 +243,8 @@ function describe(node) {
   if (node.kind !== 'node')
     return node.kind === 'embedding' ? 'Token of the prompts' : 'Answer: a logit';
   const what = isPosition(node) ? 'position embedding' : KINDS[siteEnd(node.site)] || siteEnd(node.site);
-  const which = node.head === undefined ? what : what + ' ' + node.head_channel + ' of head ' + node.head;
+  const which =
+    node.head === undefined ? what : what + ' ' + node.head_channel + ' of head ' + node.head;
   if (node.layer === null)
     return which;
   return 'Layer ' + node.layer + (node.site.includes('.mlp.') ? ' MLP' : ' attention') + ' · ' + which;

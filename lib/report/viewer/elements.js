@@ -11,10 +11,7 @@ function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value === null || value === undefined || value === false)
       continue;
-    if (name === 'on')
-      for (const [event, handler] of Object.entries(value))
-        node.addEventListener(event, handler);
-    else if (name === 'style')
+    if (name === 'style')
       for (const [property, setting] of Object.entries(value))
         node.style.setProperty(property, setting);
     else
@@ -34,8 +31,15 @@ function drawn(tag, attributes, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
+function button(kind, click, text, attributes) {
+  const made = element('button', Object.assign({type: 'button', class: kind}, attributes), text);
+  made.addEventListener('click', click);
+  return made;
+}
+
 function put(node, ...children) {
-  node.replaceChildren(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false));
+  node.replaceChildren(...children.flat(Infinity).filter(
+    child => child !== null && child !== undefined && child !== false));
 }
 
 // For a screen reader, after something has changed that is only to be seen.
@@ -49,7 +53,8 @@ function short(value, digits = 3) {
   if (value === 0)
     return '0';
   const size = Math.abs(value);
-  const text = size >= 1e5 || size < 1e-4 ? value.toExponential(digits - 1) : String(Number(value.toPrecision(digits)));
+  const text = size >= 1e5 || size < 1e-4 ? value.toExponential(digits - 1) :
+                                            String(Number(value.toPrecision(digits)));
   return text.replace('-', '−');
 }
 
@@ -59,7 +64,9 @@ function signed(value, digits = 3) {
 
 // A weight in a column of weights.
 function weightText(value) {
-  return value === null || Math.abs(value) < 0.0005 ? signed(value) : (value > 0 ? '+' : '−') + Math.abs(value).toFixed(3);
+  return value === null || Math.abs(value) < 0.0005 ?
+    signed(value) :
+    (value > 0 ? '+' : '−') + Math.abs(value).toFixed(3);
 }
 
 // A change of the loss: thousandths of a nat are enough.

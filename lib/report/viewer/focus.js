@@ -1,4 +1,5 @@
-// What is selected, and what of the graph is bright for it: neighbours, all up and down, or one traced path.
+// What is selected, and what of the graph is bright for it: neighbours, all up and down, or one traced
+// path.
 
 function reachFrom(node, side) {
   const seen = new Set([node]), found = new Set();
@@ -51,7 +52,10 @@ function brightEdges() {
 }
 
 // Gives a class to these nodes and takes it from those that had it; of thousands few change.
-const marked = {near: new Set(), selected: new Set()};
+const marked = {
+  near: new Set(),
+  selected: new Set()
+};
 
 function mark(set, name) {
   for (const node of marked[name])
@@ -70,7 +74,8 @@ function showFocus() {
   const steady = Boolean(state.path || state.selected);
   mark(near, 'near');
   mark(new Set(state.selected ? [state.selected] : []), 'selected');
-  byId('graph').classList.toggle('dimmed', steady && (state.path !== null || !state.hovered || state.hovered === state.selected));
+  byId('graph').classList.toggle(
+    'dimmed', steady && (state.path !== null || !state.hovered || state.hovered === state.selected));
   byId('stage').classList.toggle('quiet', bright.size > 0);
   drawBright();
 }
@@ -124,8 +129,10 @@ function edgeTip(edge) {
 
 function nodeTip(node) {
   const loss = delta(node);
-  return [node.name, node.label, describe(node), loss ? 'loss ' + nats(loss.loss) + ' nats without it' : '']
-    .filter(Boolean).join('\n');
+  return [
+    node.name, node.label, describe(node), loss ? 'loss ' + nats(loss.loss) + ' nats without it' : ''
+  ].filter(Boolean)
+    .join('\n');
 }
 
 function onGraphMove(event) {
@@ -159,7 +166,8 @@ function makeFocus() {
   });
   const paths = data.circuits[0].paths || [];
   byId('path-field').hidden = paths.length === 0;
-  paths.forEach((path, i) => byId('path').append(element('option', {value: i}, (i + 1) + ': ' + signed(path.contribution) + ' logits')));
+  paths.forEach((path, i) => byId('path').append(element(
+                  'option', {value: i}, (i + 1) + ': ' + signed(path.contribution) + ' logits')));
   byId('path').addEventListener('change', event => selectPath(event.target.value));
   listen('drawn', () => {
     rove(state.selected || nodes[0]);

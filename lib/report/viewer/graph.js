@@ -1,9 +1,23 @@
 // Draws the graph: nodes as elements that can be reached by keyboard, edges on a canvas below them.
 
-const view = {x: 0, y: 0, scale: 1, width: 0, height: 0};
-const picture = {width: 0, height: 0, columns: [], largest: {}, dashes: true, colors: {}, slow: false};
-const MOST_DASHED = 1500, MOST_DOTTED = 400; // dashes take a canvas long
-const AT_ONCE = 2500, SLICE = 12; // edges; milliseconds
+const view = {
+  x: 0,
+  y: 0,
+  scale: 1,
+  width: 0,
+  height: 0
+};
+const picture = {
+  width: 0,
+  height: 0,
+  columns: [],
+  largest: {},
+  dashes: true,
+  colors: {},
+  slow: false
+};
+const MOST_DASHED = 1500, MOST_DOTTED = 400;  // dashes take a canvas long
+const AT_ONCE = 2500, SLICE = 12;             // edges; milliseconds
 const THICKEST = 4.6, THICKEST_ENTRY = 2.4, THINNEST = 0.9;
 
 function isMember(thing) {
@@ -36,19 +50,32 @@ function nodeLabel(node) {
 }
 
 function memberClass(node) {
-  return data.circuits.length < 2 || node.kind !== 'node' ? '' : ' ' + ['', 'first', 'second', 'shared'][node.members];
+  return data.circuits.length < 2 || node.kind !== 'node' ?
+    '' :
+    ' ' + ['', 'first', 'second', 'shared'][node.members];
 }
 
 function drawNode(node, worst) {
   const loss = delta(node);
   const strength = loss && worst > 0 ? Math.max(0, loss.loss) / worst : 0;
-  const body = drawn('rect', {x: node.x, y: node.y - PILL / 2, width: node.width, height: PILL,
-    rx: node.kind === 'node' ? 4 : PILL / 2});
+  const body = drawn('rect', {
+    x: node.x,
+    y: node.y - PILL / 2,
+    width: node.width,
+    height: PILL,
+    rx: node.kind === 'node' ? 4 : PILL / 2
+  });
   body.style.setProperty('--strength', strength.toFixed(3));
   const text = drawn('text', {x: node.x + node.width / 2, y: node.y + 4});
   text.textContent = nodeText(node);
-  node.drawn = drawn('g', {class: 'node ' + node.kind + (strength > 0.5 ? ' strong' : '') + memberClass(node), tabindex: -1, role: 'button',
-    'aria-label': nodeLabel(node), 'data-index': node.index}, body, text);
+  node.drawn = drawn('g', {
+    class: 'node ' + node.kind + (strength > 0.5 ? ' strong' : '') + memberClass(node),
+    tabindex: -1,
+    role: 'button',
+    'aria-label': nodeLabel(node),
+    'data-index': node.index
+  },
+    body, text);
   return node.drawn;
 }
 
@@ -76,7 +103,8 @@ function drawHeadings() {
     const last = picture.columns[end - 1];
     const block = drawn('text', {class: 'block', x: first.x, y: 12});
     block.textContent = first.block;
-    made.push(block, drawn('line', {class: 'rule', x1: first.x, x2: last.x + last.width, y1: 19, y2: 19}));
+    made.push(
+      block, drawn('line', {class: 'rule', x1: first.x, x2: last.x + last.width, y1: 19, y2: 19}));
   }
   return made;
 }
@@ -163,8 +191,8 @@ function preparePen(canvas) {
 function isInside(edge) {
   const {x1, y1, x2, y2} = ends(edge);
   const left = -view.x / view.scale, top = -view.y / view.scale;
-  return x2 >= left && x1 <= left + view.width / view.scale &&
-    Math.max(y1, y2) >= top - 5 && Math.min(y1, y2) <= top + view.height / view.scale + 5;
+  return x2 >= left && x1 <= left + view.width / view.scale && Math.max(y1, y2) >= top - 5 &&
+    Math.min(y1, y2) <= top + view.height / view.scale + 5;
 }
 
 function edgeOpacity(edge) {
@@ -173,8 +201,8 @@ function edgeOpacity(edge) {
   return edge.kind !== 'edge' ? 0.55 : edges.length > 4000 ? 0.28 : edges.length > 600 ? 0.5 : 0.85;
 }
 
-// Few edges are drawn at once. Many are drawn aside, a slice in each frame, so that the page goes on answering; what
-// was there before stays until they are done.
+// Few edges are drawn at once. Many are drawn aside, a slice in each frame, so that the page goes on
+// answering; what was there before stays until they are done.
 function drawEdges(done) {
   const list = picture.drawn.filter(isInside), canvas = byId('edges');
   picture.slow = list.length > AT_ONCE || nodes.length > 400;
@@ -226,12 +254,12 @@ function drawBright() {
 // Called when what is to be seen of the edges has changed, not when only the window moved.
 function refreshEdges() {
   picture.drawn = allEdges().filter(isVisible);
-  const ends = new Set();
+  const touched = new Set();
   for (const edge of picture.drawn)
-    ends.add(edge.from).add(edge.to);
+    touched.add(edge.from).add(edge.to);
   for (const node of nodes) {
     node.drawn.classList.toggle('gone', !isMember(node));
-    node.drawn.classList.toggle('idle', state.least > 0 && !ends.has(node));
+    node.drawn.classList.toggle('idle', state.least > 0 && !touched.has(node));
   }
   if (picture.job && !picture.job.done)
     picture.again = true;
@@ -241,7 +269,8 @@ function refreshEdges() {
 }
 
 function moveLayer() {
-  byId('layer').setAttribute('transform', 'translate(' + view.x + ' ' + view.y + ') scale(' + view.scale + ')');
+  byId('layer').setAttribute(
+    'transform', 'translate(' + view.x + ' ' + view.y + ') scale(' + view.scale + ')');
   byId('graph').classList.toggle('far', view.scale < 0.5);
 }
 
@@ -264,8 +293,11 @@ function makeGraph() {
   layOut();
   picture.dashes = edges.length <= MOST_DASHED;
   picture.dottedLinks = links.length <= MOST_DOTTED;
-  picture.largest = {edge: largestWeight(edges), embedding: largestWeight(tokenLinks.filter(e => e.kind === 'embedding')),
-    unembedding: largestWeight(tokenLinks.filter(e => e.kind === 'unembedding'))};
+  picture.largest = {
+    edge: largestWeight(edges),
+    embedding: largestWeight(tokenLinks.filter(e => e.kind === 'embedding')),
+    unembedding: largestWeight(tokenLinks.filter(e => e.kind === 'unembedding'))
+  };
   picture.byWeight = [...edges].sort((a, b) => Math.abs(a.weight) - Math.abs(b.weight));
   for (const edge of edges.concat(links, tokenLinks))
     edge.shown = true;
@@ -285,8 +317,8 @@ function relabel(node) {
   moveLayer();
 }
 
-// The edge under a point of the picture. All curves have horizontal ends, so between two columns the height follows
-// from the same parameter for each.
+// The edge under a point of the picture. All curves have horizontal ends, so between two columns the
+// height follows from the same parameter for each.
 function edgeAt(x, y) {
   let found = null, nearest = 6 / view.scale;
   for (const edge of picture.drawn) {

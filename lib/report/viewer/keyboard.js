@@ -12,7 +12,8 @@ function neighbour(node, key) {
     if (strongest)
       return key === 'ArrowLeft' ? strongest.from : strongest.to;
   }
-  const here = center(node), along = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[key];
+  const here = center(node),
+        along = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[key];
   let best = null, least = Infinity;
   for (const other of nodes) {
     if (other === node || !isMember(other) || (along[1] && other.column !== node.column))
@@ -76,7 +77,12 @@ function onKey(event) {
 
 const VIEWS = ['graph', 'table', 'figures', 'channels'];
 const opened = {};
-const OPEN = {table: showTable, figures: showFigures, channels: showChannels, graph: () => {}};
+const OPEN = {
+  table: showTable,
+  figures: showFigures,
+  channels: showChannels,
+  graph: () => {}
+};
 
 function openView(name) {
   if (!opened[name] || name === 'table')

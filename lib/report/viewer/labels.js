@@ -1,11 +1,16 @@
 // Labels and notes, changed here and saved as circuit JSON, which sn_circuit_load reads.
 
-const MOST_BYTES = {label: 1024, note: 1048576};
-const edited = new Set(); // names of nodes
+const MOST_BYTES = {
+  label: 1024,
+  note: 1048576
+};
+const edited = new Set();  // names of nodes
 
-// What the library takes: no control characters (a note may have newlines and tabs), so many bytes of UTF-8.
+// What the library takes: no control characters (a note may have newlines and tabs), so many bytes of
+// UTF-8.
 function cleanText(text, kind) {
-  let clean = kind === 'note' ? text.replace(/\r\n?/g, '\n').replace(/[^\P{Cc}\n\t]/gu, '') : text.replace(/\p{Cc}/gu, ' ');
+  let clean = kind === 'note' ? text.replace(/\r\n?/g, '\n').replace(/[^\P{Cc}\n\t]/gu, '') :
+                                text.replace(/\p{Cc}/gu, ' ');
   clean = clean.replace(/\p{Cs}/gu, '');
   const letters = [...clean];
   while (new TextEncoder().encode(letters.join('')).length > MOST_BYTES[kind])
@@ -42,7 +47,9 @@ function circuitText(index) {
 }
 
 function fileName(task) {
-  return 'circuit_' + (task.replace(/[^A-Za-z0-9_.-]+/g, '_').replace(/^[_.]+|[_.]+$/g, '').slice(0, 80) || 'labelled') + '.json';
+  return 'circuit_' +
+    (task.replace(/[^A-Za-z0-9_.-]+/g, '_').replace(/^[_.]+|[_.]+$/g, '').slice(0, 80) || 'labelled') +
+    '.json';
 }
 
 function download(index) {
@@ -61,8 +68,8 @@ function showSave() {
   put(byId('save'), data.circuits.map((circuit, i) => {
     const mine = [...edited].some(name => nodeByName.get(name).members & 1 << i);
     const title = data.circuits.length > 1 ? 'Save ' + (i ? 'second' : 'first') : 'Save labels';
-    return element('button', {type: 'button', class: mine ? 'due' : '', 'data-save': i, on: {click: () => download(i)},
-      title: 'Download the circuit as JSON, with labels and notes'}, title);
+    return button(mine ? 'due' : '', () => download(i), title,
+      {title: 'Download the circuit as JSON, with labels and notes'});
   }));
 }
 

@@ -1,7 +1,13 @@
-// The order within columns that keeps crossings few: each column in turn follows the means of its neighbours' ranks.
+// The order within columns that keeps crossings few: each column in turn follows the means of its
+// neighbours' ranks.
 
 const SWEEPS = 12;
-const PULL = {edge: 1, link: 0.3, embedding: 0.6, unembedding: 0.6};
+const PULL = {
+  edge: 1,
+  link: 0.3,
+  embedding: 0.6,
+  unembedding: 0.6
+};
 
 function rank(columns) {
   for (const column of columns) {
@@ -37,7 +43,8 @@ function sortColumn(column, sides) {
   rank([column]);
 }
 
-// Of two edges between the same columns that cross, one of the four ends stands on the wrong side of the other.
+// Of two edges between the same columns that cross, one of the four ends stands on the wrong side of the
+// other.
 function crossings(columns) {
   let n = 0;
   const between = new Map();

@@ -1,13 +1,15 @@
-// Where nodes stand: columns from left to right, each node as near to the height of its neighbours as room allows.
+// Where nodes stand: columns from left to right, each node as near to the height of its neighbours as
+// room allows.
 
 const PILL = 22, GAP = 10, HEAD_TOP = 18, HEAD_BOTTOM = 8, TOP = 62, ROUNDS = 24;
-const BETWEEN = 78, BETWEEN_NARROW = 26, NARROW = 600; // of columns, in a window of that width
-const GRAVITY = 0.1; // to the middle, so that what hangs together by nothing does not drift apart
+const BETWEEN = 78, BETWEEN_NARROW = 26, NARROW = 600;  // of columns, in a window of that width
+const GRAVITY = 0.1;  // to the middle, so that what hangs together by nothing does not drift apart
 const LABEL_LETTERS = 20;
 
 function nodeText(node) {
   const label = [...node.label];
-  const shown = label.length > LABEL_LETTERS ? label.slice(0, LABEL_LETTERS - 1).join('') + '…' : node.label;
+  const shown =
+    label.length > LABEL_LETTERS ? label.slice(0, LABEL_LETTERS - 1).join('') + '…' : node.label;
   const text = [...node.text];
   return (text.length > 16 ? text.slice(0, 15).join('') + '…' : node.text) + (shown ? '  ' + shown : '');
 }
@@ -23,7 +25,8 @@ function placeAcross(columns) {
   const narrow = byId('figure').clientWidth < NARROW;
   let x = 0;
   for (const column of columns) {
-    column.width = Math.max(column.key < 0 || column.key >= LAST ? 92 : 58, ...column.units.flatMap(unit => unit.nodes.map(node => node.width)));
+    column.width = Math.max(column.key < 0 || column.key >= LAST ? 92 : 58,
+      ...column.units.flatMap(unit => unit.nodes.map(node => node.width)));
     column.x = x;
     const crowd = column.units.reduce((sum, unit) => sum + unit.nodes.length, 0);
     x += column.width + (narrow ? BETWEEN_NARROW : BETWEEN) + Math.min(160, crowd * 1.2 - 6);
@@ -57,8 +60,8 @@ function unitWish(unit) {
   return sum / weight;
 }
 
-// The order stands, nothing overlaps, and the squares of what is missing to the wishes are least: neighbours whose
-// wishes collide move as one block.
+// The order stands, nothing overlaps, and the squares of what is missing to the wishes are least:
+// neighbours whose wishes collide move as one block.
 function settle(column) {
   let offset = 0;
   const blocks = [];

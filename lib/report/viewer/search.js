@@ -7,8 +7,8 @@ function findNodes(text) {
   const exact = nodes.filter(node => node.name.toLowerCase() === wanted);
   if (exact.length)
     return exact;
-  return nodes.filter(node => node.name.toLowerCase().includes(wanted) || node.label.toLowerCase().includes(wanted) ||
-    node.text.toLowerCase() === wanted);
+  return nodes.filter(node => node.name.toLowerCase().includes(wanted) ||
+      node.label.toLowerCase().includes(wanted) || node.text.toLowerCase() === wanted);
 }
 
 function onSearch(event) {
@@ -25,8 +25,9 @@ function onSearch(event) {
 }
 
 function makeSearch() {
-  put(byId('node-names'), nodes.filter(node => node.kind === 'node')
-    .map(node => element('option', {value: node.name}, node.label)));
+  put(byId('node-names'),
+    nodes.filter(node => node.kind === 'node')
+      .map(node => element('option', {value: node.name}, node.label)));
   byId('search').addEventListener('input', onSearch);
   byId('search').addEventListener('change', onSearch);
   byId('search').addEventListener('keydown', event => {

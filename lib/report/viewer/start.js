@@ -43,7 +43,8 @@ function start() {
   addEmbeddings();
   addAnswers();
   byId('title').textContent = data.circuits.map(circuit => circuit.task || 'Untitled').join(' and ');
-  byId('kicker').textContent = data.circuits.length > 1 ? 'Two circuits of one model' : 'Circuit of a sparse transformer';
+  byId('kicker').textContent =
+    data.circuits.length > 1 ? 'Two circuits of one model' : 'Circuit of a sparse transformer';
   byId('summary').textContent = data.circuits.length > 1 ? comparisonText() : summaryText(0);
   makeGraph();
   makeZoom();

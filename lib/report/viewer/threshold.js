@@ -9,8 +9,9 @@ function showThreshold() {
     edge.shown = Math.abs(edge.weight) >= state.least;
     shown += edge.shown;
   }
-  const text = state.least ? shown.toLocaleString('en') + ' of ' + n.toLocaleString('en') + ', from ±' + short(state.least)
-    : 'all ' + n.toLocaleString('en');
+  const text = state.least ?
+    shown.toLocaleString('en') + ' of ' + n.toLocaleString('en') + ', from ±' + short(state.least) :
+    'all ' + n.toLocaleString('en');
   byId('threshold-text').textContent = text;
   byId('threshold').setAttribute('aria-valuetext', text);
   refreshEdges();

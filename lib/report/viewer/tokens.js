@@ -20,14 +20,18 @@ function tokenSpan(token, value, largest, options) {
   const classes = ['token', value < 0 ? 'minus' : 'plus'];
   if (options.at)
     classes.push('at');
-  return element('span', {class: classes.join(' '), style: share > 0.004 ? {'--share': share.toFixed(3)} : {},
-    'data-tip': '“' + visible(tokenText(token)) + '”  ' + (options.tip || short(value))},
-  running(tokenText(token), options.breaks));
+  return element('span', {
+    class: classes.join(' '),
+    style: share > 0.004 ? {'--share': share.toFixed(3)} : {},
+    'data-tip': '“' + visible(tokenText(token)) + '”  ' + (options.tip || short(value))
+  },
+    running(tokenText(token), options.breaks));
 }
 
 function tokenLine(tokens, values, largest, options = {}) {
-  return element('span', {class: 'tokens' + (options.breaks ? ' code' : '')}, tokens.map((token, i) =>
-    tokenSpan(token, values ? values[i] : null, largest, {at: i === options.at, breaks: options.breaks})));
+  return element('span', {class: 'tokens' + (options.breaks ? ' code' : '')},
+    tokens.map((token, i) => tokenSpan(token, values ? values[i] : null, largest,
+                 {at: i === options.at, breaks: options.breaks})));
 }
 
 function showTip(text, x, y) {
@@ -35,7 +39,8 @@ function showTip(text, x, y) {
   tip.textContent = text;
   tip.hidden = false;
   const box = tip.getBoundingClientRect();
-  tip.style.left = Math.max(4, Math.min(x + 14, document.documentElement.clientWidth - box.width - 8)) + 'px';
+  tip.style.left =
+    Math.max(4, Math.min(x + 14, document.documentElement.clientWidth - box.width - 8)) + 'px';
   tip.style.top = (y + 18 + box.height > window.innerHeight ? y - box.height - 12 : y + 18) + 'px';
 }
 

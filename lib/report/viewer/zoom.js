@@ -1,7 +1,13 @@
 // The window onto the picture: wheel, drag, two fingers, buttons.
 
 const MOST_ZOOM = 4, MOST_FIT = 1.25, LEAST_NARROW = 0.72, LEAST_READABLE = 0.4, SETTLE = 120;
-const window_ = {pointers: new Map(), moved: false, timer: 0, base: null, frame: 0};
+const window_ = {
+  pointers: new Map(),
+  moved: false,
+  timer: 0,
+  base: null,
+  frame: 0
+};
 
 function sizeWindow() {
   const box = byId('figure').getBoundingClientRect();
@@ -17,8 +23,10 @@ function leastZoom() {
 
 function fitAll() {
   const margin = view.width < 500 ? 12 : 28;
-  const scale = Math.min((view.width - 2 * margin) / picture.width, (view.height - 2 * margin) / picture.height, MOST_FIT);
-  view.scale = view.width < NARROW && nodes.length < 100 ? Math.max(scale, LEAST_NARROW) : Math.max(scale, 0.02);
+  const scale = Math.min(
+    (view.width - 2 * margin) / picture.width, (view.height - 2 * margin) / picture.height, MOST_FIT);
+  view.scale =
+    view.width < NARROW && nodes.length < 100 ? Math.max(scale, LEAST_NARROW) : Math.max(scale, 0.02);
   view.x = Math.max(margin, (view.width - picture.width * view.scale) / 2);
   view.y = (view.height - picture.height * view.scale) / 2;
   redraw();
@@ -35,15 +43,16 @@ function fitFirst() {
   redraw();
 }
 
-// While a large picture moves, what has been painted is moved as it is; it is painted anew when the hand rests.
+// While a large picture moves, what has been painted is moved as it is; it is painted anew when the hand
+// rests.
 function showMove() {
   window_.frame = 0;
   if (!picture.slow)
     return redraw();
   const base = window_.base = window_.base || Object.assign({}, view);
   const ratio = view.scale / base.scale;
-  byId('stage').style.transform =
-    'translate(' + (view.x - base.x * ratio) + 'px,' + (view.y - base.y * ratio) + 'px) scale(' + ratio + ')';
+  byId('stage').style.transform = 'translate(' + (view.x - base.x * ratio) + 'px,' +
+    (view.y - base.y * ratio) + 'px) scale(' + ratio + ')';
   clearTimeout(window_.timer);
   window_.timer = setTimeout(settleMove, SETTLE);
   return undefined;
@@ -119,7 +128,8 @@ function onPointerMove(event) {
     panBy(now.x - before.x, now.y - before.y);
   } else if (window_.pointers.size === 2) {
     const other = [...window_.pointers].find(([id]) => id !== event.pointerId)[1];
-    const factor = Math.hypot(now.x - other.x, now.y - other.y) / Math.max(1, Math.hypot(before.x - other.x, before.y - other.y));
+    const factor = Math.hypot(now.x - other.x, now.y - other.y) /
+      Math.max(1, Math.hypot(before.x - other.x, before.y - other.y));
     zoomAt((now.x + other.x) / 2, (now.y + other.y) / 2, factor);
   }
   window_.pointers.set(event.pointerId, now);
