@@ -4,8 +4,8 @@
  *
  * Trains one weight-sparse transformer on generated idioms and on the Python library of this machine,
  * then treats four tasks: does the model do it, which circuit does it, is the circuit sufficient and
- * necessary on fresh pairs, and by which paths. Writes the model, the tokenizer and the circuits (JSON
- * and DOT) into OUT_DIR. Uses the public header alone. */
+ * necessary on fresh pairs, and by which paths. Writes the model, the tokenizer and the circuits (JSON,
+ * DOT, SVG, and a page for the browser) into OUT_DIR. Uses the public header alone. */
 #include <glob.h>
 #include <math.h>
 #include <stdarg.h>
@@ -464,7 +464,23 @@ static void print_paths(const struct demo *demo, sn_circuit *circuit, const sn_t
     }
 }
 
-static void write_circuit(const struct demo *demo, const sn_circuit *circuit, const char *name)
+/* A page to look at, with what every node does in files that the model has not seen. */
+static void write_page(const struct demo *demo, const sn_circuit *circuit, const sn_task *task,
+                       const char *path)
+{
+    sn_evidence *evidence;
+    sn_options *how = options(demo);
+    set(demo, how, "tokens", 131072);
+    check(demo, sn_evidence_create_circuit(&evidence, demo->context, circuit, demo->held_out, how));
+    const sn_page page = {
+        .struct_size = sizeof page, .tokenizer = demo->tokenizer, .evidence = evidence, .task = task};
+    check(demo, sn_report_write_html(demo->context, circuit, &page, path));
+    sn_evidence_free(evidence);
+    sn_options_free(how);
+}
+
+static void write_circuit(const struct demo *demo, const sn_circuit *circuit, const sn_task *task,
+                          const char *name)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/circuit_%s.json", demo->directory, name);
@@ -473,6 +489,8 @@ static void write_circuit(const struct demo *demo, const sn_circuit *circuit, co
     check(demo, sn_report_write_dot(demo->context, circuit, path));
     snprintf(path, sizeof path, "%s/circuit_%s.svg", demo->directory, name);
     check(demo, sn_report_write_svg(demo->context, circuit, path));
+    snprintf(path, sizeof path, "%s/circuit_%s.html", demo->directory, name);
+    write_page(demo, circuit, task, path);
 }
 
 /* The quote circuit on lines that people wrote, by what follows the closing quote. */
@@ -567,7 +585,7 @@ static void treat_task(const struct demo *demo, const char *name)
               sn_circuit_measure_deltas(circuit, demo->context, demo->means, pairs.prune, pairs.prune));
         if (strcmp(name, "single_double_quote") == 0)
             try_real_lines(demo, circuit, pairs.prune);
-        write_circuit(demo, circuit, name);
+        write_circuit(demo, circuit, pairs.prune, name);
     }
     sn_circuit_free(circuit);
     sn_task_free(pairs.prune);

@@ -22,6 +22,10 @@ for example in inspect evaluate convert generate task evidence; do
 done
 fails 2 "^usage: fold " "$bin/fold"
 fails 1 "/nonexistent" "$bin/fold" /nonexistent tests/data/tokenizer "$work/out" "$work/none.json"
+fails 2 "^usage: view " "$bin/view"
+fails 2 "^usage: view " "$bin/view" model circuit out --corpus folder
+fails 2 "^usage: view " "$bin/view" model circuit out --nothing x
+fails 1 "/nonexistent" "$bin/view" /nonexistent "$work/none.json" "$work/out"
 fails 1 "/nonexistent" "$bin/inspect" /nonexistent
 fails 1 "/nonexistent" "$bin/convert" /nonexistent "$work/out"
 [ ! -e "$work/out" ]
@@ -102,5 +106,13 @@ grep -Eq '^  values at [0-9]+ tokens: [0-9.]+ % exactly 0, ' "$work/said"
 grep -q '^  unembedding: ' "$work/said"
 grep -Eq '^  from +-?[0-9.]+ 0\.mlp\.act_in\.' "$work/said"
 fails 1 "the corpus is empty" card examples
+# the same as a page
+"$bin/view" "$model" "$work/circuit.json" "$work/page.html" --tokenizer tests/data/tokenizer --corpus tests \
+    --tokens 2000 --other "$work/circuit.json" --labels "$work/circuit.json"
+grep -q '^<!doctype html>$' "$work/page.html"
+grep -q '"label":"reads é"' "$work/page.html"
+grep -q '"evidence":{"0.attn.act_in.3":{"n_tokens":' "$work/page.html"
 circuit 0.mlp.post_act.9999 > "$work/circuit.json"
+fails 1 "the model has no node" "$bin/view" "$model" "$work/circuit.json" "$work/none.html"
+[ ! -e "$work/none.html" ]
 fails 1 "the model has no node" card tests

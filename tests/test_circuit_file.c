@@ -35,6 +35,10 @@ static sn_circuit *planted_circuit(sn_model *model, int cut)
         ok(sn_circuit_measure_deltas(circuit, context, means, task, task));
     ok(sn_circuit_set_measurement(circuit, context, "fresh_loss", 1.0 / 3));
     ok(sn_circuit_set_measurement(circuit, context, "k", 1e-3));
+    ok(sn_circuit_set_series(circuit, context, "loss_by_size", 3, (double[]){1, 2, 30},
+                             (double[]){1.0 / 3, 0.25, -1e-7}));
+    ok(sn_circuit_set_series(circuit, context, "other", 1, (double[]){0}, (double[]){7}));
+    ok(sn_circuit_set_series(circuit, context, "other", 1, (double[]){5}, (double[]){0.5}));
     sn_task_free(task);
     sn_means_free(means);
     return circuit;
@@ -74,6 +78,14 @@ START_TEST(what_is_written_is_read)
         ck_assert_int_eq(sn_circuit_edge_delta(&loss, &raw, read, 0), cut ? SN_OK : SN_ERROR_STATE);
         ck_assert(!cut || loss > 0.1);
         ck_assert_uint_eq(sn_circuit_measurement_count(read), 2);
+        const double *x, *y;
+        size_t n;
+        ck_assert_uint_eq(sn_circuit_series_count(read), 2);
+        ck_assert_str_eq(sn_circuit_series(&x, &y, &n, read, 0), "loss_by_size");
+        ck_assert(n == 3 && x[2] == 30 && y[1] == 0.25);
+        ck_assert_str_eq(sn_circuit_series(&x, &y, &n, read, 1), "other");
+        ck_assert(n == 1 && x[0] == 5 && y[0] == 0.5);
+        ck_assert_ptr_null(sn_circuit_series(NULL, NULL, NULL, read, 2));
         free(first);
         free(second);
         sn_circuit_free(read);
@@ -138,7 +150,16 @@ START_TEST(files_that_do_not_fit_are_refused)
         {"\"edges\": [", "\"edges\": [7, ", "edges: from", SN_ERROR_FORMAT},
         {"\"channel\": 0", "\"channel\": 0, \"delta\": 0.5", "all or none must have a delta",
          SN_ERROR_FORMAT},
-        {"\"library\"", "\"future\"", NULL, SN_OK}, /* fields that are not known are passed over */
+        {"\"series\": [", "\"series\": {}, \"_\": [", "series: must be an array", SN_ERROR_FORMAT},
+        {"\"series\": [", "\"series\": [7, ", "series: must have a name", SN_ERROR_FORMAT},
+        {"\"series\": [", "\"series\": [{\"name\": \"s\", \"x\": [1], \"y\": [1, 2]}, ",
+         "as many points, 1 to 65536: \"s\"", SN_ERROR_FORMAT},
+        {"\"series\": [", "\"series\": [{\"name\": \"s\", \"x\": [], \"y\": []}, ",
+         "as many points, 1 to 65536: \"s\"", SN_ERROR_FORMAT},
+        {"\"series\": [", "\"series\": [{\"name\": \"s\", \"x\": [1], \"y\": [null]}, ",
+         "arrays of numbers", SN_ERROR_FORMAT},
+        {"\"d_mlp\": 5", "\"d_mlp\": 5.0", NULL, SN_OK}, /* as some tools write it, or the other way */
+        {"\"library\"", "\"future\"", NULL, SN_OK},      /* fields that are not known are passed over */
         {"\"fresh_loss\": 0.333333333", "\"fresh_loss\": null", "must be a number: \"fresh_loss\"",
          SN_ERROR_FORMAT},
     };
@@ -166,6 +187,31 @@ START_TEST(files_that_do_not_fit_are_refused)
     sn_circuit_free(circuit);
     sn_model_free(model);
     temporary_remove(&folder);
+}
+END_TEST
+
+START_TEST(series_are_checked_and_belong_to_one_set_of_nodes)
+{
+    static const double good[] = {1, 2}, bad[] = {1, NAN};
+    sn_model *model = planted_model(context, 0);
+    sn_circuit *circuit;
+    ok(sn_circuit_create(&circuit, context, model, "t"));
+    ck_assert_int_eq(sn_circuit_set_series(NULL, context, "s", 2, good, good), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_circuit_set_series(circuit, NULL, "s", 2, good, good), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_circuit_set_series(circuit, context, NULL, 2, good, good), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_circuit_set_series(circuit, context, "s", 2, good, NULL), SN_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(sn_context_message(context), "y is NULL"));
+    ck_assert_int_eq(sn_circuit_set_series(circuit, context, "s", 0, good, good), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_circuit_set_series(circuit, context, "s", 65537, good, good), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_circuit_set_series(circuit, context, "s", 2, good, bad), SN_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(sn_context_message(context), "point 1 of s is not finite"));
+    ck_assert_uint_eq(sn_circuit_series_count(circuit), 0);
+    ok(sn_circuit_set_series(circuit, context, "s", 2, good, good));
+    ok(sn_circuit_add_node(circuit, context, "0.attn.act_in.0"));
+    ck_assert_uint_eq(sn_circuit_series_count(circuit), 0);
+    ck_assert_uint_eq(sn_circuit_series_count(NULL), 0);
+    sn_circuit_free(circuit);
+    sn_model_free(model);
 }
 END_TEST
 
@@ -252,6 +298,7 @@ Suite *circuit_file_suite(void);
 Suite *circuit_file_suite(void)
 {
     const TTest *files[] = {what_is_written_is_read, files_that_do_not_fit_are_refused,
+                            series_are_checked_and_belong_to_one_set_of_nodes,
                             every_refused_allocation_is_survived};
     const TTest *sets[] = {circuits_combine_as_sets};
     Suite *suite = suite_create("circuit_file");

@@ -191,6 +191,25 @@ static sn_circuit *extract(sn_model *model, const sn_means *means, const sn_task
     return circuit;
 }
 
+/* Curves in order of x: the loss is low where many nodes are kept; learning took nodes away, not all. */
+static void check_curves(const sn_circuit *circuit)
+{
+    static const char *const names[] = {"loss_by_size", "pruning_loss", "pruning_size"};
+    const double *x, *y;
+    size_t n = 0;
+    ck_assert_uint_eq(sn_circuit_series_count(circuit), 3);
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_str_eq(sn_circuit_series(&x, &y, &n, circuit, i), names[i]);
+        ck_assert_uint_gt(n, 1);
+        for (size_t k = 1; k < n; k++)
+            ck_assert(x[k - 1] < x[k]);
+        if (i == 0)
+            ck_assert(x[n - 1] >= 3 && y[n - 1] <= 0.15 && y[0] > 0.15);
+        if (i == 2)
+            ck_assert(y[n - 1] < y[0] && y[n - 1] >= 3);
+    }
+}
+
 START_TEST(extraction_finds_the_planted_circuit)
 {
     sn_model *model = planted_model(context, 0);
@@ -203,12 +222,26 @@ START_TEST(extraction_finds_the_planted_circuit)
             ck_assert_str_eq(sn_circuit_node_name(circuit, i), planted_nodes[i]);
         ck_assert_uint_eq(sn_circuit_edge_count(circuit), 2);
         ck_assert_str_eq(sn_circuit_task(circuit), "planted");
+        check_curves(circuit);
         sn_circuit_free(circuit);
     }
     sn_task_free(task);
     sn_task_free(develop);
     sn_means_free(means);
     sn_model_free(model);
+}
+END_TEST
+
+START_TEST(a_curve_stays_in_its_room)
+{
+    static struct curve curve;
+    for (int i = 0; i < 100000; i++)
+        curve_add(&curve, i, 2 * i);
+    ck_assert(curve.n > CURVE_POINTS / 2 && curve.n <= CURVE_POINTS);
+    for (size_t i = 0; i < curve.n; i++) {
+        ck_assert(curve.x[i] == (double)(i * curve.every));
+        ck_assert(curve.y[i] == 2 * curve.x[i]);
+    }
 }
 END_TEST
 
@@ -411,6 +444,7 @@ Suite *extract_suite(void)
                               elimination_leaves_what_is_needed,
                               tied_queries_and_keys_go_together,
                               extraction_finds_the_planted_circuit,
+                              a_curve_stays_in_its_room,
                               growing_takes_in_the_backup};
     const TTest *states[] = {a_model_that_cannot_is_refused, an_empty_circuit_is_refused,
                              cancelling_leaves_nothing_behind, every_refused_allocation_is_survived};
