@@ -42,48 +42,75 @@ function ticks(low, high, n) {
   return made;
 }
 
-// One series over a number; logX for counts of nodes.
+// ---- one series over a number: of counts on a logarithmic scale where they differ by much
+
+const CHART = {
+  width: 420,
+  height: 220,
+  left: 44,
+  right: 12,
+  top: 10,
+  bottom: 40
+};
+const LOGARITHMIC = 8;  // largest by smallest
+
+function logTicks(low, high) {
+  const made = [];
+  for (let power = 1; power <= high; power *= 10)
+    for (const factor of high / low < 100 ? [1, 2, 5] : [1])
+      if (factor * power >= low && factor * power <= high)
+        made.push(factor * power);
+  return made;
+}
+
+// Places of values in the chart, and the values that have marks.
+function chartScale(series) {
+  const xs = series.log_x ? series.x.map(value => Math.max(1, value)) : series.x;
+  const low = Math.min(...xs), high = Math.max(...xs, low + 1e-9);
+  const logarithmic = series.log_x && high / low >= LOGARITHMIC;
+  const bend = value => logarithmic ? Math.log(Math.max(1, value)) : value;
+  const bottom = Math.min(0, ...series.y), top = Math.max(...series.y, bottom + 1e-9);
+  const across = CHART.width - CHART.left - CHART.right, down = CHART.height - CHART.top - CHART.bottom;
+  return {
+    x: value => CHART.left + (bend(value) - bend(low)) / (bend(high) - bend(low)) * across,
+    y: value => CHART.top + (top - value) / (top - bottom) * down,
+    marksX: logarithmic ? logTicks(low, high) : ticks(low, high, 5),
+    marksY: ticks(bottom, top, 4),
+  };
+}
+
+function chartText(text, x, y, anchor) {
+  const made = drawn('text', {x, y, 'text-anchor': anchor});
+  made.textContent = text;
+  return made;
+}
+
+function chartFrame(series, scale) {
+  const right = CHART.width - CHART.right, base = CHART.height - CHART.bottom;
+  return [
+    ...scale.marksY.map(
+      value => drawn(
+        'line', {class: 'grid', x1: CHART.left, x2: right, y1: scale.y(value), y2: scale.y(value)})),
+    ...scale.marksY.map(value => chartText(short(value, 2), CHART.left - 6, scale.y(value) + 4, 'end')),
+    ...scale.marksX.map(value => chartText(short(value), scale.x(value), base + 16, 'middle')),
+    chartText(series.x_label, CHART.left, CHART.height - 6, 'start'),
+  ];
+}
+
 function lineChart(series) {
-  const width = 420, height = 220, left = 44, right = 12, top = 10, bottom = 40;
-  const points =
-    series.x.map((x, i) => ({x: series.log_x ? Math.log10(Math.max(1, x)) : x, y: series.y[i]}));
-  const xs = points.map(point => point.x), ys = points.map(point => point.y);
-  const lowX = Math.min(...xs), highX = Math.max(...xs, lowX + 1e-9), lowY = Math.min(0, ...ys),
-        highY = Math.max(...ys, lowY + 1e-9);
-  const x = value => left + (value - lowX) / (highX - lowX) * (width - left - right);
-  const y = value => height - bottom - (value - lowY) / (highY - lowY) * (height - top - bottom);
-  const made = drawn('svg', {
+  const scale = chartScale(series), n = series.x.length;
+  const places = series.x.map((x, i) => [scale.x(x).toFixed(1), scale.y(series.y[i]).toFixed(1)]);
+  const tip = i =>
+    series.x_label + ' ' + short(series.x[i]) + '\n' + series.y_label + ' ' + short(series.y[i]);
+  const dots = n > 60 ?
+    [] :
+    places.map(([cx, cy], i) => drawn('circle', {class: 'dot', cx, cy, r: 3, 'data-tip': tip(i)}));
+  const chart = drawn('svg', {
     class: 'chart',
-    viewBox: '0 0 ' + width + ' ' + height,
+    viewBox: '0 0 ' + CHART.width + ' ' + CHART.height,
     role: 'img',
     'aria-label': series.y_label + ' against ' + series.x_label
-  });
-  const label = (text, at, down, anchor) => {
-    const node = drawn('text', {x: at, y: down, 'text-anchor': anchor});
-    node.textContent = text;
-    made.append(node);
-  };
-  for (const value of ticks(lowY, highY, 4)) {
-    made.append(drawn('line', {class: 'grid', x1: left, x2: width - right, y1: y(value), y2: y(value)}));
-    label(short(value, 2), left - 6, y(value) + 4, 'end');
-  }
-  const marks =
-    series.log_x ? ticks(Math.ceil(lowX), highX, 5).filter(Number.isInteger) : ticks(lowX, highX, 5);
-  for (const value of marks)
-    label(series.log_x ? String(Math.pow(10, value)) : short(value), x(value), height - bottom + 16,
-      'middle');
-  label(series.x_label, left, height - 6, 'start');
-  const sorted = series.log_x ? [...points].sort((a, b) => a.x - b.x) : points;
-  made.append(drawn('polyline',
-    {class: 'line', points: sorted.map(p => x(p.x).toFixed(1) + ',' + y(p.y).toFixed(1)).join(' ')}));
-  if (points.length <= 60)
-    points.forEach((p, i) => made.append(drawn('circle', {
-      class: 'dot',
-      cx: x(p.x),
-      cy: y(p.y),
-      r: 3,
-      'data-tip':
-        series.x_label + ' ' + short(series.x[i]) + '\n' + series.y_label + ' ' + short(series.y[i])
-    })));
-  return element('figure', {class: 'chart-box'}, element('figcaption', {}, series.title), made);
+  },
+    chartFrame(series, scale), drawn('polyline', {class: 'line', points: places.join(' ')}), dots);
+  return element('figure', {class: 'chart-box'}, element('figcaption', {}, series.title), chart);
 }

@@ -69,6 +69,13 @@ function weightText(value) {
     (value > 0 ? '+' : '−') + Math.abs(value).toFixed(3);
 }
 
+// What a path adds, in logits.
+function logits(value) {
+  if (value === null || !Number.isFinite(value))
+    return '–';
+  return (value < 0 ? '−' : '+') + Math.abs(value).toFixed(2);
+}
+
 // A change of the loss: thousandths of a nat are enough.
 function nats(value) {
   if (value === null || !Number.isFinite(value))

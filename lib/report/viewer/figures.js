@@ -81,7 +81,7 @@ function pathList(circuit) {
   const words = path => path.text.split(' → ').flatMap((part, k) => k ? [arrow(), part] : [part]);
   return element('ol', {class: 'paths'},
     (circuit.paths || []).map((path, i) => element('li', {}, button('path', () => show(i), [
-      element('span', {class: 'value'}, signed(path.contribution)),
+      element('span', {class: 'value'}, logits(path.contribution)),
       element('span', {class: 'chain'}, words(path))
     ]))));
 }

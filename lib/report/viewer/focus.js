@@ -167,7 +167,7 @@ function makeFocus() {
   const paths = data.circuits[0].paths || [];
   byId('path-field').hidden = paths.length === 0;
   paths.forEach((path, i) => byId('path').append(element(
-                  'option', {value: i}, (i + 1) + ': ' + signed(path.contribution) + ' logits')));
+                  'option', {value: i}, (i + 1) + ': ' + logits(path.contribution) + ' logits')));
   byId('path').addEventListener('change', event => selectPath(event.target.value));
   listen('drawn', () => {
     rove(state.selected || nodes[0]);

@@ -25,7 +25,7 @@ function placeAcross(columns) {
   const narrow = byId('figure').clientWidth < NARROW;
   let x = 0;
   for (const column of columns) {
-    column.width = Math.max(column.key < 0 || column.key >= LAST ? 92 : 58,
+    column.width = Math.max(column.key < 0 || column.key >= LAST ? 102 : 58,
       ...column.units.flatMap(unit => unit.nodes.map(node => node.width)));
     column.x = x;
     const crowd = column.units.reduce((sum, unit) => sum + unit.nodes.length, 0);

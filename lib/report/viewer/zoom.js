@@ -35,6 +35,12 @@ function fitAll() {
 // At the start a picture too wide to read as a whole is shown from its left end, in its full height.
 function fitFirst() {
   fitAll();
+  const figure = byId('figure'), lower = Math.round(picture.height * view.scale + 44);
+  if (view.width < NARROW && lower < view.height - 8) {
+    figure.style.height = Math.max(260, lower) + 'px';
+    sizeWindow();
+    fitAll();
+  }
   if (view.scale >= LEAST_READABLE)
     return;
   view.scale = Math.max(view.scale, Math.min(1, (view.height - 56) / picture.height));
