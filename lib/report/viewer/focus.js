@@ -76,7 +76,6 @@ function showFocus() {
   mark(new Set(state.selected ? [state.selected] : []), 'selected');
   byId('graph').classList.toggle(
     'dimmed', steady && (state.path !== null || !state.hovered || state.hovered === state.selected));
-  byId('stage').classList.toggle('quiet', bright.size > 0);
   drawBright();
 }
 
@@ -136,7 +135,7 @@ function nodeTip(node) {
 }
 
 function onGraphMove(event) {
-  if (window_.pointers.size && window_.moved)
+  if (gesture.pointers.size && gesture.moved)
     return hideTip();
   const node = nodeOf(event.target);
   hover(node);
@@ -157,7 +156,7 @@ function makeFocus() {
     hideTip();
   });
   figure.addEventListener('click', event => {
-    if (!window_.moved)
+    if (!gesture.moved)
       select(nodeOf(event.target));
   });
   byId('reach').addEventListener('change', event => {

@@ -18,6 +18,7 @@ const picture = {
 };
 const MOST_DASHED = 1500, MOST_DOTTED = 400;  // dashes take a canvas long
 const AT_ONCE = 2500, SLICE = 12;             // edges; milliseconds
+const VEIL = 0.78;
 const THICKEST = 4.6, THICKEST_ENTRY = 2.4, THINNEST = 0.9;
 
 function isMember(thing) {
@@ -244,11 +245,18 @@ function drawSlice(job) {
   }
 }
 
+// The bright edges over a veil that takes the others back.
 function drawBright() {
-  const pen = preparePen(byId('bright'));
-  for (const edge of picture.bright || [])
-    if (isVisible(edge))
-      stroke(pen, edge, 1);
+  const pen = preparePen(byId('bright')), bright = [...picture.bright || []].filter(isVisible);
+  if (picture.bright && picture.bright.size) {
+    pen.save();
+    pen.resetTransform();
+    pen.globalAlpha = VEIL;
+    pen.fillStyle = picture.colors.paper;
+    pen.fillRect(0, 0, pen.canvas.width, pen.canvas.height);
+    pen.restore();
+  }
+  bright.forEach(edge => stroke(pen, edge, 1));
 }
 
 // Called when what is to be seen of the edges has changed, not when only the window moved.
@@ -276,7 +284,7 @@ function moveLayer() {
 
 function redraw() {
   drawEdges(() => {
-    window_.base = null;
+    gesture.base = null;
     byId('stage').style.transform = '';
     moveLayer();
     drawBright();

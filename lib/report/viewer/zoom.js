@@ -1,7 +1,7 @@
 // The window onto the picture: wheel, drag, two fingers, buttons.
 
 const MOST_ZOOM = 4, MOST_FIT = 1.25, LEAST_NARROW = 0.72, LEAST_READABLE = 0.4, SETTLE = 120;
-const window_ = {
+const gesture = {
   pointers: new Map(),
   moved: false,
   timer: 0,
@@ -52,29 +52,29 @@ function fitFirst() {
 // While a large picture moves, what has been painted is moved as it is; it is painted anew when the hand
 // rests.
 function showMove() {
-  window_.frame = 0;
+  gesture.frame = 0;
   if (!picture.slow)
     return redraw();
-  const base = window_.base = window_.base || Object.assign({}, view);
+  const base = gesture.base = gesture.base || Object.assign({}, view);
   const ratio = view.scale / base.scale;
   byId('stage').style.transform = 'translate(' + (view.x - base.x * ratio) + 'px,' +
     (view.y - base.y * ratio) + 'px) scale(' + ratio + ')';
-  clearTimeout(window_.timer);
-  window_.timer = setTimeout(settleMove, SETTLE);
+  clearTimeout(gesture.timer);
+  gesture.timer = setTimeout(settleMove, SETTLE);
   return undefined;
 }
 
 function settleMove() {
-  clearTimeout(window_.timer);
+  clearTimeout(gesture.timer);
   redraw();
 }
 
 function moved(before) {
   picture.job = null;
-  if (picture.slow && !window_.base)
-    window_.base = before;
-  if (!window_.frame)
-    window_.frame = requestAnimationFrame(showMove);
+  if (picture.slow && !gesture.base)
+    gesture.base = before;
+  if (!gesture.frame)
+    gesture.frame = requestAnimationFrame(showMove);
 }
 
 function zoomAt(x, y, factor) {
@@ -116,33 +116,33 @@ function pointerPlace(event) {
 }
 
 function onPointerDown(event) {
-  window_.pointers.set(event.pointerId, pointerPlace(event));
-  window_.moved = false;
+  gesture.pointers.set(event.pointerId, pointerPlace(event));
+  gesture.moved = false;
 }
 
 function onPointerMove(event) {
-  const before = window_.pointers.get(event.pointerId);
+  const before = gesture.pointers.get(event.pointerId);
   if (!before)
     return;
   const now = pointerPlace(event);
-  if (!window_.moved && Math.hypot(now.x - before.x, now.y - before.y) < 4)
+  if (!gesture.moved && Math.hypot(now.x - before.x, now.y - before.y) < 4)
     return;
-  if (!window_.moved)
+  if (!gesture.moved)
     byId('figure').setPointerCapture(event.pointerId);
-  window_.moved = true;
-  if (window_.pointers.size === 1) {
+  gesture.moved = true;
+  if (gesture.pointers.size === 1) {
     panBy(now.x - before.x, now.y - before.y);
-  } else if (window_.pointers.size === 2) {
-    const other = [...window_.pointers].find(([id]) => id !== event.pointerId)[1];
+  } else if (gesture.pointers.size === 2) {
+    const other = [...gesture.pointers].find(([id]) => id !== event.pointerId)[1];
     const factor = Math.hypot(now.x - other.x, now.y - other.y) /
       Math.max(1, Math.hypot(before.x - other.x, before.y - other.y));
     zoomAt((now.x + other.x) / 2, (now.y + other.y) / 2, factor);
   }
-  window_.pointers.set(event.pointerId, now);
+  gesture.pointers.set(event.pointerId, now);
 }
 
 function onPointerUp(event) {
-  window_.pointers.delete(event.pointerId);
+  gesture.pointers.delete(event.pointerId);
 }
 
 function onWheel(event) {
