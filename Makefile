@@ -86,8 +86,8 @@ SOURCES  := $(sort $(wildcard lib/*/*.c))
 # The page of a circuit: the files of lib/report/viewer as constants, joined in this order.
 VIEWER   := lib/report/viewer
 STYLES   := $(patsubst %,$(VIEWER)/%.css,theme layout graph card views phone print)
-SCRIPTS  := $(patsubst %,$(VIEWER)/%.js,elements data columns order places graph zoom threshold focus search \
-	labels tokens charts attention card table figures channels compare keyboard start)
+SCRIPTS  := $(patsubst %,$(VIEWER)/%.js,elements data columns order places graph edges zoom threshold focus search \
+	labels tokens charts attention card table figures channels compare legend tabs keyboard start)
 PARTS    := $(BUILD)/lib/report/viewer_parts
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o) $(PARTS).o
 INTERNAL := $(BUILD)/libinternal.a

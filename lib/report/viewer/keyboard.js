@@ -1,4 +1,4 @@
-// Keys: arrows walk from node to node, / searches, + - 0 zoom, Escape lets go; tabs by arrows as usual.
+// Keys: arrows walk from node to node, / searches, + - 0 zoom, Escape lets go.
 
 function center(node) {
   return {x: node.x + node.width / 2, y: node.y};
@@ -75,45 +75,9 @@ function onKey(event) {
   }
 }
 
-const VIEWS = ['graph', 'table', 'figures', 'channels'];
-const opened = {};
-const OPEN = {
-  table: showTable,
-  figures: showFigures,
-  channels: showChannels,
-  graph: () => {}
-};
-
-function openView(name) {
-  if (!opened[name] || name === 'table')
-    OPEN[name]();
-  opened[name] = true;
-  for (const each of VIEWS) {
-    const tab = byId('tab-' + each);
-    tab.setAttribute('aria-selected', each === name);
-    tab.setAttribute('tabindex', each === name ? 0 : -1);
-    byId('view-' + each).hidden = each !== name;
-  }
-}
-
-function onTabKey(event) {
-  const at = VIEWS.findIndex(name => event.target.id === 'tab-' + name);
-  const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
-  if (at < 0 || !step)
-    return;
-  event.preventDefault();
-  const name = VIEWS[(at + step + VIEWS.length) % VIEWS.length];
-  openView(name);
-  byId('tab-' + name).focus();
-}
-
 function makeKeyboard() {
   byId('graph').addEventListener('keydown', onNodeKey);
   byId('graph').addEventListener('focusin', event => hover(nodeOf(event.target)));
   byId('graph').addEventListener('focusout', () => hover(null));
   document.addEventListener('keydown', onKey);
-  for (const name of VIEWS) {
-    byId('tab-' + name).addEventListener('click', () => openView(name));
-    byId('tab-' + name).addEventListener('keydown', onTabKey);
-  }
 }

@@ -56,6 +56,7 @@ function start() {
   makeCard();
   makeCompare();
   makeLegend();
+  makeTabs();
   makeKeyboard();
   makeTheme();
   makePrinting();
