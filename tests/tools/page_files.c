@@ -1,5 +1,5 @@
-/* page_files FOLDER: pages for the browser's test, with hostile names, as FOLDER/hostile.html, compare.html and
- * large.html (2,000 nodes, 20,000 edges), and the model of the first as model.safetensors.
+/* page_files FOLDER: pages for the browser's test, with hostile names, as FOLDER/hostile.html, compare.html,
+ * empty.html, single.html and large.html (2,000 nodes, 20,000 edges), and the model of the first as model.safetensors.
  * page_files FOLDER CIRCUIT.json: reads a circuit of that model, prints its nodes' labels and notes. */
 #include "page_cases.h"
 
@@ -18,6 +18,12 @@ static void write_pages(const char *folder, sn_context *context)
     page_ok(&c, sn_report_write_html(context, c.circuit, &inputs, in(folder, "hostile.html")));
     inputs = page_inputs(&c, 1);
     page_ok(&c, sn_report_write_html(context, c.circuit, &inputs, in(folder, "compare.html")));
+    sn_circuit *empty;
+    page_ok(&c, sn_circuit_create(&empty, context, c.model, ""));
+    page_ok(&c, sn_report_write_html(context, empty, NULL, in(folder, "empty.html")));
+    page_ok(&c, sn_circuit_add_node(empty, context, "1.mlp.post_act.3"));
+    page_ok(&c, sn_report_write_html(context, empty, NULL, in(folder, "single.html")));
+    sn_circuit_free(empty);
     page_ok(&c, sn_model_save(c.model, context, in(folder, "model.safetensors")));
     page_case_free(&c);
 }

@@ -99,6 +99,14 @@ def test_hostile(page, folder, downloads, page_files):
         equal(page.run("document.querySelectorAll('#card canvas.heat').length"), 1)
         page.run("(() => { const s = document.querySelectorAll('#card .pickers select')[1];"
                  " s.value = 'share'; s.dispatchEvent(new Event('change')); })()")
+        page.run("document.querySelector('.heat').scrollIntoView({block: 'center'})")
+        x, y = page.center(".heat")
+        page.mouse("mouseMoved", x - 60, y + 60)
+        page.wait(0.1)
+        assert " → " in text_of(page, "#tip"), text_of(page, "#tip")
+        equal(page.run("(() => { const p = data.prompts[0], s = shareOf(p, state.selected), n = p.tokens.length - 1;"
+                       " return Math.abs(s(n, 3) - attentionOf(p, state.selected)(n, 3) * p.values[state.selected.name][3]) < 1e-9; })()"),
+              True)
         equal(page.run("[...document.querySelectorAll('#card .token')].every(t => t.dataset.tip.length > 4)"), True)
 
     with part("search finds by part of a name"):
@@ -227,6 +235,18 @@ def test_compare(page, folder):
         equal(page.faults(), [])
 
 
+def test_small(page, folder):
+    for name in ["empty", "single"]:
+        page.open(folder + "/" + name + ".html")
+        with part("a page of next to nothing: " + name):
+            for view in ["table", "figures", "channels", "graph"]:
+                page.click_on("#tab-" + view)
+            page.run("fitAll(); zoomStep(2); document.body.focus()")
+            page.key("Escape")
+            page.run("nodes.forEach(node => select(node))")
+            equal(page.faults(), [])
+
+
 def test_phone(page, folder):
     page.size(390, 844, 2, True)
     page.open(folder + "/hostile.html")
@@ -268,6 +288,7 @@ def main():
         try:
             test_hostile(page, folder, downloads, sys.argv[1])
             test_compare(page, folder)
+            test_small(page, folder)
             test_phone(page, folder)
             test_large(page, folder)
         finally:

@@ -49,7 +49,6 @@ function paintHeat(canvas, values, n, largest, row) {
   pen.strokeStyle = picture.colors.ink;
   pen.lineWidth = 1;
   pen.strokeRect(0.5, row * cell + 0.5, (row + 1) * cell - 1, Math.max(1, cell - 1));
-  return cell;
 }
 
 function choice(name, options, change) {
@@ -59,72 +58,83 @@ function choice(name, options, change) {
   return made;
 }
 
+function tokenName(token) {
+  return '“' + visible(tokenText(token)) + '”';
+}
+
+// Paints what is chosen in the parts of a view.
+function showAttention(parts) {
+  const {prompt, node, row} = parts, tokens = prompt.tokens, seen = tokens.slice(0, row + 1);
+  parts.values = parts.kind === 'share' ? shareOf(prompt, node) : attentionOf(prompt, node);
+  const largest = largestOf(parts.values, tokens.length);
+  parts.slider.max = tokens.length - 1;
+  parts.slider.value = row;
+  parts.slider.setAttribute('aria-valuetext', tokenName(tokens[row]));
+  paintHeat(parts.heat, parts.values, tokens.length, largest, row);
+  put(parts.line, element('span', {class: 'quiet'}, tokenName(tokens[row]) + ' looks at '),
+    tokenLine(seen, seen.map((token, i) => parts.values(row, i)), largest, {at: row}));
+}
+
+// The row and column of the heat map under the pointer; it may be drawn smaller than it is.
+function heatPlace(parts, event) {
+  const box = parts.heat.getBoundingClientRect(), n = parts.prompt.tokens.length;
+  const place = share => Math.max(0, Math.min(n - 1, Math.floor(share * n)));
+  return {
+    row: place((event.clientY - box.top) / box.height),
+    column: place((event.clientX - box.left) / box.width)
+  };
+}
+
+function onHeatMove(parts, event) {
+  const {row, column} = heatPlace(parts, event), tokens = parts.prompt.tokens;
+  if (column > row)
+    return hideTip();
+  const text =
+    tokenName(tokens[row]) + ' → ' + tokenName(tokens[column]) + '  ' + short(parts.values(row, column));
+  return showTip(text, event.clientX, event.clientY);
+}
+
+function chooseAttention(parts, changes) {
+  Object.assign(parts, changes);
+  parts.row = Math.min(parts.row, parts.prompt.tokens.length - 1);
+  showAttention(parts);
+}
+
+function attentionPickers(parts, prompts) {
+  const carried = siteEnd(parts.node.site) === 'v';
+  const kinds = [
+    ['probability', 'attention of the head'],
+    ['share', carried ? 'what this channel carries' : 'this channel’s part of the score']
+  ];
+  const names =
+    prompts.map(prompt => [data.prompts.indexOf(prompt), promptName(data.prompts.indexOf(prompt))]);
+  return element('div', {class: 'pickers'},
+    choice('Prompt', names,
+      value => chooseAttention(parts, {prompt: data.prompts[Number(value)], row: Infinity})),
+    choice('What is shown', kinds, value => chooseAttention(parts, {kind: value})));
+}
+
 function attentionView(node) {
-  const prompts =
-    data.prompts.map((prompt, i) => ({prompt, i})).filter(each => attentionOf(each.prompt, node));
+  const prompts = data.prompts.filter(prompt => attentionOf(prompt, node));
   if (!prompts.length)
-    return data.prompts.length ?
-      element('p', {class: 'quiet'}, 'Of this head no attention is kept: the circuit has too many.') :
-      null;
-  const site = siteEnd(node.site), box = element('div', {class: 'attention'});
-  const chosen = {
-    prompt: prompts[0].prompt,
+    return data.prompts.length ? element('p', {class: 'quiet'}, 'Of this head no attention is kept.') :
+                                 null;
+  const parts = {
+    node,
+    prompt: prompts[0],
     kind: 'probability',
-    row: prompts[0].prompt.tokens.length - 1
+    row: prompts[0].tokens.length - 1,
+    heat: element('canvas', {class: 'heat', 'aria-hidden': true}),
+    line: element('p', {class: 'looks'}),
+    slider: element('input', {type: 'range', min: 0, 'aria-label': 'Token that looks'}),
   };
-  const heat = element('canvas', {class: 'heat', 'aria-hidden': true}),
-        line = element('p', {class: 'looks'});
-  const names = {
-    probability: 'attention of the head',
-    share: site === 'v' ? 'what this channel carries' : 'this channel’s part of the score'
-  };
-  const slider = element('input', {type: 'range', min: 0, 'aria-label': 'Token that looks'});
-  let cell = 1, values = null;
-  function show() {
-    const tokens = chosen.prompt.tokens, n = tokens.length;
-    values = chosen.kind === 'share' ? shareOf(chosen.prompt, node) : attentionOf(chosen.prompt, node);
-    const largest = largestOf(values, n);
-    slider.max = n - 1;
-    slider.value = chosen.row;
-    slider.setAttribute('aria-valuetext', visible(tokenText(tokens[chosen.row])));
-    cell = paintHeat(heat, values, n, largest, chosen.row);
-    const row = tokens.map((token, i) => values(chosen.row, i));
-    put(line,
-      element('span', {class: 'quiet'}, '“' + visible(tokenText(tokens[chosen.row])) + '” looks at '),
-      tokenLine(tokens.slice(0, chosen.row + 1), row.slice(0, chosen.row + 1), largest,
-        {at: chosen.row, breaks: false}));
-  }
-  heat.addEventListener('pointermove', event => {
-    const at = heat.getBoundingClientRect(), tokens = chosen.prompt.tokens;
-    const row = Math.floor((event.clientY - at.top) / cell),
-          column = Math.floor((event.clientX - at.left) / cell);
-    if (row >= 0 && row < tokens.length && column >= 0 && column <= row)
-      showTip('“' + visible(tokenText(tokens[row])) + '” → “' + visible(tokenText(tokens[column])) +
-          '”  ' + short(values(row, column)),
-        event.clientX, event.clientY);
-    else
-      hideTip();
-  });
-  heat.addEventListener('pointerleave', hideTip);
-  heat.addEventListener('click', event => {
-    const row = Math.floor((event.clientY - heat.getBoundingClientRect().top) / cell);
-    chosen.row = Math.min(chosen.prompt.tokens.length - 1, Math.max(0, row));
-    show();
-  });
-  slider.addEventListener('input', () => {
-    chosen.row = Number(slider.value);
-    show();
-  });
-  const which = choice('Prompt', prompts.map(each => [each.i, promptName(each.i)]), value => {
-    chosen.prompt = data.prompts[Number(value)];
-    chosen.row = chosen.prompt.tokens.length - 1;
-    show();
-  });
-  const kind = choice('What is shown', Object.entries(names), value => {
-    chosen.kind = value;
-    show();
-  });
-  show();
-  fill(box, {}, [element('div', {class: 'pickers'}, which, kind), heat, slider, line]);
-  return box;
+  parts.heat.addEventListener('pointermove', event => onHeatMove(parts, event));
+  parts.heat.addEventListener('pointerleave', hideTip);
+  parts.heat.addEventListener(
+    'click', event => chooseAttention(parts, {row: heatPlace(parts, event).row}));
+  parts.slider.addEventListener(
+    'input', () => chooseAttention(parts, {row: Number(parts.slider.value)}));
+  showAttention(parts);
+  return element(
+    'div', {class: 'attention'}, attentionPickers(parts, prompts), parts.heat, parts.slider, parts.line);
 }

@@ -151,13 +151,12 @@ function makeGraph() {
 }
 
 // The text of a node has changed: widths and places follow.
-function relabel(node) {
-  placeAcross((measure(), picture.columns));
+function relabel() {
+  measure();
+  placeAcross(picture.columns);
   Object.assign(picture, frame(picture.columns));
-  node.drawn.setAttribute('aria-label', nodeLabel(node));
-  const selected = state.selected;
   drawNodes();
-  announce('drawn', selected);
+  announce('drawn');
   refreshEdges();
   moveLayer();
 }

@@ -26,7 +26,7 @@ function setText(node, kind, text) {
   edited.add(node.name);
   showSave();
   if (kind === 'label')
-    relabel(node);
+    relabel();
 }
 
 // The circuit as the library wrote it, with what has been said about its nodes since.
