@@ -3,7 +3,6 @@
 import contextlib
 import glob
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -259,21 +258,27 @@ def test_phone(page, folder):
 
 
 def test_large(page, folder):
-    """Frames: from one to the next while the pointer or the window moves."""
+    """Tells how long frames take while the pointer or the window moves; no time decides."""
     frames = ("(async () => { const t = []; let last = performance.now(); for (let i = 0; i < 40; i++) { %s;"
-              " await new Promise(requestAnimationFrame); const now = performance.now(); t.push(now - last); last = now; }"
-              " t.sort((a, b) => a - b); return t[20]; })()")
+              " await new Promise(requestAnimationFrame); const now = performance.now(); t.push(now - last);"
+              " last = now; } t.sort((a, b) => a - b); return [t[20], t[36]]; })()")
+    actions = {"pan": "panBy(i % 2 ? 9 : -7, 3)", "zoom": "zoomAt(500, 300, i < 20 ? 1.03 : 0.97)",
+               "hover": "hover(i % 2 ? nodes[i * 37 % 1900] : null)"}
     page.size(1440, 900)
     page.open(folder + "/large.html")
     page.wait(1)
     with part("two thousand nodes, twenty thousand edges"):
         assert page.run("nodes.length") >= 1900 and page.run("edges.length") >= 20000
-        for name, action in [("pan", "panBy(i % 2 ? 9 : -7, 3)"), ("zoom", "zoomAt(500, 300, i < 20 ? 1.03 : 0.97)"),
-                             ("hover", "hover(i % 2 ? nodes[i * 37 % 1900] : null)")]:
-            median = page.run(frames % action)
-            print("      %s: %.0f ms from frame to frame, median" % (name, median))
-            assert median < 50 * float(os.environ.get("SN_TEST_SLOWER", "3")), "%s takes %.0f ms a frame" % (name, median)
+        for name, action in actions.items():
+            print("      %s: frames of %.0f ms, nine in ten below %.0f" % (name, *page.run(frames % action)))
             page.wait(0.5)
+    with part("what moves is not painted anew in every frame, what rests is painted whole"):
+        page.until("!picture.job && !gesture.base")
+        whole = painted(page)
+        page.run("panBy(5, 5); new Promise(requestAnimationFrame)")
+        assert "translate" in page.run("byId('stage').style.transform")
+        page.until("!picture.job && byId('stage').style.transform === ''")
+        assert painted(page) > whole / 2
         equal(page.faults(), [])
 
 
