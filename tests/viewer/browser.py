@@ -108,11 +108,13 @@ class Browser:
             self.wait(0.05)
 
     def size(self, width, height, scale=1, phone=False):
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone)
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale,
+                  mobile=phone)
         self.send("Emulation.setTouchEmulationEnabled", enabled=phone)
 
     def dark(self, on):
-        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if on else "light"}])
+        wish = {"name": "prefers-color-scheme", "value": "dark" if on else "light"}
+        self.send("Emulation.setEmulatedMedia", features=[wish])
 
     def open(self, path):
         self.events.clear()
