@@ -13,7 +13,7 @@ static const char usage[] =
     "\n"
     "Prints pairs of prompts and their targets, or writes them as JSON Lines (docs/tasks.md).\n"
     "  --tokenizer  its folder (NAME: one that is made for it; FILE: none, token ids only)\n"
-    "  --split      prune (default), develop or fresh; --pairs 4; --seed 0\n";
+    "  --split      prune (default), develop, fresh or train; --pairs 4; --seed 0\n";
 
 struct request {
     const char *source, *out, *tokenizer, *split;

@@ -423,7 +423,8 @@ SN_API const char *sn_python_required_tokens(void);
  * without them ("]]" and "]"). What the prompts differ in may be any number of tokens.
  * Options: "seed" 0, "split" (text: "prune", "develop", "fresh"; no template of one is in another, and of
  * the last two none is in the generator's lists, nor are their identifiers and strings those of training
- * or of one another), "min_tokens" 20, "max_tokens" 120, "distractor" 0.33 (share of pairs behind
+ * or of one another; "train": words of training in templates of its own where the task has such, else
+ * those of "prune", for sn_trainer_add_task), "min_tokens" 20, "max_tokens" 120, "distractor" 0.33 (share of pairs behind
  * unrelated code). Errors: SN_ERROR_ARGUMENT naming the task, the target that is no single token and what
  * the tokenizer makes of it. */
 SN_API int sn_python_task(sn_task **out, sn_context *context, const sn_tokenizer *tokenizer,

@@ -16,7 +16,7 @@
 #define MAX_TEXT 4096
 #define MAX_SPANS 8
 
-static const char *const SPLITS[] = {"prune", "develop", "fresh"};
+static const char *const SPLITS[] = {"prune", "develop", "fresh", "train"};
 
 /* Where the two prompts of a pair differ: `a` stands in A where `b` stands in B, "@" for any name or number,
  * and nowhere else is there a difference. at_most: how many such places a pair may have. */
@@ -36,7 +36,7 @@ static const struct definition {
     {"final_kwarg", {{"=None", ""}}, 3},
     {"set_or_string_fixedvarname", {{"set()", "\"\""}}, 1},
     {"class_init", {{"@", "@"}}, 1},
-    {"with_as", {{"with", "@ ="}, {" @\nwith", ""}, {" @\n    with", ""}}, 1},
+    {"with_as", {{"with", "@ ="}, {" @\nwith", ""}, {" @\n    with", ""}, {" @\n        with", ""}}, 1},
     {"bracket_brace", {{"{", "["}}, 1},
     {"with_open", {{"input", "output"}}, 1},
     {"else_elif", {{"else", "elif"}}, 1},
@@ -297,7 +297,7 @@ START_TEST(prompts_differ_in_one_place_that_nothing_else_betrays)
     const struct definition *definition = &DEFINITIONS[_i];
     static struct counts counts;
     static struct side sides[2];
-    for (size_t s = 0; s < 3; s++) {
+    for (size_t s = 0; s < 4; s++) {
         sn_task *task = make_task(tokenizer, definition->task, SPLITS[s], N_PAIRS);
         memset(&counts, 0, sizeof counts);
         for (size_t i = 0; i < N_PAIRS; i++) {
@@ -336,11 +336,34 @@ START_TEST(no_split_and_no_construct_is_thin)
         const struct task_row *row = &TASK_ROWS[i];
         size_t n_units = count_list(CONSTRUCTS[i].patterns);
         ck_assert_msg(count_list(row->prune) >= 5 && count_list(row->develop) >= 5 &&
-                          count_list(row->fresh) >= 5,
+                          count_list(row->fresh) >= 5 && (!row->train || count_list(row->train) >= 5),
                       "%s has a split with fewer than five templates", row->name);
         ck_assert_msg(n_units >= 15 || strcmp(CONSTRUCTS[i].name, "bracket_counting") == 0,
                       "%s has %zu units", CONSTRUCTS[i].name, n_units); /* whose lists vary inside */
         ck_assert_uint_le(CONSTRUCTS[i].n_in_front, n_units);
+    }
+}
+END_TEST
+
+static size_t times_in(const char *const *list, const char *pattern)
+{
+    size_t n = 0;
+    for (; list && *list; list++)
+        n += strcmp(*list, pattern) == 0;
+    return n;
+}
+
+START_TEST(no_template_is_in_two_splits)
+{
+    for (size_t i = 0; i < N_CONSTRUCTS; i++) {
+        const struct task_row *row = &TASK_ROWS[i];
+        const char *const *const lists[] = {row->prune, row->develop, row->fresh, row->train};
+        for (size_t l = 0; l < 4; l++)
+            for (const char *const *pattern = lists[l]; pattern && *pattern; pattern++)
+                ck_assert_msg(times_in(row->prune, *pattern) + times_in(row->develop, *pattern) +
+                                      times_in(row->fresh, *pattern) + times_in(row->train, *pattern) ==
+                                  1,
+                              "%s has %s twice", row->name, *pattern);
     }
 }
 END_TEST
@@ -371,9 +394,9 @@ static void check_apart(const sn_task *task, const sn_corpus *from, const char *
 START_TEST(splits_share_no_words_with_each_other_or_training)
 {
     const char *name = sn_python_task_name((size_t)_i);
-    sn_task *tasks[3];
-    sn_corpus *prompts[3];
-    for (size_t s = 0; s < 3; s++) {
+    sn_task *tasks[4];
+    sn_corpus *prompts[4];
+    for (size_t s = 0; s < 4; s++) {
         tasks[s] = make_task(tokenizer, name, SPLITS[s], 100);
         prompts[s] = prompts_of(tasks[s]);
     }
@@ -382,7 +405,9 @@ START_TEST(splits_share_no_words_with_each_other_or_training)
     check_apart(tasks[1], prompts[0], name, "develop and prune");
     check_apart(tasks[2], prompts[0], name, "fresh and prune");
     check_apart(tasks[2], prompts[1], name, "fresh and develop");
-    for (size_t s = 0; s < 3; s++) {
+    check_apart(tasks[1], prompts[3], name, "develop and train");
+    check_apart(tasks[2], prompts[3], name, "fresh and train");
+    for (size_t s = 0; s < 4; s++) {
         sn_task_free(tasks[s]);
         sn_corpus_free(prompts[s]);
     }
@@ -463,7 +488,7 @@ static void check_all_tasks(const sn_tokenizer *with, int newlines_alone)
 {
     static struct side sides[2];
     for (size_t t = 0; t < N_CONSTRUCTS; t++)
-        for (size_t s = 0; s < 3; s++) {
+        for (size_t s = 0; s < 4; s++) {
             const struct task_row *row = &TASK_ROWS[t];
             sn_task *task = make_task(with, row->name, SPLITS[s], 12);
             for (size_t i = 0; i < 12; i++) {
@@ -595,6 +620,7 @@ Suite *python_tasks_suite(void)
     tcase_add_unchecked_fixture(cases, setup, teardown);
     tcase_add_test(cases, every_task_has_its_definition);
     tcase_add_test(cases, no_split_and_no_construct_is_thin);
+    tcase_add_test(cases, no_template_is_in_two_splits);
     tcase_add_loop_test(cases, prompts_differ_in_one_place_that_nothing_else_betrays, 0, N_CONSTRUCTS);
     tcase_add_loop_test(cases, splits_share_no_words_with_each_other_or_training, 0, N_CONSTRUCTS);
     tcase_add_test(cases, tokenizers_with_the_released_split_pattern_have_newlines_glued);

@@ -48,7 +48,8 @@ static int candidate_failed(const struct candidate *candidate)
 
 static enum word_partition partition_of(const struct maker *maker)
 {
-    static const enum word_partition PARTITIONS[] = {WORDS_TRAINING, WORDS_DEVELOP, WORDS_FRESH};
+    static const enum word_partition PARTITIONS[] = {WORDS_TRAINING, WORDS_DEVELOP, WORDS_FRESH,
+                                                     WORDS_TRAINING};
     return PARTITIONS[maker->settings.split];
 }
 

@@ -56,8 +56,9 @@ struct task_row {
     const char *const *prune;                 /* prompts of the split prune; each list ends in NULL */
     const char *const *develop;               /* prompts of the split develop, */
     const char *const *fresh;                 /* and of the split fresh: each in no other list */
-    const char *excluded; /* constructs never met in the code before, separated by commas */
-    int copies_name;      /* the target is the first token of the continuation, which is a name */
+    const char *excluded;     /* constructs never met in the code before, separated by commas */
+    int copies_name;          /* the target is the first token of the continuation, which is a name */
+    const char *const *train; /* prompts of the split train, in no other list; NULL: those of prune */
 };
 
 extern const struct task_row TASK_ROWS[N_CONSTRUCTS];

@@ -27,7 +27,8 @@ const char *sn_python_required_tokens(void)
 
 static const struct option_spec TASK_OPTIONS[] = {
     {"seed", OPTION_INTEGER, offsetof(struct task_settings, seed), 0, 0, 9e15, NULL},
-    {"split", OPTION_CHOICE, offsetof(struct task_settings, split), 0, 0, 0, "prune|develop|fresh"},
+    {"split", OPTION_CHOICE, offsetof(struct task_settings, split), 0, 0, 0,
+     "prune|develop|fresh|train"},
     {"min_tokens", OPTION_INTEGER, offsetof(struct task_settings, min_tokens), 20, 1, 1e6, NULL},
     {"max_tokens", OPTION_INTEGER, offsetof(struct task_settings, max_tokens), 120, 1, 1e6, NULL},
     {"distractor", OPTION_NUMBER, offsetof(struct task_settings, distractor), 0.33, 0, 1, NULL},
@@ -97,7 +98,8 @@ static int add_pairs(sn_task *task, struct maker *maker, size_t n_pairs)
     return status;
 }
 
-/* Where prompts and the code in front of them come from; the split prune has the code of training. */
+/* Where prompts and the code in front of them come from; the splits prune and train have the
+ * code of training. */
 static void choose_patterns(struct maker *maker)
 {
     const struct task_row *row = maker->row;
@@ -106,7 +108,8 @@ static void choose_patterns(struct maker *maker)
         size_t n_plain, n_context;
     } splits[] = {{row->prune, STATEMENTS, N_PLAIN_STATEMENTS, 0},
                   {row->develop, DEVELOP_CONTEXT, N_PLAIN_DEVELOP_CONTEXT, N_DEVELOP_CONTEXT},
-                  {row->fresh, FRESH_CONTEXT, N_PLAIN_FRESH_CONTEXT, N_FRESH_CONTEXT}},
+                  {row->fresh, FRESH_CONTEXT, N_PLAIN_FRESH_CONTEXT, N_FRESH_CONTEXT},
+                  {row->train ? row->train : row->prune, STATEMENTS, N_PLAIN_STATEMENTS, 0}},
       *split = &splits[maker->settings.split];
     maker->patterns = split->prompts;
     maker->n_patterns = count_patterns(split->prompts);

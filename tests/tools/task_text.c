@@ -62,7 +62,7 @@ static void print_task(const struct task_row *row, const char *split, size_t n_p
 
 int main(int n_arguments, char **arguments)
 {
-    static const char *const splits[] = {"prune", "develop", "fresh"};
+    static const char *const splits[] = {"prune", "develop", "fresh", "train"};
     sn_corpus *idioms;
     sn_options *options;
     size_t n_pairs = n_arguments > 1 ? strtoul(arguments[1], NULL, 10) : 0;
@@ -74,7 +74,7 @@ int main(int n_arguments, char **arguments)
     check(sn_options_set_text(options, context, "required", sn_python_required_tokens()));
     check(sn_tokenizer_train(&tokenizer, context, idioms, 768, options));
     for (size_t i = 0; i < N_CONSTRUCTS; i++)
-        for (size_t s = 0; s < 3; s++)
+        for (size_t s = 0; s < 4; s++)
             print_task(&TASK_ROWS[i], splits[s], n_pairs);
     for (size_t i = 0, length; i < sn_corpus_count(idioms); i++) {
         const char *text = sn_corpus_text(&length, idioms, i);
