@@ -28,6 +28,7 @@ step "long cases" env SN_TEST_LONG=1 CK_DEFAULT_TIMEOUT=600 "$BUILD/tests/check_
 
 step "pages of circuits in a real browser" python3 tests/viewer/page_test.py "$BUILD/tests/page_files"
 step "the script of the pages" bash tests/viewer/lint.sh
+step "reproduce, with next to no training" bash tests/reproduce_test.sh
 
 step "memory of the largest released shape" "$BUILD/tests/large_memory" "$BUILD"
 sed 's/^/      /' "$BUILD/tests/step.log"

@@ -2,78 +2,100 @@
 
 #include <string.h>
 
-#define LAST_STAGE 3
-#define BOOST 6 /* a task at chance has this many times the drill of one that is learnt, and one more */
-#define CHANCE 0.5
-#define DENSE_RATE 0.4 /* of a sparse model's learning rates; not tuned yet */
+#define N_LESSONS 4
+#define N_FIRST 2      /* lessons that go by the names of the tasks; the others by what is missed */
+#define DENSE_RATE 0.4 /* of a sparse model's learning rates */
+#define START_DENSITY                                                                                   \
+    0.4 /* of a model START_WIDTH wide; wider ones start with as many weights a channel */
+#define START_WIDTH 128
+#define OUT_OF_REACH 0.45 /* nats: a task above it is not learnt by more of its pairs at the end */
+#define BOOST 8           /* the weight, and one more, of a task that is BOOST_AT nats or more away */
+#define BOOST_AT 0.2
 
-/* What models learn last, or forget. */
-static int is_hard(const char *task)
+/* A lesson is a stage's plan: how long, at which rate, and which windows (text of the constructs and pairs are
+ * shared out among the tasks). */
+static const struct lesson {
+    size_t steps;
+    double learning_rate, pairs, drill, idioms, real;
+} lessons[N_LESSONS] = {
+    {800, 0.015, 0.50, 0.20, 0.15, 0.15},  /* at a constant density, the hardest tasks above all */
+    {1700, 0.015, 0.45, 0.15, 0.20, 0.20}, /* the same while the density falls */
+    {500, 0.010, 0.45, 0.15, 0.20, 0.20},  /* what is just missed, */
+    {600, 0.012, 0.50, 0.10, 0.20, 0.20},  /* and what still is */
+};
+
+/* Most tasks are to look up one token that decides. Counting needs more pairs; so do the two in which other code may
+ * look like that token. The last two copy a name: two layers of this width never did them, and with more of their
+ * pairs did the others worse. */
+static double weight_of(const char *task)
 {
-    static const char *const hard[] = {"bracket_counting", "set_or_string", "with_open"};
-    for (size_t i = 0; i < sizeof hard / sizeof *hard; i++)
-        if (strcmp(task, hard[i]) == 0)
-            return 1;
-    return 0;
+    static const struct {
+        const char *task;
+        double weight;
+    } special[] = {{"bracket_counting", 8},
+                   {"set_or_string", 2},
+                   {"with_as", 2},
+                   {"class_init", 0.3},
+                   {"var_swap", 0.3}};
+    for (size_t i = 0; i < sizeof special / sizeof *special; i++)
+        if (strcmp(task, special[i].task) == 0)
+            return special[i].weight;
+    return 1;
 }
 
-/* The first stage has hardly anything else: drowned in other text they stay at chance. */
-static double first_weight(const char *task)
+/* What is just missed gets more, and what took many pairs to learn keeps half of them. */
+static double weight_at_the_end(const char *task, double loss)
 {
-    return is_hard(task) ? 4 : 0.1;
-}
-
-/* Later ones have it by their loss. */
-static double round_weight(double loss)
-{
+    const double half = weight_of(task) / 2;
+    if (loss > OUT_OF_REACH)
+        return half;
     if (loss <= 0.6 * LEARNT_LOSS)
-        return 1;
-    return 1 + BOOST * (loss < CHANCE ? loss : CHANCE) / CHANCE;
+        return half > 1 ? half : 1;
+    const double boosted = 1 + BOOST * (loss < BOOST_AT ? loss : BOOST_AT) / BOOST_AT;
+    return half > boosted ? half : boosted;
 }
 
-static void share_drill(struct stage *stage, const struct texts *texts, const struct skill *skill)
+static void share_windows(struct stage *stage, const struct lesson *lesson, const struct texts *texts,
+                          const struct skill *skill)
 {
-    double sum = 0;
-    stage->idiom_share = skill ? 0.1 : 0.05;
-    stage->real_share = skill ? 0.05 : 0.02;
+    double weight[MAX_TASKS], sum = 0;
     for (size_t i = 0; i < texts->n_tasks; i++) {
         const char *task = sn_python_task_name(i);
-        double weight = skill ? round_weight(skill->loss[i]) : first_weight(task);
-        stage->drill_share[i] = is_hard(task) && weight < 3 ? 3 : weight;
-        sum += stage->drill_share[i];
+        weight[i] = skill ? weight_at_the_end(task, skill->loss[i]) : weight_of(task);
+        sum += weight[i];
     }
-    for (size_t i = 0; i < texts->n_tasks; i++)
-        stage->drill_share[i] *= (1 - stage->idiom_share - stage->real_share) / sum;
+    for (size_t i = 0; i < texts->n_tasks; i++) {
+        stage->pair_share[i] = lesson->pairs * weight[i] / sum;
+        stage->drill_share[i] = lesson->drill * weight[i] / sum;
+    }
+    stage->idiom_share = lesson->idioms;
+    stage->real_share = lesson->real;
 }
 
-/* Focus at a constant density, then everything while it falls; the round behind that lets in some more weights
- * to begin with, since what was never learnt may find no place among those of a sparse model. */
-static double start_density(const struct model_spec *spec, size_t number)
+static double start_density(const struct model_spec *spec)
 {
-    double density = number < 2 ? 0.4 : number == 2 ? 2.5 * spec->density : spec->density;
+    double density = START_DENSITY * START_WIDTH / (double)spec->d_model;
     return density < spec->density ? spec->density : density > 1 ? 1 : density;
 }
 
 int curriculum_stage(struct stage *stage, const struct model_spec *spec, const struct texts *texts,
                      const struct setup *setup, size_t number, const struct skill *skill)
 {
-    static const size_t steps[LAST_STAGE + 1] = {1200, 2500, 1000, 1000};
-    static const double rates[LAST_STAGE + 1] = {0.02, 0.015, 0.012, 0.012};
-    if (number > (setup->quick ? 2 : LAST_STAGE) || (skill && skill->n_learnt == texts->n_tasks))
+    if (number >= N_LESSONS || (skill && skill->n_learnt == texts->n_tasks))
         return 0;
+    const struct lesson *lesson = &lessons[number];
     memset(stage, 0, sizeof *stage);
     stage->batch = 32;
     stage->seed = 100 * spec->seed + (unsigned)number;
     stage->drill_window = 48;
     stage->support_gradients = spec->density < 1;
-    stage->start_density = start_density(spec, number);
+    stage->start_density = number < N_FIRST ? start_density(spec) : spec->density;
     stage->end_density = number == 0 ? stage->start_density : spec->density;
     stage->schedule_end = 0.8;
-    stage->steps = steps[number];
-    stage->steps = (size_t)(setup->scale * (setup->quick ? 0.5 : 1) * (double)stage->steps);
+    stage->steps = (size_t)(setup->scale * (setup->quick ? 0.5 : 1) * (double)lesson->steps);
     if (stage->steps == 0)
         stage->steps = 1;
-    stage->learning_rate = spec->density < 1 ? rates[number] : DENSE_RATE * rates[number];
-    share_drill(stage, texts, skill);
+    stage->learning_rate = (spec->density < 1 ? 1 : DENSE_RATE) * lesson->learning_rate;
+    share_windows(stage, lesson, texts, number < N_FIRST ? NULL : skill);
     return 1;
 }

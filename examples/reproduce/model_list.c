@@ -26,7 +26,7 @@ size_t model_list(struct model_spec list[MAX_MODELS], int quick)
     size_t n = 0;
     for (unsigned seed = 1; seed <= (quick ? 1 : 3); seed++) {
         list[n++] = spec_of("sparse", 128, 1. / 16, seed);
-        list[n++] = spec_of("narrow", 48, 1, seed);
+        list[n++] = spec_of("narrow", 24, 1, seed);
         list[n++] = spec_of("dense", 128, 1, seed);
     }
     for (size_t i = 0; !quick && i < sizeof grid / sizeof *grid; i++)
@@ -49,13 +49,14 @@ sn_model *model_start(const struct model_spec *spec, sn_context *context, const 
         " \"attn_in,attn_out,mlp_in,mlp_out,mlp_neuron,attn_v,attn_k,attn_q\"";
     char config[1024];
     sn_model *model;
+    const unsigned d_head = spec->d_model % 16 ? 8 : 16;
     snprintf(config, sizeof config,
              "{\"block_size\": %d, \"vocab_size\": %zu, \"n_layer\": %zu, \"n_head\": %zu,"
-             " \"d_head\": 16, \"d_model\": %zu, \"rms_norm\": true, \"tied_unembed\": false,"
+             " \"d_head\": %u, \"d_model\": %zu, \"rms_norm\": true, \"tied_unembed\": false,"
              " \"sink\": true, \"enable_bigram_table\": true, \"learnable_bigram_table\": true,"
              " \"d_pos_emb\": 16, \"sinusoidal_cat_pos_emb\": true%s}",
-             BLOCK_SIZE, sn_tokenizer_size(tokenizer), spec->n_layer, spec->d_model / 16, spec->d_model,
-             spec->density < 1 ? sparse_activations : "");
+             BLOCK_SIZE, sn_tokenizer_size(tokenizer), spec->n_layer, spec->d_model / d_head, d_head,
+             spec->d_model, spec->density < 1 ? sparse_activations : "");
     check(context, sn_model_create(&model, context, config, strlen(config), spec->seed));
     return model;
 }

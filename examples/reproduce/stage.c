@@ -31,9 +31,11 @@ void stage_run(sn_model **out, const struct stage *stage, const struct texts *te
         check(context, sn_trainer_load(&trainer, context, checkpoint));
     else
         trainer = start(stage, context, from);
-    for (size_t i = 0; i < texts->n_tasks; i++)
+    for (size_t i = 0; i < texts->n_tasks; i++) {
+        check(context, sn_trainer_add_task(trainer, texts->pairs[i], stage->pair_share[i]));
         check(context, sn_trainer_add_corpus(trainer, texts->drill[i], stage->drill_share[i],
                                              stage->drill_window));
+    }
     check(context, sn_trainer_add_corpus(trainer, texts->idioms, stage->idiom_share, 0));
     check(context, sn_trainer_add_corpus(trainer, texts->real, stage->real_share, 0));
     if (checkpoint)

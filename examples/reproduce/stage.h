@@ -12,7 +12,8 @@ struct stage {
     unsigned seed;
     int support_gradients;
     size_t drill_window;
-    double drill_share[MAX_TASKS], idiom_share, real_share; /* of the windows */
+    /* Of the windows: pairs of the tasks, text of their constructs, idioms of all kinds, source that people wrote. */
+    double pair_share[MAX_TASKS], drill_share[MAX_TASKS], idiom_share, real_share;
 };
 
 /* Trains `from` on; *out is the new model. checkpoint (may be NULL): where the state is kept meanwhile,

@@ -9,7 +9,10 @@
 #define DRILL_BYTES 4e5 /* of each construct */
 #define HELD_OUT_BYTES 5e5
 #define PYTHON_LIBRARY "/usr/lib/python3.11"
-#define MODULE_BYTES 200000 /* longer ones are left out: mostly tables */
+#define MODULE_BYTES 200000   /* longer ones are left out: mostly tables */
+#define N_TRAINING_PAIRS 1500 /* of each split */
+#define PROMPT_BYTES 4096
+#define TRAINING_SEED 50000 /* other pairs than those that circuits are found on */
 #define N_DRAWS 8
 #define N_FRESH_PAIRS 200
 #define FRESH_SEED 7300000 /* of no pairs that anything was chosen on */
@@ -93,6 +96,43 @@ static void find_tokenizer(struct texts *texts, const struct setup *setup, sn_co
         train_tokenizer(texts, context, path);
 }
 
+static void add_prompt(const struct texts *texts, sn_context *context, const int32_t *prompt, size_t n)
+{
+    char text[PROMPT_BYTES];
+    size_t length;
+    check(context,
+          sn_tokenizer_decode(text, sizeof text, &length, context, texts->tokenizer, prompt, n));
+    check(context, sn_corpus_add_text(texts->prompts, context, text, length));
+}
+
+/* Adds the pairs of a split to those that a task is learnt from. */
+static void add_pairs(struct texts *texts, sn_context *context, size_t index, const char *split)
+{
+    sn_task *pairs =
+        texts_task(texts, context, index, split, N_TRAINING_PAIRS, TRAINING_SEED + (unsigned)index);
+    for (size_t p = 0; p < sn_task_count(pairs); p++) {
+        const int32_t *a, *b;
+        size_t n_a, n_b;
+        int32_t target_a, target_b;
+        (void)sn_task_pair(&a, &n_a, &b, &n_b, &target_a, &target_b, pairs, p);
+        check(context,
+              sn_task_add_pair(texts->pairs[index], context, a, n_a, b, n_b, target_a, target_b));
+        add_prompt(texts, context, a, n_a);
+        add_prompt(texts, context, b, n_b);
+    }
+    sn_task_free(pairs);
+}
+
+static void make_pairs(struct texts *texts, sn_context *context)
+{
+    check(context, sn_corpus_create(&texts->prompts, context));
+    for (size_t i = 0; i < texts->n_tasks; i++) {
+        check(context, sn_task_create(&texts->pairs[i], context, sn_python_task_name(i)));
+        add_pairs(texts, context, i, "prune");
+        add_pairs(texts, context, i, "train");
+    }
+}
+
 void texts_make(struct texts *texts, const struct setup *setup, sn_context *context)
 {
     *texts = (struct texts){.n_tasks = sn_python_task_count()};
@@ -106,8 +146,10 @@ void texts_make(struct texts *texts, const struct setup *setup, sn_context *cont
                                 texts->held_out_real};
     for (size_t i = 0; i < 4; i++)
         check(context, sn_corpus_tokenize(whole[i], context, texts->tokenizer));
-    for (size_t i = 0; i < texts->n_tasks; i++)
+    for (size_t i = 0; i < texts->n_tasks; i++) {
         check(context, sn_corpus_tokenize(texts->drill[i], context, texts->tokenizer));
+    }
+    make_pairs(texts, context);
     say(setup, "text: %.1fM tokens of idioms, %.1fM of real source, %zu drills",
         1e-6 * (double)sn_corpus_token_count(texts->idioms),
         1e-6 * (double)sn_corpus_token_count(texts->real), texts->n_tasks);
@@ -120,8 +162,11 @@ void texts_free(struct texts *texts)
     sn_corpus_free(texts->real);
     sn_corpus_free(texts->held_out_idioms);
     sn_corpus_free(texts->held_out_real);
-    for (size_t i = 0; i < texts->n_tasks; i++)
+    sn_corpus_free(texts->prompts);
+    for (size_t i = 0; i < texts->n_tasks; i++) {
         sn_corpus_free(texts->drill[i]);
+        sn_task_free(texts->pairs[i]);
+    }
 }
 
 sn_task *texts_task(const struct texts *texts, sn_context *context, size_t index, const char *split,
@@ -140,7 +185,8 @@ sn_task *texts_task(const struct texts *texts, sn_context *context, size_t index
 static int is_fresh(const struct texts *texts, sn_context *context, const sn_task *task)
 {
     if (sn_python_check_fresh(NULL, context, texts->tokenizer, task, texts->idioms) != SN_OK ||
-        sn_python_check_fresh(NULL, context, texts->tokenizer, task, texts->real) != SN_OK)
+        sn_python_check_fresh(NULL, context, texts->tokenizer, task, texts->real) != SN_OK ||
+        sn_python_check_fresh(NULL, context, texts->tokenizer, task, texts->prompts) != SN_OK)
         return 0;
     for (size_t i = 0; i < texts->n_tasks; i++)
         if (sn_python_check_fresh(NULL, context, texts->tokenizer, task, texts->drill[i]) != SN_OK)

@@ -11,6 +11,8 @@ struct texts {
     size_t n_tasks;
     sn_tokenizer *tokenizer;
     sn_corpus *idioms, *real;
+    sn_task *pairs[MAX_TASKS];                  /* to learn the tasks from, */
+    sn_corpus *prompts;                         /* and all their prompts as text, not tokenized */
     sn_corpus *drill[MAX_TASKS];                /* one unit a document, of one task's construct each */
     sn_corpus *held_out_idioms, *held_out_real; /* never trained on */
 };
