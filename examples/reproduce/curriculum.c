@@ -5,8 +5,8 @@
 #define N_LESSONS 4
 #define N_FIRST 2      /* lessons that go by the names of the tasks; the others by what is missed */
 #define DENSE_RATE 0.4 /* of a sparse model's learning rates */
-#define START_DENSITY                                                                                   \
-    0.4 /* of a model START_WIDTH wide; wider ones start with as many weights a channel */
+/* Of a model START_WIDTH wide; wider ones start with as many weights a channel. */
+#define START_DENSITY 0.4
 #define START_WIDTH 128
 #define OUT_OF_REACH 0.45 /* nats: a task above it is not learnt by more of its pairs at the end */
 #define BOOST 8           /* the weight, and one more, of a task that is BOOST_AT nats or more away */
@@ -17,11 +17,12 @@
 static const struct lesson {
     size_t steps;
     double learning_rate, pairs, drill, idioms, real;
+    double kept; /* of the weight of tasks that take many pairs, where the others go by what is missed */
 } lessons[N_LESSONS] = {
-    {800, 0.015, 0.50, 0.20, 0.15, 0.15},  /* at a constant density, the hardest tasks above all */
-    {1700, 0.015, 0.45, 0.15, 0.20, 0.20}, /* the same while the density falls */
-    {500, 0.010, 0.45, 0.15, 0.20, 0.20},  /* what is just missed, */
-    {600, 0.012, 0.50, 0.10, 0.20, 0.20},  /* and what still is */
+    {800, 0.015, 0.50, 0.20, 0.15, 0.15, 1},   /* at a constant density, the hardest tasks above all */
+    {1700, 0.015, 0.45, 0.15, 0.20, 0.20, 1},  /* the same while the density falls */
+    {500, 0.010, 0.45, 0.15, 0.20, 0.20, 0.5}, /* what is just missed, */
+    {600, 0.012, 0.50, 0.10, 0.20, 0.20, 1},   /* and what still is */
 };
 
 /* Most tasks are to look up one token that decides. Counting needs more pairs; so do the two in which other code may
@@ -43,16 +44,15 @@ static double weight_of(const char *task)
     return 1;
 }
 
-/* What is just missed gets more, and what took many pairs to learn keeps half of them. */
-static double weight_at_the_end(const char *task, double loss)
+/* What is just missed gets more. `least`: the weight that the task has in any case. */
+static double weight_at_the_end(double least, double loss)
 {
-    const double half = weight_of(task) / 2;
     if (loss > OUT_OF_REACH)
-        return half;
-    if (loss <= 0.6 * LEARNT_LOSS)
-        return half > 1 ? half : 1;
-    const double boosted = 1 + BOOST * (loss < BOOST_AT ? loss : BOOST_AT) / BOOST_AT;
-    return half > boosted ? half : boosted;
+        return least;
+    double weight = 1;
+    if (loss > 0.6 * LEARNT_LOSS)
+        weight += BOOST * (loss < BOOST_AT ? loss : BOOST_AT) / BOOST_AT;
+    return weight > least ? weight : least;
 }
 
 static void share_windows(struct stage *stage, const struct lesson *lesson, const struct texts *texts,
@@ -60,8 +60,9 @@ static void share_windows(struct stage *stage, const struct lesson *lesson, cons
 {
     double weight[MAX_TASKS], sum = 0;
     for (size_t i = 0; i < texts->n_tasks; i++) {
-        const char *task = sn_python_task_name(i);
-        weight[i] = skill ? weight_at_the_end(task, skill->loss[i]) : weight_of(task);
+        weight[i] = lesson->kept * weight_of(sn_python_task_name(i));
+        if (skill)
+            weight[i] = weight_at_the_end(weight[i], skill->loss[i]);
         sum += weight[i];
     }
     for (size_t i = 0; i < texts->n_tasks; i++) {

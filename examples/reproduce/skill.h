@@ -8,7 +8,7 @@
 
 struct skill {
     double loss[MAX_TASKS]; /* uncalibrated, on development pairs */
-    double excess;          /* sum over the tasks of what is above LEARNT_LOSS */
+    double excess;          /* sum over the tasks of what is missing to a loss well below LEARNT_LOSS */
     size_t n_learnt;        /* tasks that are not above it */
 };
 
