@@ -5,7 +5,8 @@
 
 #include "circuit/order.h"
 
-#define CANDIDATES 8 /* by gradient; all are tried before elimination ends */
+#define CANDIDATES 8        /* by gradient; all are tried before elimination ends */
+#define ELIMINATE_SHARE 128 /* of so many edges left one goes at a time, of twice as many two, ... */
 
 /* The edge's weight, and the nodes at its ends. */
 typedef void (*part_visitor)(struct edge_refinement *refinement, size_t edge, size_t from, size_t to,
@@ -236,42 +237,53 @@ int refine_edges_greedy(struct edge_refinement *refinement, double floor)
     return status;
 }
 
-/* The edge among order[first..last) without which the loss is least; *best = n_order when there is none. */
-static int best_removal(struct edge_refinement *refinement, size_t first, size_t last, size_t *best)
+/* Brings the candidates order[first..last) into the order of the losses without each; equals stay as they are. */
+static int rank_removals(struct edge_refinement *refinement, size_t first, size_t last)
 {
     struct search *search = refinement->search;
-    double least = INFINITY;
+    double losses[CANDIDATES];
     int status = SN_OK;
-    *best = refinement->n_order;
     for (size_t i = first; status == SN_OK && i < last; i++) {
         set_range(refinement, i, i + 1, 0);
         edge_refinement_use(refinement);
         status = search_quick_loss(search, refinement->kept);
         set_range(refinement, i, i + 1, 1);
-        if (status == SN_OK && search->loss < least) {
-            least = search->loss;
-            *best = i;
+        double loss = status == SN_OK ? search->loss : INFINITY;
+        size_t edge = refinement->order[i], at = i;
+        for (; at > first && loss < losses[at - 1 - first]; at--) {
+            refinement->order[at] = refinement->order[at - 1];
+            losses[at - first] = losses[at - 1 - first];
         }
+        refinement->order[at] = edge;
+        losses[at - first] = loss;
     }
     return status;
 }
 
-/* Removes one edge if the target holds without it. */
-static int eliminate_one(struct edge_refinement *refinement, int *removed)
+/* Removes order[first..last) if the target holds without them. */
+static int try_removal(struct edge_refinement *refinement, size_t first, size_t last, int *removed)
+{
+    set_range(refinement, first, last, 0);
+    int status = edge_refinement_meets(refinement, removed);
+    if (!*removed)
+        set_range(refinement, first, last, 1);
+    return status;
+}
+
+/* Removes one edge, of a large circuit several, if the target holds without. */
+static int eliminate_some(struct edge_refinement *refinement, int *removed)
 {
     int status = SN_OK;
+    size_t several = refinement->n_order / ELIMINATE_SHARE;
     *removed = 0;
     for (size_t first = 0; status == SN_OK && !*removed && first < refinement->n_order;
          first += CANDIDATES) {
-        size_t best,
-            last = first + CANDIDATES < refinement->n_order ? first + CANDIDATES : refinement->n_order;
-        status = best_removal(refinement, first, last, &best);
-        if (status != SN_OK || best == refinement->n_order)
-            continue;
-        set_range(refinement, best, best + 1, 0);
-        status = edge_refinement_meets(refinement, removed);
-        if (!*removed)
-            set_range(refinement, best, best + 1, 1);
+        size_t left = refinement->n_order - first, n = left < CANDIDATES ? left : CANDIDATES;
+        status = rank_removals(refinement, first, first + n);
+        if (status == SN_OK && several > 1)
+            status = try_removal(refinement, first, first + (several < n ? several : n), removed);
+        if (status == SN_OK && !*removed)
+            status = try_removal(refinement, first, first + 1, removed);
     }
     return status;
 }
@@ -286,7 +298,7 @@ int refine_edges_eliminate(struct edge_refinement *refinement)
             status = progress(refinement->search->judge.context, "eliminate", round,
                               round + refinement->n_order, (double)refinement->n_order);
         if (status == SN_OK)
-            status = eliminate_one(refinement, &removed);
+            status = eliminate_some(refinement, &removed);
     }
     edge_refinement_use(refinement);
     return status;
