@@ -6,6 +6,7 @@
 #include "base/options.h"
 #include "model/intervention.h"
 #include "model/session.h"
+#include "text/corpus.h"
 
 #define MEANS_BATCH_TOKENS 2048 /* a forward's share; bounds the session and the partial sums */
 
@@ -191,27 +192,14 @@ static int run_attach(struct means_run *run)
     return status;
 }
 
-/* Closes the gaps between rows of `window` tokens. */
-static size_t pack_windows(struct means_run *run, size_t n_windows)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < n_windows; i++) {
-        memmove(run->tokens + used, run->tokens + i * run->settings.window,
-                run->lengths[i] * sizeof *run->tokens);
-        run->offsets[i] = used;
-        used += run->lengths[i];
-    }
-    run->offsets[n_windows] = used;
-    return used;
-}
-
 static int run_batch(struct means_run *run, size_t n_windows, uint64_t index, size_t *n_tokens)
 {
     int status = sn_corpus_sample(run->tokens, run->targets, run->lengths, run->corpus, run->context,
                                   n_windows, run->settings.window, run->settings.seed, index);
     if (status != SN_OK)
         return status;
-    *n_tokens = pack_windows(run, n_windows);
+    *n_tokens =
+        corpus_pack_windows(run->tokens, run->offsets, run->lengths, run->settings.window, n_windows);
     /* One row of logits: nobody reads them. */
     size_t first_token = 0;
     status = sn_session_select_logits(run->session, &first_token, 1);

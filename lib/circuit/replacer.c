@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "text/corpus.h"
+
 /* ---- what happens at the two sites */
 
 static void note_value(struct intervention *self, const struct site_view *view, float *x, void *saved)
@@ -73,20 +75,6 @@ static int run_pairs(struct line *line, struct replacer *replacer, enum judge_se
     return status;
 }
 
-/* Closes the gaps between rows of `window` tokens; how many tokens there are. */
-static size_t pack_windows(struct replacer *replacer, size_t n_windows)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < n_windows; i++) {
-        memmove(replacer->tokens + used, replacer->tokens + i * replacer->settings.window,
-                replacer->lengths[i] * sizeof *replacer->tokens);
-        replacer->offsets[i] = used;
-        used += replacer->lengths[i];
-    }
-    replacer->offsets[n_windows] = used;
-    return used;
-}
-
 static int run_windows(struct line *line, struct replacer *replacer, const struct sn_corpus *corpus,
                        size_t n_windows, uint64_t index)
 {
@@ -97,7 +85,8 @@ static int run_windows(struct line *line, struct replacer *replacer, const struc
                                   replacer->settings.seed, index);
     if (status != SN_OK)
         return status;
-    size_t n_tokens = pack_windows(replacer, n_windows);
+    size_t n_tokens = corpus_pack_windows(replacer->tokens, replacer->offsets, replacer->lengths,
+                                          replacer->settings.window, n_windows);
     status = sn_session_select_logits(session, &none, 1);
     if (status == SN_OK)
         status = sn_session_forward(session, replacer->tokens, replacer->offsets, n_windows);

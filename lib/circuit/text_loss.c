@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include "circuit/edges.h"
 #include "circuit/gates.h"
+#include "text/corpus.h"
 
 #define BATCH_TOKENS 1024
 
@@ -77,18 +78,12 @@ static int run_open(struct text_run *run, struct sn_model *model, const struct s
     return gates_attach(&run->gates, run->session, 0);
 }
 
-/* Closes the gaps between rows of `window` tokens. How many targets count. */
+/* How many targets of the packed windows count. */
 static size_t pack_windows(struct text_run *run, size_t n_windows)
 {
-    size_t used = 0, counted = 0, window = run->settings.window;
-    for (size_t i = 0; i < n_windows; i++) {
-        size_t length = run->lengths[i];
-        memmove(run->tokens + used, run->tokens + i * window, length * sizeof *run->tokens);
-        memmove(run->targets + used, run->targets + i * window, length * sizeof *run->targets);
-        run->offsets[i] = used;
-        used += length;
-    }
-    run->offsets[n_windows] = used;
+    size_t counted = 0, window = run->settings.window;
+    size_t used = corpus_pack_windows(run->tokens, run->offsets, run->lengths, window, n_windows);
+    corpus_pack_windows(run->targets, NULL, run->lengths, window, n_windows);
     for (size_t t = 0; t < used; t++)
         counted += run->targets[t] >= 0;
     return counted;

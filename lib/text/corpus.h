@@ -59,4 +59,9 @@ int corpus_accept(const struct sn_corpus *corpus, struct sn_context *context, en
 int corpus_append_text(struct sn_corpus *corpus, struct sn_context *context, const char *text,
                        size_t length);
 
+/* Closes the gaps between n_windows rows of `window` entries, of which lengths[i] are filled, in place; how many
+ * are left. offsets (n_windows + 1; may be NULL): where each row begins. */
+size_t corpus_pack_windows(int32_t *rows, size_t *offsets, const size_t *lengths, size_t window,
+                           size_t n_windows);
+
 #endif

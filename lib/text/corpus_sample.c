@@ -190,3 +190,18 @@ int sn_corpus_sample(int32_t *tokens, int32_t *targets, size_t *lengths, const s
                                  index * n_windows + i);
     return SN_OK;
 }
+
+size_t corpus_pack_windows(int32_t *rows, size_t *offsets, const size_t *lengths, size_t window,
+                           size_t n_windows)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < n_windows; i++) {
+        memmove(rows + used, rows + i * window, lengths[i] * sizeof *rows);
+        if (offsets)
+            offsets[i] = used;
+        used += lengths[i];
+    }
+    if (offsets)
+        offsets[n_windows] = used;
+    return used;
+}

@@ -67,6 +67,9 @@ float *random_floats(size_t n, uint64_t seed);
 /* Every row has the same number of entries, one in each of as many stretches of columns. */
 struct sn_matrix *random_matrix(sn_context *context, size_t rows, size_t cols, double density);
 
+/* The library's defaults of learning masks (circuit/prune.h). */
+struct extract_settings learning_settings(size_t steps, size_t pairs, double k_coef);
+
 /* What the installed OpenBLAS says of itself. */
 const char *openblas_version(void);
 /* Reads every byte, and does nothing else. */

@@ -84,6 +84,20 @@ static void open_model(struct bench_circuit *b, size_t steps)
     sn_model_free(start);
 }
 
+struct extract_settings learning_settings(size_t steps, size_t pairs, double k_coef)
+{
+    return (struct extract_settings){.k_coef = k_coef,
+                                     .learning_rate = 0.01,
+                                     .init_bias = 0.1,
+                                     .init_noise = 0.01,
+                                     .temperature = 1,
+                                     .weight_decay = 1e-3,
+                                     .beta2 = 0.95,
+                                     .steps = steps,
+                                     .batch = pairs,
+                                     .loss = LOSS_PAIR};
+}
+
 /* A run of learning masks: what it costs does not depend on whether the model does the task. */
 static void run_learn(void *state)
 {
@@ -94,16 +108,7 @@ static void run_learn(void *state)
 
 static void open_learn(struct bench_circuit *b)
 {
-    b->learning = (struct extract_settings){.k_coef = 1e-3,
-                                            .learning_rate = 0.01,
-                                            .init_bias = 0.1,
-                                            .init_noise = 0.01,
-                                            .temperature = 1,
-                                            .weight_decay = 1e-3,
-                                            .beta2 = 0.95,
-                                            .steps = 150,
-                                            .batch = 32,
-                                            .loss = LOSS_PAIR};
+    b->learning = learning_settings(150, 32, 1e-3);
     check(b->context,
           judge_open(&b->judge, b->context, b->model, b->means, b->prune, b->develop, JUDGE_NODES));
     size_t n = b->judge.layout.n_nodes;

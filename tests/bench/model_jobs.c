@@ -171,18 +171,8 @@ static void open_prune(struct bench_model *b, const struct settings *settings)
         const int32_t *other = b->tokens + (i + 1) % b->batch * b->length;
         check(context, sn_task_add_pair(b->task, context, a, b->length, other, b->length, 3, 4));
     }
-    b->extract = (struct extract_settings){.k_coef = 1e-4,
-                                           .learning_rate = 0.01,
-                                           .init_bias = 0.1,
-                                           .init_noise = 0.01,
-                                           .temperature = 1,
-                                           .weight_decay = 1e-3,
-                                           .beta2 = 0.95,
-                                           .steps = b->steps,
-                                           .batch = pairs,
-                                           .loss = LOSS_PAIR};
-    check(context, judge_open(&b->judge, context, b->model, b->means, b->task, b->task,
-                              JUDGE_NODES));
+    b->extract = learning_settings(b->steps, pairs, 1e-4);
+    check(context, judge_open(&b->judge, context, b->model, b->means, b->task, b->task, JUDGE_NODES));
     check(context, masks_create(&b->masks, context, b->judge.layout.n_nodes));
     b->partner = must_allocate(b->judge.layout.n_nodes * sizeof *b->partner);
     for (size_t i = 0; i < b->judge.layout.n_nodes; i++)
