@@ -89,7 +89,7 @@ int curriculum_stage(struct stage *stage, const struct model_spec *spec, const s
     stage->batch = 32;
     stage->seed = 100 * spec->seed + (unsigned)number;
     stage->drill_window = 48;
-    stage->support_gradients = spec->density < 1;
+    stage->support_gradients = spec->support_gradients;
     stage->start_density = number < N_FIRST ? start_density(spec) : spec->density;
     stage->end_density = number == 0 ? stage->start_density : spec->density;
     stage->schedule_end = 0.8;

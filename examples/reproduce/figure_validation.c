@@ -13,7 +13,8 @@ static size_t family_of(const char *model)
 {
     for (size_t f = 0; f < N_FAMILIES; f++) {
         const size_t length = strlen(families[f]);
-        if (strncmp(model, families[f], length) == 0 && model[length] == '_')
+        if (strncmp(model, families[f], length) == 0 && strncmp(model + length, "_d", 2) == 0 &&
+            model[length + 2] >= '0' && model[length + 2] <= '9')
             return f;
     }
     return N_FAMILIES;

@@ -269,6 +269,32 @@ void figure_edges(const struct study *study)
     compare_variants(study, "edges", variants, sizeof variants / sizeof *variants);
 }
 
+void figure_gradients(const struct study *study)
+{
+    struct side sides[MAX_SEEDS * 2];
+    struct cell cells[2];
+    size_t n_seeds = rival_sides(sides, study, "dense_gradients", "search");
+    if (n_seeds == 0)
+        return;
+    compare_sizes(cells, &study->rows, sides, 2, n_seeds, HEADLINE, 0, EDGES);
+    FILE *table = study_table(study, "gradients", "gradients,edges,least_seed,greatest_seed,tasks");
+    fprintf(
+        study->report,
+        "\n## Gradients on the support against gradients of every weight\n\nCircuits at uncalibrated "
+        "loss %g of models of one shape and density, %zu tasks of all seeds.\n\n"
+        "| trained with | edges | seeds from .. to |\n|---|---|---|\n",
+        HEADLINE, cells[0].n_tasks);
+    static const char *const names[] = {"support", "dense"};
+    for (size_t i = 0; i < 2; i++) {
+        fprintf(table, "%s,%.3f,%.3f,%.3f,%zu\n", names[i], cells[i].size, cells[i].low, cells[i].high,
+                cells[i].n_tasks);
+        if (cells[i].n_tasks > 0)
+            fprintf(study->report, "| %s | %.1f | %.1f .. %.1f |\n", names[i], cells[i].size,
+                    cells[i].low, cells[i].high);
+    }
+    study_close(table, "gradients");
+}
+
 /* ----------------------------------------------------------------- figure 32 */
 
 void figure_32(const struct study *study)

@@ -7,8 +7,13 @@
 
 static struct model_spec spec_of(const char *family, size_t d_model, double density, unsigned seed)
 {
-    struct model_spec spec = {
-        .family = family, .d_model = d_model, .n_layer = 2, .density = density, .seed = seed};
+    struct model_spec spec = {.family = family,
+                              .d_model = d_model,
+                              .n_layer = 2,
+                              .density = density,
+                              .seed = seed,
+                              .support_gradients =
+                                  density < 1 && strcmp(family, "dense_gradients") != 0};
     if (density < 1)
         snprintf(spec.name, sizeof spec.name, "%s_d%zu_1in%.0f_s%u", family, d_model, 1 / density, seed);
     else
@@ -28,6 +33,8 @@ size_t model_list(struct model_spec list[MAX_MODELS], int quick)
         list[n++] = spec_of("sparse", 128, 1. / 16, seed);
         list[n++] = spec_of("narrow", 24, 1, seed);
         list[n++] = spec_of("dense", 128, 1, seed);
+        if (!quick)
+            list[n++] = spec_of("dense_gradients", 128, 1. / 16, seed);
     }
     for (size_t i = 0; !quick && i < sizeof grid / sizeof *grid; i++)
         list[n++] = spec_of("width", grid[i].d_model, grid[i].density, 1);

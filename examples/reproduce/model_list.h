@@ -6,7 +6,8 @@
 
 struct model_spec {
     char name[48];
-    const char *family; /* "sparse", "narrow", "dense": of figure 2; "width": the grid of figure 3 */
+    const char *family; /* "sparse", "narrow", "dense": of figure 2; "width": the grid of figure 3;
+                         * "dense_gradients": as "sparse", but trained with gradients of every weight */
     size_t d_model, n_layer;
     double density; /* of every matrix and embedding; 1: a dense model, without AbsTopK */
     unsigned seed;

@@ -108,6 +108,7 @@ void report_write(struct study *study, const struct texts *texts)
     figure_32(study);
     figure_validation(study);
     figure_edges(study);
+    figure_gradients(study);
     figure_10(study);
     case_study(study, texts);
     study_close(study->report, path);

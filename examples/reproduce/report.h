@@ -31,6 +31,7 @@ void figure_10(const struct study *study);
 void figure_31(const struct study *study);
 void figure_32(const struct study *study);
 void figure_edges(const struct study *study);
+void figure_gradients(const struct study *study);
 void figure_validation(const struct study *study);
 /* The whole report, figure by figure. */
 void report_write(struct study *study, const struct texts *texts);
