@@ -184,7 +184,7 @@ def busy_seconds():
 class Bench:
     def __init__(self, build, seconds, quick):
         self.children = Children(build)
-        self.seconds = seconds if seconds is not None else 0.03 if quick else 0.2
+        self.seconds = seconds if seconds is not None else 0.02 if quick else 0.2
         self.rounds, self.patience = (1, 0.5) if quick else (5, 8)
         self.caches, self.peaks, self.limits = read_sizes(), {}, {}
         self.rows = []

@@ -177,10 +177,10 @@ def whole_model(quick):
 def searching(quick):
     """Real prompts of single_double_quote, some 35 tokens each of which no other has."""
     where = "d_model 128, 2 layers"
-    yield Contest("circuits", f"learning masks, 150 steps of 32 pairs, {where}",
-                  {"ours": "ours:circuit what=learn", "allowed": "2"}, [Line("ours", "allowed", 1)])
     if quick:
         return
+    yield Contest("circuits", f"learning masks, 150 steps of 32 pairs, {where}",
+                  {"ours": "ours:circuit what=learn", "allowed": "2"}, [Line("ours", "allowed", 1)])
     yield Contest("circuits", f"a search of 12 runs, {where}", {"ours": "ours:circuit what=search", "allowed": "30"},
                   [Line("ours", "allowed", 1)])
     # twenty of them take ten minutes
