@@ -1,4 +1,6 @@
 /* From a small circuit to a better one: exchanges, growing of edges, and what is said of a necessity out of reach. */
+#include <stdio.h>
+
 #include "circuit/grow.h"
 #include "circuit/swap.h"
 #include "oom.h"
@@ -333,12 +335,15 @@ START_TEST(memory_may_run_out_anywhere)
 }
 END_TEST
 
-/* The planted path beside 200 neurons that do next to nothing. */
-static sn_model *wide_model(void)
+/* The planted path beside neurons that do next to nothing. */
+static sn_model *wide_model(unsigned n_neurons)
 {
-    static const char config[] =
+    char config[256];
+    snprintf(
+        config, sizeof config,
         "{\"block_size\": 16, \"vocab_size\": 8, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 4,"
-        " \"d_model\": 6, \"d_mlp\": 200, \"rms_norm\": true, \"bias\": false, \"tied_unembed\": false}";
+        " \"d_model\": 6, \"d_mlp\": %u, \"rms_norm\": true, \"bias\": false, \"tied_unembed\": false}",
+        n_neurons);
     sn_model *model;
     ok(sn_model_create(&model, context, config, strlen(config), 1));
     PLANT("transformer.wte.weight", 1, 0, 1, 2, 0, -1, 0, 5, 1, 1, 5, 1, 2, 5, 1, 3, 5, 1, 6, 5, 1, 7, 5,
@@ -359,7 +364,7 @@ static int count_rounds(const char *stage, size_t done, size_t total, double val
 
 START_TEST(of_many_nodes_several_go_at_once)
 {
-    sn_model *model = wide_model();
+    sn_model *model = wide_model(200);
     sn_means *means = planted_means(context, model);
     sn_task *task = planted_task(context, 30, 3);
     struct search search;
@@ -380,6 +385,43 @@ START_TEST(of_many_nodes_several_go_at_once)
     ck_assert_uint_gt(rounds, 128 - left);
     ok(search_meets_unscreened(&search, kept, &meets));
     ck_assert(meets);
+    free(kept);
+    search_close(&search);
+    sn_task_free(task);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
+START_TEST(of_many_edges_several_go_at_once)
+{
+    sn_model *model = wide_model(60);
+    sn_means *means = planted_means(context, model);
+    sn_task *task = planted_task(context, 30, 3);
+    struct extract_settings own = settings;
+    struct search search;
+    struct edge_refinement edges;
+    size_t rounds = 0, before = 0, left = 0;
+    int meets;
+    own.method = JUDGE_EDGES;
+    ok(search_open(&search, context, model, means, task, task, &own));
+    unsigned char *kept = malloc(search.n);
+    memset(kept, 1, search.n);
+    ok(edge_refinement_open(&edges, &search, kept));
+    for (size_t i = 0; i < search.judge.gated.n_edges; i++)
+        before += edges.kept_edges[i];
+    sn_context_set_progress(context, count_rounds, &rounds);
+    ok(refine_edges_eliminate(&edges));
+    sn_context_set_progress(context, NULL, NULL);
+    for (size_t i = 0; i < search.judge.gated.n_edges; i++)
+        left += edges.kept_edges[i];
+    ck_assert_uint_gt(before, 5 * 128);
+    ck_assert_uint_le(left, 3);
+    ck_assert_uint_lt(rounds, before - left - 200); /* by fives at first, one by one below 256 */
+    ck_assert_uint_gt(rounds, 255 - left);
+    ok(edge_refinement_meets(&edges, &meets));
+    ck_assert(meets);
+    edge_refinement_close(&edges);
     free(kept);
     search_close(&search);
     sn_task_free(task);
@@ -441,6 +483,7 @@ Suite *refine_suite(void)
                                   a_necessity_out_of_reach_is_said,
                                   cut_edges_of_a_circuit_carry_means,
                                   of_many_nodes_several_go_at_once,
+                                  of_many_edges_several_go_at_once,
                                   it_can_be_cancelled,
                                   memory_may_run_out_anywhere};
     const TTest *const threads[] = {threads_do_not_change_what_is_grown};
