@@ -510,6 +510,14 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
 SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model,
                               const sn_means *means, const sn_task *task, const sn_task *develop,
                               const sn_options *options);
+/* From a circuit, found otherwise, for a stricter target or chosen by hand, to the smallest inside it that meets the target
+ * on both tasks: greedy removal, elimination, exchanges, and growing, by the options of sn_circuit_extract that concern
+ * them ("target_loss", "calibrated", "greedy", "swap", "grow", "necessity"; "method": whether nodes or edges are removed,
+ * always edges where some have been cut already). `circuit` stays as it is. Errors: SN_ERROR_TARGET when it misses the target. Progress
+ * stages "greedy", "eliminate", "swap", "grow". */
+SN_API int sn_circuit_refine(sn_circuit **out, sn_context *context, const sn_circuit *circuit,
+                             const sn_means *means, const sn_task *task, const sn_task *develop,
+                             const sn_options *options);
 /* A search for the settings of learned masks: "runs" of them (12), the first with the options as given, the others
  * drawn around them by "seed" ("k_coef" within a factor of 10, of 1e-3 where it is 0; "learning_rate" up to
  * 3 times as much; "init_bias" from 0.02 to 0.3). All learn for a third of the steps; the third of them that needs the fewest edges

@@ -11,14 +11,16 @@
 #define HEADLINE 0.15
 #define GREEDY 2 /* passes of greedy removal */
 
-/* What is cut from one search. A list ends at 0. */
+/* What is cut from one search: target losses, strictest first, since each circuit is cut from the one before. A list
+ * ends at 0. */
 struct cuts {
-    double uncalibrated[8], calibrated[8], grown[8]; /* target losses */
+    double uncalibrated[8], calibrated[8];
+    double grown; /* the strictest uncalibrated circuit to be grown as well */
 };
 static const struct cuts whole_study = {
-    {0.5, 0.3, 0.15, 0.1, 0.05, 0.02, 0.01}, {0.15, 0.05, 0.02}, {0.15, 0.05}};
-static const struct cuts quick_study = {{0.15, 0.05}, {0.15}, {0.15}};
-static const struct cuts width_study = {{HEADLINE}, {0}, {0}}; /* of figure 3 */
+    {0.01, 0.02, 0.05, 0.1, 0.15, 0.3, 0.5}, {0.02, 0.05, 0.15}, 0.05};
+static const struct cuts quick_study = {{0.05, 0.15}, {0.15}, HEADLINE};
+static const struct cuts width_study = {{HEADLINE}, {0}, 1}; /* of figure 3 */
 
 struct work {
     const struct setup *setup;
@@ -77,11 +79,11 @@ static sn_options *settings(const struct work *work, int grow, int greedy)
 }
 
 /* The search of a model and task, from its file where that is there. */
-static sn_search *open_search(struct work *work, int grow, int greedy)
+static sn_search *open_search(struct work *work, int greedy)
 {
     char name[128], path[PATH_CAPACITY];
     sn_search *search = NULL;
-    sn_options *how = settings(work, grow, greedy);
+    sn_options *how = settings(work, 0, greedy);
     int status = sn_search_create(&search, work->subject.context, work->subject.model,
                                   work->subject.means, work->subject.prune, work->subject.develop, how);
     sn_options_free(how);
@@ -106,21 +108,51 @@ static void keep_circuit(struct work *work, sn_circuit *circuit)
     check(work->subject.context, sn_report_write_json(work->subject.context, circuit, path));
 }
 
-static void cut(struct work *work, sn_search *search, const char *variant, double target, int calibrated)
+/* The same circuit, to which is added what it takes to be necessary too. */
+static void grow(struct work *work, const sn_circuit *circuit, double target)
 {
-    sn_circuit *circuit = NULL;
-    int status = sn_search_circuit(&circuit, search, target, calibrated);
-    add_circuit(work, variant, target, calibrated, status, circuit);
-    if (status == SN_OK && target == HEADLINE && !calibrated && strcmp(variant, "search") == 0)
-        keep_circuit(work, circuit);
-    sn_circuit_free(circuit);
+    sn_circuit *grown = NULL;
+    sn_options *how = settings(work, 1, GREEDY);
+    set(work->subject.context, how, "target_loss", target);
+    int status = sn_circuit_refine(&grown, work->subject.context, circuit, work->subject.means,
+                                   work->subject.prune, work->subject.develop, how);
+    sn_options_free(how);
+    add_circuit(work, "grown", target, 0, status, grown);
+    sn_circuit_free(grown);
 }
 
-static void cut_all(struct work *work, sn_search *search, const char *variant, const double *targets,
-                    int calibrated)
+/* From the masks, or from the circuit for the target before, which is smaller to start from. */
+static int cut(sn_circuit **out, struct work *work, sn_search *search, const sn_circuit *before,
+               double target, int calibrated)
 {
-    for (; search && *targets > 0; targets++)
-        cut(work, search, variant, *targets, calibrated);
+    if (!before)
+        return sn_search_circuit(out, search, target, calibrated);
+    sn_options *how = settings(work, 0, GREEDY);
+    set(work->subject.context, how, "target_loss", target);
+    set(work->subject.context, how, "calibrated", calibrated);
+    int status = sn_circuit_refine(out, work->subject.context, before, work->subject.means,
+                                   work->subject.prune, work->subject.develop, how);
+    sn_options_free(how);
+    return status;
+}
+
+static void cut_all(struct work *work, sn_search *search, const double *targets, int calibrated,
+                    double least_grown)
+{
+    sn_circuit *before = NULL, *circuit;
+    for (; *targets > 0; targets++) {
+        int status = cut(&circuit, work, search, before, *targets, calibrated);
+        add_circuit(work, "search", *targets, calibrated, status, circuit);
+        if (status != SN_OK)
+            continue;
+        if (*targets == HEADLINE && !calibrated)
+            keep_circuit(work, circuit);
+        if (*targets >= least_grown && *targets <= HEADLINE)
+            grow(work, circuit, *targets);
+        sn_circuit_free(before);
+        before = circuit;
+    }
+    sn_circuit_free(before);
 }
 
 static void search_targets(struct work *work)
@@ -128,18 +160,13 @@ static void search_targets(struct work *work)
     const struct cuts *cuts = strcmp(work->spec->family, "width") == 0 ? &width_study
                               : work->setup->quick                     ? &quick_study
                                                                        : &whole_study;
-    sn_search *search = open_search(work, 0, GREEDY);
+    sn_search *search = open_search(work, GREEDY);
     if (!search) {
         add_row(work, "search", "unlearnt", HEADLINE, 0);
         return;
     }
-    cut_all(work, search, "search", cuts->uncalibrated, 0);
-    cut_all(work, search, "search", cuts->calibrated, 1);
-    sn_search_free(search);
-    if (cuts->grown[0] <= 0)
-        return;
-    search = open_search(work, 1, GREEDY); /* the same masks, grown until the circuit is necessary too */
-    cut_all(work, search, "grown", cuts->grown, 0);
+    cut_all(work, search, cuts->uncalibrated, 0, cuts->grown);
+    cut_all(work, search, cuts->calibrated, 1, 1);
     sn_search_free(search);
 }
 
@@ -163,9 +190,11 @@ static void extract(struct work *work, const char *variant, const char *method, 
 
 static void compare_methods(struct work *work)
 {
-    static const double headline[] = {HEADLINE, 0};
-    sn_search *search = open_search(work, 0, 0); /* the same masks, and nothing removed afterwards */
-    cut_all(work, search, "learned rank", headline, 0);
+    sn_circuit *circuit = NULL;
+    sn_search *search = open_search(work, 0); /* the same masks, and nothing removed afterwards */
+    int status = sn_search_circuit(&circuit, search, HEADLINE, 0);
+    add_circuit(work, "learned rank", HEADLINE, 0, status, circuit);
+    sn_circuit_free(circuit);
     sn_search_free(search);
     extract(work, "edges", "edges", "learned", GREEDY);
     extract(work, "attribution rank", "nodes", "attribution", 0);

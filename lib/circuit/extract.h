@@ -24,6 +24,8 @@ int extract_read_options(struct extract_settings *settings, struct sn_context *c
 /* What is missing or empty among the arguments of `function`. */
 int extract_check(struct sn_context *context, const struct sn_model *model, const struct sn_means *means,
                   const struct sn_task *task, const struct sn_task *develop, const char *function);
+/* SN_ERROR_TARGET with what search->loss and search->accuracy are, beside the target. */
+int extract_fail_target(struct search *search, const char *what);
 /* Masks of this search: nodes, or edges. */
 size_t extract_mask_count(const struct search *search);
 /* Fills masks->tau as the settings say, with one k_coef. */
@@ -36,6 +38,10 @@ int extract_size(size_t *n_edges, struct search *search, const float *tau, unsig
 /* From masks to the smallest circuit that meets the target; takes it if it is smaller than `best`. */
 int extract_shrink(struct best *best, struct search *search, const float *tau, unsigned char *kept,
                    double full_loss);
+/* The same from a circuit, which must meet the target: kept is changed; kept_edges NULL: all between the nodes. */
+int extract_start_nodes(struct best *best, struct search *search, unsigned char *kept);
+int extract_start_edges(struct best *best, struct search *search, unsigned char *kept,
+                        const unsigned char *kept_edges);
 /* Exchanges, growing, and a last look at all pairs. */
 int extract_finish(struct best *best, struct search *search);
 int extract_circuit(sn_circuit **out, struct search *search, const struct best *best);
