@@ -1,11 +1,11 @@
 /* The paper's comparisons at the scale of one CPU.
  *
- *   reproduce OUT_DIR [--quick] [--threads N] [--source DIR] [--scale X]
+ *   reproduce OUT_DIR [--quick] [--threads N] [--source DIR] [--scale X] [--report]
  *
  * Trains the models of the study (model_list.c), finds their circuits for every task and writes report.md with its
  * figures and the tables behind them; as many models or tasks at a time as there are threads.
- * What is in OUT_DIR already is not made anew: an interrupted run goes on where it stopped. Uses the public
- * header alone. */
+ * What is in OUT_DIR already is not made anew: an interrupted run goes on where it stopped; --report writes the report
+ * of what is there so far. Uses the public header alone. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,8 @@
 #include "scores.h"
 #include "texts.h"
 #include "train_model.h"
+
+#define N_QUICK_TASKS 6
 
 struct work {
     const struct setup *setup;
@@ -30,13 +32,16 @@ static void train(void *payload, sn_context *context, size_t i)
     scores_measure(work->setup, &work->list[i], work->texts, context);
 }
 
-/* The quick study has these alone. */
-static int is_quick(const char *task)
+/* Those of the paper's and others that models of this size learn; the quick study has the first few. */
+static int is_studied(const char *task, int quick)
 {
-    static const char *const quick[] = {"single_double_quote", "bracket_counting", "for_while",
-                                        "set_or_string",       "bracket_brace",    "enumerate_range"};
-    for (size_t i = 0; i < sizeof quick / sizeof *quick; i++)
-        if (strcmp(task, quick[i]) == 0)
+    static const char *const studied[] = {
+        "single_double_quote", "bracket_counting", "for_while",  "set_or_string",    "bracket_brace",
+        "enumerate_range",     "final_kwarg",      "with_open",  "fstring_brace",    "lambda_func",
+        "if_equals",           "else_elif",        "indent_for", "while_return_true"};
+    const size_t n = quick ? N_QUICK_TASKS : sizeof studied / sizeof *studied;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(task, studied[i]) == 0)
             return 1;
     return 0;
 }
@@ -46,9 +51,21 @@ static void find_circuits(void *payload, sn_context *context, size_t i)
 {
     const struct work *work = payload;
     const size_t n = work->texts->n_tasks;
-    if (work->setup->quick && !is_quick(sn_python_task_name(i % n)))
-        return;
-    circuits_find(work->setup, work->texts, context, &work->list[i / n], i % n);
+    if (is_studied(sn_python_task_name(i % n), work->setup->quick))
+        circuits_find(work->setup, work->texts, context, &work->list[i / n], i % n);
+}
+
+/* Models that are there already come first; returns how many. */
+static size_t find_trained(struct model_spec *list, size_t n_models, const struct setup *setup)
+{
+    char path[PATH_CAPACITY];
+    size_t n = 0;
+    for (size_t i = 0; i < n_models; i++) {
+        model_path(path, setup, &list[i], ".csv");
+        if (file_exists(path))
+            list[n++] = list[i];
+    }
+    return n;
 }
 
 static void write_report(const struct work *work, sn_context *context, size_t n_models)
@@ -80,6 +97,8 @@ static int read_arguments(struct setup *setup, int n_arguments, char **arguments
         const int has_value = i + 1 < n_arguments;
         if (strcmp(arguments[i], "--quick") == 0)
             setup->quick = 1;
+        else if (strcmp(arguments[i], "--report") == 0)
+            setup->report_only = 1;
         else if (strcmp(arguments[i], "--threads") == 0 && has_value)
             setup->n_threads = strtoul(arguments[++i], NULL, 10);
         else if (strcmp(arguments[i], "--scale") == 0 && has_value)
@@ -101,7 +120,8 @@ int main(int n_arguments, char **arguments)
     struct texts texts;
     char path[PATH_CAPACITY];
     if (!read_arguments(&setup, n_arguments, arguments)) {
-        fprintf(stderr, "usage: %s OUT_DIR [--quick] [--threads 1..64] [--source DIR] [--scale X]\n",
+        fprintf(stderr,
+                "usage: %s OUT_DIR [--quick] [--threads 1..64] [--source DIR] [--scale X] [--report]\n",
                 arguments[0]);
         return 2;
     }
@@ -118,9 +138,13 @@ int main(int n_arguments, char **arguments)
     texts_make_fresh(&texts, &setup, context);
     size_t n_models = model_list(list, setup.quick);
     struct work work = {&setup, &texts, list};
-    jobs_run(&setup, n_models, train, &work);
+    if (setup.report_only)
+        n_models = find_trained(list, n_models, &setup);
+    else
+        jobs_run(&setup, n_models, train, &work);
     scores_collect(&setup, list, n_models);
-    jobs_run(&setup, n_models * texts.n_tasks, find_circuits, &work);
+    if (!setup.report_only)
+        jobs_run(&setup, n_models * texts.n_tasks, find_circuits, &work);
     write_report(&work, context, n_models);
     texts_free(&texts);
     sn_context_free(context);

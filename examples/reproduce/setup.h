@@ -11,7 +11,7 @@
 struct setup {
     const char *directory; /* of all output */
     const char *source;    /* a folder of Python source; NULL: this machine's Python library */
-    int quick;
+    int quick, report_only;
     double scale; /* of the number of training steps: below 1 to try things out */
     size_t n_threads;
     double start;
