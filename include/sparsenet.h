@@ -100,8 +100,9 @@ typedef struct sn_allocator {
  * Errors: SN_ERROR_MEMORY, SN_ERROR_UNSUPPORTED (forced set unknown or absent on this machine);
  * the message of a failed creation is in sn_status_string only. */
 SN_API int sn_context_create(sn_context **out, const sn_allocator *allocator);
-/* Frees the context. Sessions, trainers made from it must be freed before; models, tokenizers,
- * corpora, tasks, means and circuits may outlive it. */
+/* Lets go of the context and removes its callbacks. Objects may be freed before it or after it, in any order:
+ * sessions, generators, trainers and searches hold what they need of it until they are freed themselves; all
+ * others belong to no context. */
 SN_API void sn_context_free(sn_context *context);
 /* Message of the last failure in this context, "" if none; lent, valid until the next call. */
 SN_API const char *sn_context_message(const sn_context *context);
@@ -274,7 +275,7 @@ SN_API int sn_model_tensor(float *values, size_t capacity, size_t *needed, sn_co
  * held at a time, and the backward computes the others' anew: about 0.35 of the memory for some 12 per cent
  * more time, the same bits. "auto": where that saves more than 64 MB and at most 1/8 of the weights are
  * nonzero. Between a forward and its backward weights may not change then.
- * The session retains the model; it uses its context until freed. */
+ * The session retains the model, and holds its context until freed. */
 SN_API int sn_session_create(sn_session **out, sn_context *context, sn_model *model,
                              const sn_options *options);
 SN_API void sn_session_free(sn_session *session);
@@ -293,7 +294,7 @@ SN_API int sn_session_loss(double *loss, sn_session *session, const int32_t *tar
 /* A generator holds the tokens of one sequence, up to the model's block_size, with their keys and
  * values, and runs only what is new (docs/running.md). Options: "temperature" 1 (0: always the likeliest
  * token, ties to the lowest), "top_k" 0 (draw among the k likeliest, ties to the lowest; 0: among all),
- * "seed" 0. Retains the model; uses its context until freed. Memory: 6 bytes for each nonzero weight
+ * "seed" 0. Retains the model, and holds its context until freed. Memory: 6 bytes for each nonzero weight
  * behind an AbsTopK, and 8 bytes for each layer, attention channel and token held. */
 SN_API int sn_generator_create(sn_generator **out, sn_context *context, sn_model *model,
                                const sn_options *options);

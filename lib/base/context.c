@@ -16,10 +16,11 @@ static struct sn_context *allocate_in(struct memory *memory)
         memory_release(memory);
         return NULL;
     }
+    atomic_init(&context->n_references, 1);
     context->memory = memory;
     context->pool = thread_pool_create(memory);
     if (!context->pool) {
-        sn_context_free(context);
+        context_release(context);
         return NULL;
     }
     return context;
@@ -38,14 +39,30 @@ struct sn_context *context_for_worker(struct sn_context *parent)
     return context;
 }
 
-void sn_context_free(sn_context *context)
+struct sn_context *context_retain(struct sn_context *context)
 {
-    if (!context)
+    atomic_fetch_add_explicit(&context->n_references, 1, memory_order_relaxed);
+    return context;
+}
+
+void context_release(struct sn_context *context)
+{
+    if (!context || atomic_fetch_sub_explicit(&context->n_references, 1, memory_order_acq_rel) != 1)
         return;
     struct memory *memory = context->memory;
     thread_pool_free(context->pool);
     memory_free(memory, context, sizeof *context);
     memory_release(memory);
+}
+
+/* What is left of it serves the objects that still hold it; the host's functions may be gone from now on. */
+void sn_context_free(sn_context *context)
+{
+    if (!context)
+        return;
+    sn_context_set_progress(context, NULL, NULL);
+    thread_pool_set_host(context->pool, NULL, NULL, 0);
+    context_release(context);
 }
 
 const char *sn_context_message(const sn_context *context)

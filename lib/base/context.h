@@ -2,6 +2,7 @@
 #ifndef SN_BASE_CONTEXT_H
 #define SN_BASE_CONTEXT_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "base/memory.h"
@@ -11,6 +12,8 @@ struct kernel_table;
 struct thread_pool;
 
 struct sn_context {
+    atomic_size_t
+        n_references; /* the host's, and one for each object that works in the context until it is freed */
     struct memory *memory;
     const struct kernel_table *kernels; /* chosen in kernels/dispatch.c */
     struct thread_pool *pool;           /* threads.c; never NULL */
@@ -31,7 +34,12 @@ int progress(struct sn_context *context, const char *stage, size_t done, size_t 
 int copy_out(struct sn_context *context, const char *what, void *out, size_t capacity, size_t *needed,
              const void *values, size_t count, size_t element_size);
 
-/* Used by sn_context_create (kernels/dispatch.c) and sn_context_free. */
+/* One more reference, for an object that works in the context until it is freed; such objects and the host may let go
+ * in any order and on any thread. context_release accepts NULL. */
+struct sn_context *context_retain(struct sn_context *context);
+void context_release(struct sn_context *context);
+
+/* Used by sn_context_create (kernels/dispatch.c). */
 struct sn_context *context_allocate(const sn_allocator *allocator);
 /* A context of one thread with the same memory and kernels, for one worker of a parallel loop: it has errors and
  * loops of its own. NULL when out of memory. Freed with sn_context_free, before or after `parent`. */

@@ -104,7 +104,7 @@ int sn_search_create(sn_search **out, sn_context *context, sn_model *model, cons
     if (!search)
         return fail_memory(context, "a search", sizeof *search);
     search->memory = memory_retain(context->memory);
-    search->context = context;
+    search->context = context_retain(context);
     search->model = sn_model_retain(model);
     search->means = means;
     search->task = task;
@@ -127,6 +127,7 @@ void sn_search_free(sn_search *search)
 {
     if (!search)
         return;
+    struct sn_context *context = search->context;
     struct memory *memory = search->memory;
     if (search->path)
         memory_free(memory, search->path, strlen(search->path) + 1);
@@ -135,6 +136,7 @@ void sn_search_free(sn_search *search)
     sn_model_free(search->model);
     memory_free(memory, search, sizeof *search);
     memory_release(memory);
+    context_release(context);
 }
 
 /* ---- running */

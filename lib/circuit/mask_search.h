@@ -18,7 +18,7 @@ struct run {
 
 struct sn_search {
     struct memory *memory;      /* retained */
-    struct sn_context *context; /* lent */
+    struct sn_context *context; /* retained */
     struct sn_model *model;     /* retained */
     const struct sn_means *means;
     const struct sn_task *task, *develop; /* these three lent */

@@ -55,7 +55,7 @@ int sn_generator_create(sn_generator **out, sn_context *context, sn_model *model
     struct sn_generator *generator = memory_allocate_zeroed(context->memory, sizeof *generator);
     if (!generator)
         return fail_memory(context, "a generator", sizeof *generator);
-    generator->context = context;
+    generator->context = context_retain(context);
     generator->temperature = settings.temperature;
     generator->top_k = settings.top_k;
     generator->seed = settings.seed;
@@ -86,7 +86,8 @@ void sn_generator_free(sn_generator *generator)
 {
     if (!generator)
         return;
-    struct memory *memory = generator->context->memory;
+    struct sn_context *context = generator->context;
+    struct memory *memory = context->memory;
     if (generator->session) {
         const struct config *config = generator_config(generator);
         size_t vocabulary = config->vocab_size;
@@ -101,6 +102,7 @@ void sn_generator_free(sn_generator *generator)
     }
     sn_session_free(generator->session);
     memory_free(memory, generator, sizeof *generator);
+    context_release(context);
 }
 
 /* ---- appending */

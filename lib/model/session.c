@@ -30,7 +30,7 @@ static int create(struct sn_session **out, struct sn_context *context, struct sn
     struct sn_session *session = memory_allocate_zeroed(context->memory, sizeof *session);
     if (!session)
         return fail_memory(context, "a session", sizeof *session);
-    session->context = context;
+    session->context = context_retain(context);
     session->model = sn_model_retain(model);
     session->mode = mode;
     session->keeps = keeps;
@@ -105,7 +105,8 @@ void sn_session_free(sn_session *session)
 {
     if (!session)
         return;
-    struct memory *memory = session->context->memory;
+    struct sn_context *context = session->context;
+    struct memory *memory = context->memory;
     size_t n_layer = session_config(session)->n_layer;
     sites_free(session);
     held_free(session);
@@ -116,6 +117,7 @@ void sn_session_free(sn_session *session)
     memory_free(memory, session->stream, (2 * n_layer + 1) * sizeof *session->stream);
     sn_model_free(session->model);
     memory_free(memory, session, sizeof *session);
+    context_release(context);
 }
 
 /* Sublayers [first, last) are about to run on the batch. */

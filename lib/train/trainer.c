@@ -92,7 +92,7 @@ int trainer_allocate(struct sn_trainer **out, struct sn_context *context, struct
         sn_model_free(model);
         return fail_memory(context, "a trainer", sizeof *trainer);
     }
-    trainer->context = context;
+    trainer->context = context_retain(context);
     trainer->memory = memory_retain(context->memory);
     trainer->model = model;
     trainer->settings = *settings;
@@ -148,6 +148,7 @@ void sn_trainer_free(sn_trainer *trainer)
 {
     if (!trainer)
         return;
+    struct sn_context *context = trainer->context;
     struct memory *memory = trainer->memory;
     refresh_end(trainer);
     sn_session_free(trainer->session);
@@ -163,6 +164,7 @@ void sn_trainer_free(sn_trainer *trainer)
     sn_model_free(trainer->model);
     memory_free(memory, trainer, sizeof *trainer);
     memory_release(memory);
+    context_release(context);
 }
 
 /* ---------------------------------------------------------------- stepping */
