@@ -659,6 +659,7 @@ SN_API int sn_report_write_graphml(sn_context *context, const sn_circuit *circui
  * heaviest (and says so), of more than 2000 residual links the first. Names beyond 500 nodes in a column are shown on
  * hover only. Texts as in GraphML. Errors: SN_ERROR_IO. */
 SN_API int sn_report_write_svg(sn_context *context, const sn_circuit *circuit, const char *path);
+/* The same reports, and the page, to a callback: sn_report_send. */
 
 /* ------------------------------------------------------- labels and notes */
 
@@ -903,6 +904,19 @@ typedef struct sn_page {
  * that the model cannot run). */
 SN_API int sn_report_write_html(sn_context *context, const sn_circuit *circuit, const sn_page *inputs,
                                 const char *path);
+
+#define SN_REPORT_JSON 0
+#define SN_REPORT_DOT 1
+#define SN_REPORT_GRAPHML 2
+#define SN_REPORT_SVG 3
+#define SN_REPORT_HTML 4
+/* Takes the next `length` bytes of a report (UTF-8, lent, without a NUL). Returns 0, or anything else to cancel. */
+typedef int (*sn_text_callback)(const char *text, size_t length, void *payload);
+/* Any report without a file, for a notebook or a server: the bytes that sn_report_write_json, ..._html would write,
+ * in their order, in one piece or several. form: SN_REPORT_*; inputs: of the page alone, else not looked at. What was
+ * sent before an error is no report. Errors: as of the form, SN_ERROR_ARGUMENT, SN_ERROR_CANCELLED. */
+SN_API int sn_report_send(sn_context *context, const sn_circuit *circuit, int form, const sn_page *inputs,
+                          sn_text_callback callback, void *payload);
 
 /* ------------------------------------------------- checks of a circuit: ablations */
 

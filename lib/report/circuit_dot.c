@@ -163,6 +163,14 @@ static void append_digraph(struct buffer *out, const sn_circuit *circuit)
     buffer_text(out, "}\n");
 }
 
+int report_dot(sn_context *context, const sn_circuit *circuit, const struct report_target *target)
+{
+    struct buffer text;
+    buffer_init(&text, context->memory);
+    append_digraph(&text, circuit);
+    return report_write_text(context, &text, target, "a circuit as DOT");
+}
+
 int sn_report_write_dot(sn_context *context, const sn_circuit *circuit, const char *path)
 {
     if (!context)
@@ -170,8 +178,5 @@ int sn_report_write_dot(sn_context *context, const sn_circuit *circuit, const ch
     if (!circuit || !path)
         return fail(context, SN_ERROR_ARGUMENT, "sn_report_write_dot: %s is NULL",
                     circuit ? "path" : "circuit");
-    struct buffer text;
-    buffer_init(&text, context->memory);
-    append_digraph(&text, circuit);
-    return report_write_text(context, &text, path, "a circuit as DOT");
+    return report_dot(context, circuit, &(struct report_target){.path = path});
 }

@@ -86,6 +86,14 @@ static void append_graph(struct buffer *out, const sn_circuit *circuit)
     buffer_text(out, "  </graph>\n</graphml>\n");
 }
 
+int report_graphml(sn_context *context, const sn_circuit *circuit, const struct report_target *target)
+{
+    struct buffer text;
+    buffer_init(&text, context->memory);
+    append_graph(&text, circuit);
+    return report_write_text(context, &text, target, "a circuit as GraphML");
+}
+
 int sn_report_write_graphml(sn_context *context, const sn_circuit *circuit, const char *path)
 {
     if (!context)
@@ -93,8 +101,5 @@ int sn_report_write_graphml(sn_context *context, const sn_circuit *circuit, cons
     if (!circuit || !path)
         return fail(context, SN_ERROR_ARGUMENT, "sn_report_write_graphml: %s is NULL",
                     circuit ? "path" : "circuit");
-    struct buffer text;
-    buffer_init(&text, context->memory);
-    append_graph(&text, circuit);
-    return report_write_text(context, &text, path, "a circuit as GraphML");
+    return report_graphml(context, circuit, &(struct report_target){.path = path});
 }

@@ -4,11 +4,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/context.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "report/circuit_json.h"
 #include "report/node_parts.h"
+#include "report/write_text.h"
 
 #define CIRCUIT_FORMAT_VERSION 1
 #define DIGITS 9 /* give a float back exactly */
@@ -227,13 +229,8 @@ static int write_to_file(const char *bytes, size_t size, void *payload)
     return file_write(&file->writer, file->context, bytes, size);
 }
 
-int sn_report_write_json(sn_context *context, const sn_circuit *circuit, const char *path)
+static int write_file(sn_context *context, const sn_circuit *circuit, const char *path)
 {
-    if (!context)
-        return SN_ERROR_ARGUMENT;
-    if (!circuit || !path)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_report_write_json: %s is NULL",
-                    circuit ? "path" : "circuit");
     struct json_file file;
     memset(&file, 0, sizeof file);
     file.context = context;
@@ -246,4 +243,35 @@ int sn_report_write_json(sn_context *context, const sn_circuit *circuit, const c
         status = file_writer_commit(&file.writer, context);
     file_writer_abort(&file.writer);
     return status;
+}
+
+static int append_piece(const char *bytes, size_t size, void *payload)
+{
+    buffer_append(payload, bytes, size);
+    return SN_OK;
+}
+
+/* The JSON library gives a word at a time; a file gathers them by itself, for a callback they are joined first. */
+int report_json(sn_context *context, const sn_circuit *circuit, const struct report_target *target)
+{
+    struct buffer text;
+    if (target->path)
+        return write_file(context, circuit, target->path);
+    buffer_init(&text, context->memory);
+    int status = circuit_json_write(context, circuit, 1, append_piece, &text);
+    buffer_text(&text, "\n");
+    if (status == SN_OK)
+        return report_write_text(context, &text, target, "a circuit as JSON");
+    buffer_free(&text);
+    return status;
+}
+
+int sn_report_write_json(sn_context *context, const sn_circuit *circuit, const char *path)
+{
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    if (!circuit || !path)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_report_write_json: %s is NULL",
+                    circuit ? "path" : "circuit");
+    return report_json(context, circuit, &(struct report_target){.path = path});
 }

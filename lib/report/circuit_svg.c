@@ -271,21 +271,26 @@ static void draw(struct drawing *drawing)
     buffer_text(out, "</svg>\n");
 }
 
-int sn_report_write_svg(sn_context *context, const sn_circuit *circuit, const char *path)
+int report_svg(sn_context *context, const sn_circuit *circuit, const struct report_target *target)
 {
     struct buffer text;
     struct drawing drawing = {.circuit = circuit, .out = &text};
+    buffer_init(&text, context->memory);
+    int status = layout_make(&drawing.layout, context, circuit);
+    if (status == SN_OK) {
+        draw(&drawing);
+        status = report_write_text(context, &text, target, "a circuit as SVG");
+    }
+    layout_free(&drawing.layout);
+    return status;
+}
+
+int sn_report_write_svg(sn_context *context, const sn_circuit *circuit, const char *path)
+{
     if (!context)
         return SN_ERROR_ARGUMENT;
     if (!circuit || !path)
         return fail(context, SN_ERROR_ARGUMENT, "sn_report_write_svg: %s is NULL",
                     circuit ? "path" : "circuit");
-    buffer_init(&text, context->memory);
-    int status = layout_make(&drawing.layout, context, circuit);
-    if (status == SN_OK) {
-        draw(&drawing);
-        status = report_write_text(context, &text, path, "a circuit as SVG");
-    }
-    layout_free(&drawing.layout);
-    return status;
+    return report_svg(context, circuit, &(struct report_target){.path = path});
 }

@@ -199,34 +199,30 @@ static void page_close(struct page *page)
     buffer_free(&page->out);
 }
 
-static int check_inputs(sn_context *context, const sn_circuit *circuit, const sn_page *inputs,
-                        const char *path)
+/* All that this library knows of what the caller gave; zeros where it gave less. */
+static int take_inputs(struct page *page, const sn_page *inputs)
 {
-    if (!circuit || !path)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_report_write_html: %s is NULL",
-                    circuit ? "path" : "circuit");
-    if (inputs && inputs->struct_size < sizeof inputs->struct_size)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_report_write_html: struct_size is %zu",
+    if (!inputs)
+        return SN_OK;
+    if (inputs->struct_size < sizeof inputs->struct_size)
+        return fail(page->context, SN_ERROR_ARGUMENT, "sn_report_write_html: struct_size is %zu",
                     inputs->struct_size);
+    memcpy(&page->inputs, inputs,
+           inputs->struct_size < sizeof *inputs ? inputs->struct_size : sizeof *inputs);
+    if (page->inputs.other && sn_circuit_model(page->inputs.other) != page->model)
+        return fail(page->context, SN_ERROR_ARGUMENT,
+                    "sn_report_write_html: circuits \"%.100s\" and \"%.100s\" are of different models",
+                    sn_circuit_task(page->circuit), sn_circuit_task(page->inputs.other));
     return SN_OK;
 }
 
-int sn_report_write_html(sn_context *context, const sn_circuit *circuit, const sn_page *inputs,
-                         const char *path)
+int report_html(sn_context *context, const sn_circuit *circuit, const sn_page *inputs,
+                const struct report_target *target)
 {
-    if (!context)
-        return SN_ERROR_ARGUMENT;
-    int status = check_inputs(context, circuit, inputs, path);
+    struct page page = {.context = context, .circuit = circuit, .model = sn_circuit_model(circuit)};
+    int status = take_inputs(&page, inputs);
     if (status != SN_OK)
         return status;
-    struct page page = {.context = context, .circuit = circuit, .model = sn_circuit_model(circuit)};
-    if (inputs)
-        memcpy(&page.inputs, inputs,
-               inputs->struct_size < sizeof *inputs ? inputs->struct_size : sizeof *inputs);
-    if (page.inputs.other && sn_circuit_model(page.inputs.other) != page.model)
-        return fail(context, SN_ERROR_ARGUMENT,
-                    "sn_report_write_html: circuits \"%.100s\" and \"%.100s\" are of different models",
-                    sn_circuit_task(circuit), sn_circuit_task(page.inputs.other));
     buffer_init(&page.out, context->memory);
     status = page_open(&page);
     if (status == SN_OK) {
@@ -235,7 +231,18 @@ int sn_report_write_html(sn_context *context, const sn_circuit *circuit, const s
         write_foot(&page);
     }
     if (status == SN_OK)
-        status = report_write_text(context, &page.out, path, "a page");
+        status = report_write_text(context, &page.out, target, "a page");
     page_close(&page);
     return status;
+}
+
+int sn_report_write_html(sn_context *context, const sn_circuit *circuit, const sn_page *inputs,
+                         const char *path)
+{
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    if (!circuit || !path)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_report_write_html: %s is NULL",
+                    circuit ? "path" : "circuit");
+    return report_html(context, circuit, inputs, &(struct report_target){.path = path});
 }

@@ -285,5 +285,5 @@ int sn_plot_write_svg(const sn_plot *plot, sn_context *context, const char *path
         draw_series(&drawing, i);
     draw_legend(plot, &out);
     buffer_text(&out, "</svg>\n");
-    return report_write_text(context, &out, path, "a plot");
+    return report_write_text(context, &out, &(struct report_target){.path = path}, "a plot");
 }
