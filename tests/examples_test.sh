@@ -105,7 +105,7 @@ grep -Eq '^  values at [0-9]+ tokens: [0-9.]+ % exactly 0, ' "$work/said"
 [ "$(grep -Ec '^  top +[0-9.]+  [0-9]+:[0-9]+  .*\[\[.+\]\]' "$work/said")" = 16 ]
 grep -q '^  unembedding: ' "$work/said"
 grep -Eq '^  from +-?[0-9.]+ 0\.mlp\.act_in\.' "$work/said"
-fails 1 "the corpus is empty" card examples
+fails 1 "the corpus is empty" card docs
 # the same as a page
 "$bin/view" "$model" "$work/circuit.json" "$work/page.html" --tokenizer tests/data/tokenizer --corpus tests \
     --tokens 2000 --other "$work/circuit.json" --labels "$work/circuit.json"
