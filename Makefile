@@ -2,7 +2,7 @@
 #
 #   make deps            install what the build and the tests need (Debian and Ubuntu)
 #   make                 build/libsparsenet.a and build/libsparsenet.so
-#   make examples        every examples/*.c as build/examples/NAME
+#   make examples        every examples/*.c as build/examples/NAME; examples/cpp/*.cpp as build/examples/cpp/NAME
 #   make demo            train a model, find its circuits, write them to out/
 #   make reproduce       train the models of the paper's comparisons, into out/reproduce (goes on where it stopped);
 #                        reproduce-quick: one of each kind, within minutes, into out/reproduce-quick
@@ -18,7 +18,7 @@
 #   make format          clang-format over the tree
 #   make clean
 #
-# Variables: CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS; PREFIX, LIBDIR, INCLUDEDIR, DESTDIR;
+# Variables: CC, CFLAGS, CXX, CXXFLAGS, CPPFLAGS, LDFLAGS, LDLIBS; PREFIX, LIBDIR, INCLUDEDIR, DESTDIR;
 #   XSMM=0      without libxsmm (the default where it does not exist: outside x86-64)
 #   WERROR=1    warnings are errors
 #   SAN=...     -fsanitize=..., with BUILD=build/... of its own
@@ -27,6 +27,7 @@
 
 BUILD   ?= build
 CFLAGS  ?= -O2 -g
+CXXFLAGS ?= -O2 -g
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
@@ -159,6 +160,7 @@ comma := ,
 # ---------------------------------------------------------------- examples
 
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard examples/*.c)))
+EXAMPLES_CPP := $(patsubst %.cpp,$(BUILD)/%,$(sort $(wildcard examples/cpp/*.cpp)))
 
 # One of several files.
 REPRODUCE_SOURCES := $(sort $(wildcard examples/reproduce/*.c))
@@ -166,13 +168,19 @@ REPRODUCE_OBJECTS := $(REPRODUCE_SOURCES:%.c=$(BUILD)/%.o)
 REPRODUCE := $(BUILD)/examples/reproduce/reproduce
 
 .PHONY: examples demo reproduce reproduce-quick
-examples: $(EXAMPLES) $(REPRODUCE)
+examples: $(EXAMPLES) $(EXAMPLES_CPP) $(REPRODUCE)
 
 # As a user would: the public header and the static library, nothing else.
 $(BUILD)/examples/%: examples/%.c $(STATIC)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) \
+		-MMD -MP -MF $@.d -MT $@ -o $@ $< $(STATIC) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
+
+$(BUILD)/examples/cpp/%: examples/cpp/%.cpp $(STATIC)
+	$(call say,CXX,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CXX) -std=c++17 -Iinclude $(WARNINGS) -pedantic $(CPPFLAGS) $(CXXFLAGS) $(SANITIZE) \
 		-MMD -MP -MF $@.d -MT $@ -o $@ $< $(STATIC) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
 
 $(REPRODUCE_OBJECTS): private LANGUAGE := -std=c11 -D_GNU_SOURCE -Iinclude
@@ -334,7 +342,7 @@ uninstall:
 DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check graphviz python3 g++ \
 	$(if $(filter 1,$(XSMM)),libxsmm-dev)
 DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex python3-networkx libsimde-dev \
-	chromium nodejs eslint
+	chromium nodejs eslint python3-numpy luajit
 DEPS_BENCH := python3 python3-torch python3-numpy python3-scipy libopenblas0-pthread
 DEPS_AVX512 := bochs bochs-term busybox-static isolinux syslinux-common xorriso cpio python3
 
@@ -349,11 +357,20 @@ export DEBIAN_FRONTEND=noninteractive; \
 $$root apt-get -q update && $$root apt-get -q install -y --no-install-recommends $$missing
 endef
 
+# What Node.js calls C by, which Debian does not have. Its tests are skipped without it, as where there is no npm.
+define install_koffi
+[ -d $(BUILD)/node/node_modules/koffi ] || \
+	{ command -v npm > /dev/null && mkdir -p $(BUILD)/node && \
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(BUILD)/node koffi@2; } || \
+	echo 'deps: without koffi (npm), the tests of the binding for Node.js are skipped'
+endef
+
 .PHONY: deps deps-ci deps-bench deps-avx512
 deps:
 	$(call install_packages,$(DEPS))
 deps-ci:
 	$(call install_packages,$(DEPS) $(DEPS_CI))
+	@$(install_koffi)
 deps-bench:
 	$(call install_packages,$(DEPS_BENCH))
 deps-avx512:
@@ -368,9 +385,9 @@ endif
 
 .PHONY: format clean
 format:
-	$(CLANG_FORMAT) -i $$(git ls-files '*.c' '*.h' 'lib/report/viewer/*.js')
+	$(CLANG_FORMAT) -i $$(git ls-files '*.c' '*.h' '*.cpp' '*.hpp' '*.js')
 
 clean:
 	rm -rf $(BUILD)
 
--include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(EXAMPLES:=.d) $(REPRODUCE_OBJECTS:.o=.d) $(TOOLS:=.d) $(BENCH:=.d)
+-include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(EXAMPLES:=.d) $(EXAMPLES_CPP:=.d) $(REPRODUCE_OBJECTS:.o=.d) $(TOOLS:=.d) $(BENCH:=.d)

@@ -64,4 +64,8 @@ step "malformed models" bash tests/bad_models.sh
 step "fuzz corpora" bash tests/fuzz/replay.sh
 step "examples" bash tests/examples_test.sh
 step "install, link, uninstall" bash tests/install_test.sh
+step "bindings: installed, with C's own numbers" bash tests/ffi_test.sh prepare
+for language in python cpp lua node; do
+    step "bindings: $language" bash tests/ffi_test.sh $language
+done
 finish

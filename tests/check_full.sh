@@ -30,6 +30,8 @@ step "pages of circuits in a real browser" python3 tests/viewer/page_test.py "$B
 step "the script of the pages" bash tests/viewer/lint.sh
 step "reproduce, with next to no training" bash tests/reproduce_test.sh
 
+step "programs in other languages find the circuit that C finds" bash tests/ffi_test.sh programs
+
 step "memory of the largest released shape" "$BUILD/tests/large_memory" "$BUILD"
 sed 's/^/      /' "$BUILD/tests/step.log"
 
@@ -38,6 +40,9 @@ step "all suites under AddressSanitizer and UBSan" \
     env CK_FORK=no UBSAN_OPTIONS=print_stacktrace=1 "$BUILD/asan/tests/check_all"
 step "goldens under AddressSanitizer and UBSan" golden "$BUILD/asan"
 step "goldens from their .pt under AddressSanitizer and UBSan" golden "$BUILD/asan" --pt
+
+step "the C++ binding under AddressSanitizer and UBSan" \
+    env BUILD="$BUILD/asan" CC=gcc CXX=g++ SAN=address,undefined bash tests/ffi_test.sh prepare cpp
 
 step "build with ThreadSanitizer" build tsan SAN=thread CC=gcc
 # A case on one thread cannot race: only those that use several run here, in whatever suite.

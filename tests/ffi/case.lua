@@ -1,0 +1,134 @@
+-- examples/ffi/lua/sparsenet.lua: luajit case.lua FOLDER, where reference.c has been. Wants SPARSENET_LIBRARY,
+-- SPARSENET_HEADER, LUA_PATH.
+local sn = require "sparsenet"
+local ffi = require "ffi"
+local folder = arg[1]
+
+local function path(name)
+    return folder .. "/" .. name
+end
+
+local function read(name)
+    local file = assert(io.open(path(name), "rb"))
+    local text = file:read "*a"
+    file:close()
+    return text
+end
+
+local function fails(status, pattern, work, ...)
+    local good, why = pcall(work, ...)
+    assert(not good, "did not fail")
+    assert(type(why) == "table" and why.status == status, tostring(why))
+    assert(tostring(why):find(pattern), tostring(why))
+end
+
+local texts = { "for i in range(10):\n    print(i)\n", "name = 'a' + \"b\"\n" }
+
+local function packed(tokenizer)
+    local tokens, offsets = {}, { 0 }
+    for i, text in ipairs(texts) do
+        local some, n = tokenizer:encode(text)
+        for t = 0, n - 1 do
+            tokens[#tokens + 1] = some[t]
+        end
+        offsets[i + 1] = #tokens
+    end
+    return tokens, offsets
+end
+
+local function logits_of(session, tokens, offsets)
+    session:forward(tokens, nil, offsets)
+    local values, rows, width = session:logits()
+    return ffi.string(values, rows * width * 4), rows
+end
+
+local function numbers(context)
+    local model = context:load_model(path "model.safetensors")
+    local tokenizer = context:load_tokenizer(path "tokenizer")
+    local session = context:session(model)
+    local tokens, offsets = packed(tokenizer)
+    -- Often enough for the compiler to take notice.
+    for _ = 1, 100 do
+        local logits, rows = logits_of(session, tokens, offsets)
+        assert(logits == read "c.logits" and rows == #tokens)
+    end
+    fails(sn.SN_ERROR_STATE, "post_act", session.activations, session, "0.mlp.post_act")
+    session:record "0.mlp.post_act"
+    session:forward(tokens)
+    local _, rows, width = session:activations "0.mlp.post_act"
+    assert(rows == #tokens and width == model:config "d_mlp")
+
+    local generator = context:generator(model, { temperature = 0.8, seed = 3 })
+    generator:append(tokenizer:encode "print(")
+    local drawn = {}
+    for i = 1, 24 do
+        drawn[i] = generator:next()
+    end
+    assert(tokenizer:decode(drawn) == read "c.text")
+    -- Freed in a wrong order: nothing minds.
+    model:close()
+    generator:close()
+    assert(logits_of(session, tokens, offsets) == read "c.logits")
+end
+
+local function extract(context, model, means, task)
+    return context:extract(model, means, task, { steps = 40, k_coef = 1e-3, batch = 16 })
+end
+
+local function circuits(context)
+    local model = context:load_model(path "model.safetensors")
+    local tokenizer = context:load_tokenizer(path "tokenizer")
+    local corpus = context:corpus()
+    corpus:add_idioms(20000, { seed = 5 })
+    corpus:tokenize(tokenizer)
+    local means = context:means(model, corpus, { tokens = 4096 })
+    local task = context:python_task(tokenizer, "single_double_quote", 24, { seed = 2, max_tokens = 60 })
+    local n = 0
+    context:set_progress(function(stage)
+        n = n + 1
+    end)
+    local circuit = extract(context, model, means, task)
+    assert(n > 40)
+    circuit:trace(means, tokenizer, task)
+    circuit:write(path "lua.json")
+    circuit:write(path "lua.html", { tokenizer = tokenizer, task = task, n_pairs = 1 })
+    assert(read "lua.json" == read "c.json" and circuit:text "json" == read "c.json")
+    assert(circuit:text "svg" == read "c.svg")
+    assert(circuit:evaluate(means, task).n_pairs == 24)
+    assert(#circuit:paths() > 0 and #circuit:edges() > 0)
+    local _, width = means:site "0.mlp.post_act"
+    assert(width == model:config "d_mlp" and means:site "no.site" == nil)
+
+    context:set_progress(function(stage, done)
+        return stage == "prune" and done == 3
+    end)
+    fails(sn.SN_ERROR_CANCELLED, "prune", extract, context, model, means, task)
+    context:set_progress(function(stage, done)
+        if stage == "prune" and done == 3 then
+            error("from the callback", 0)
+        end
+    end)
+    local good, why = pcall(extract, context, model, means, task)
+    assert(not good and why == "from the callback")
+end
+
+local function errors(context)
+    fails(sn.SN_ERROR_IO, "/nonexistent", context.load_model, context, "/nonexistent")
+    local model = context:load_model(path "model.safetensors")
+    fails(sn.SN_ERROR_ARGUMENT, "temprature", context.generator, context, model, { temprature = 1 })
+    local session = context:session(model)
+    fails(sn.SN_ERROR_ARGUMENT, "vocabulary", session.forward, session, { -1 })
+    assert(not pcall(session.forward, session, { 1, 2 }, nil, { 0, 3 }))
+end
+
+assert(sn.SN_ABLATE_REST == 1 and sn.version:match "^%d+%.%d+%.%d+$")
+local context = sn.context { threads = 2 }
+local empty = context:bytes_held()
+numbers(context)
+circuits(context)
+errors(context)
+collectgarbage()
+collectgarbage()
+assert(context:bytes_held() == empty, ("%d bytes are left"):format(context:bytes_held() - empty))
+-- What is alive when Lua ends is freed in no order.
+last = { context:session(context:load_model(path "model.safetensors")), context }
