@@ -41,6 +41,8 @@ static int made_all(struct objects *o, sn_context *in)
     if (status == SN_OK)
         status = sn_corpus_add_tokens(o->corpus, in, tokens, 8);
     if (status == SN_OK)
+        status = sn_trainer_add_corpus(o->trainer, o->corpus, 1, 0);
+    if (status == SN_OK)
         status = sn_means_create(&o->means, in, o->model, o->corpus, NULL);
     if (status == SN_OK)
         status = sn_task_create(&o->task, in, "task");
@@ -120,7 +122,6 @@ START_TEST(a_freed_context_serves_what_holds_it_without_callbacks)
     int called = 0;
     ck_assert_int_eq(sn_context_create(&own, NULL), SN_OK);
     ck_assert_int_eq(made_all(&objects, own), SN_OK);
-    ck_assert_int_eq(sn_trainer_add_corpus(objects.trainer, objects.corpus, 1, 0), SN_OK);
     sn_context_set_progress(own, never, &called);
     ck_assert_int_eq(sn_context_set_parallel_for(own, never_loop, &called, 2), SN_OK);
     sn_context_free(own);
