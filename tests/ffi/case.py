@@ -307,9 +307,9 @@ class Failures(Case):
         inside = lambda *_: signal.raise_signal(signal.SIGINT)
         for progress in (None, lambda *_: 0, inside):
             self.context.progress = progress
-            if progress is not inside:
-                threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
             with self.assertRaises(KeyboardInterrupt):
+                if progress is not inside:
+                    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
                 trainer.run()
             self.context.progress = None
             self.assertIs(signal.getsignal(signal.SIGINT), signal.default_int_handler)
