@@ -60,9 +60,11 @@ VERSION := $(MAJOR).$(call version_of,MINOR).$(call version_of,PATCH)
 LANGUAGE := -std=c11 -D_GNU_SOURCE -Iinclude -Ilib -DSN_XSMM=$(XSMM)
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion $(if $(filter 1,$(WERROR)),-Werror)
 CODE     := -fPIC -fvisibility=hidden -ffp-contract=off
+# Where the tree lies stays out of the objects: the same sources give the same bits in any folder.
+PLACES   := -ffile-prefix-map="$(abspath $(BUILD))=build" -ffile-prefix-map="$(CURDIR)=."
 SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
 
-COMPILE  = $(CC) $(LANGUAGE) $(WARNINGS) $(CODE) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -MMD -MP
+COMPILE  = $(CC) $(LANGUAGE) $(WARNINGS) $(CODE) $(PLACES) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -MMD -MP
 
 # Instruction sets are chosen at run time: only these files are built for more than the base machine.
 KERNEL_CODE    := -O3 -ffp-contract=fast
@@ -115,11 +117,13 @@ $(BUILD)/%.o: %.c $(FLAGS)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(COMPILE) $(ISA) -c -o $@ $<
 
-# The tool that joins them runs here and now, whatever machine the library is for.
+# The tool that joins them runs here and now, whatever machine the library is for: the user's flags are for it too,
+# unless it has a compiler of its own.
 HOSTCC   ?= $(CC)
+HOST_FLAGS ?= $(if $(filter-out $(CC),$(HOSTCC)),-O1,$(CPPFLAGS) $(CFLAGS) $(LDFLAGS))
 $(BUILD)/embed: $(VIEWER)/embed.c $(FLAGS)
 	$(call say,HOSTCC,$<)
-	$(Q)$(HOSTCC) -std=c11 $(WARNINGS) -O1 -o $@ $<
+	$(Q)$(HOSTCC) -std=c11 $(WARNINGS) $(HOST_FLAGS) -o $@ $<
 
 $(PARTS).c: $(BUILD)/embed $(VIEWER)/page.html $(STYLES) $(SCRIPTS) Makefile
 	$(call say,EMBED,$@)
@@ -135,9 +139,10 @@ $(PARTS).o: $(PARTS).c $(FLAGS)
 $(INTERNAL): $(OBJECTS)
 	$(call say,AR,$@)
 	$(Q)rm -f $@
-	$(Q)$(AR) rcs $@ $^
+	$(Q)$(AR) rcsD $@ $^
 
-# Users get one object in which only sn_* is left visible: names like `fail` stay the host's own.
+# Users get one object in which only sn_* is left visible: names like `fail` stay the host's own. LDFLAGS are for
+# programs and shared objects and are not given to this partial link.
 $(BUILD)/sparsenet.o: $(OBJECTS)
 	$(call say,LD,$@)
 	$(Q)$(LD) -r -o $@ $^
@@ -146,7 +151,7 @@ $(BUILD)/sparsenet.o: $(OBJECTS)
 $(STATIC): $(BUILD)/sparsenet.o
 	$(call say,AR,$@)
 	$(Q)rm -f $@
-	$(Q)$(AR) rcs $@ $^
+	$(Q)$(AR) rcsD $@ $^
 
 $(SHARED): $(OBJECTS)
 	$(call say,LINK,$@)
@@ -238,7 +243,7 @@ $(BUILD)/tests/main.o: $(BUILD)/tests/suites.inc
 $(HELPERS): $(HELPER_OBJECTS)
 	$(call say,AR,$@)
 	$(Q)rm -f $@
-	$(Q)$(AR) rcs $@ $^
+	$(Q)$(AR) rcsD $@ $^
 
 $(RUNNER): $(SUITE_OBJECTS) $(HELPERS) $(INTERNAL)
 	$(call say,LINK,$@)
@@ -269,8 +274,9 @@ fuzz: examples
 fuzzers: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SOURCES))
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c tests/fuzz/fuzz.h $(STATIC)
 	$(call say,CC,$@)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CFLAGS) -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(STATIC) $(LIBRARIES) $(LDLIBS)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CPPFLAGS) $(CFLAGS) \
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(STATIC) \
+		$(LDFLAGS) $(LIBRARIES) $(LDLIBS)
 
 $(BENCH): $(BUILD)/tests/bench/%: tests/bench/%.c $(HELPERS) $(INTERNAL) $(FLAGS)
 	$(call say,CC,$@)

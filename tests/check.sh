@@ -63,6 +63,7 @@ step "GraphML in networkx" python3 tests/graphml_networkx.py "$BUILD/tests/circu
 step "malformed models" bash tests/bad_models.sh
 step "fuzz corpora" bash tests/fuzz/replay.sh
 step "examples" bash tests/examples_test.sh
+step "the user's flags in every command" bash tests/package/flags_test.sh
 step "install, link, uninstall" bash tests/install_test.sh
 step "bindings: installed, with C's own numbers" bash tests/ffi_test.sh prepare
 for language in python cpp lua node; do

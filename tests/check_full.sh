@@ -35,6 +35,8 @@ step "programs in other languages find the circuit that C finds" bash tests/ffi_
 step "memory of the largest released shape" "$BUILD/tests/large_memory" "$BUILD"
 sed 's/^/      /' "$BUILD/tests/step.log"
 
+step "the same sources give the same bits" bash tests/package/reproducible_test.sh
+
 step "build with AddressSanitizer and UBSan" build asan SAN=address,undefined CC=gcc
 step "all suites under AddressSanitizer and UBSan" \
     env CK_FORK=no UBSAN_OPTIONS=print_stacktrace=1 "$BUILD/asan/tests/check_all"
