@@ -18,7 +18,8 @@
 #   make format          clang-format over the tree
 #   make clean
 #
-# Variables: CC, CFLAGS, CXX, CXXFLAGS, CPPFLAGS, LDFLAGS, LDLIBS; PREFIX, LIBDIR, INCLUDEDIR, DESTDIR;
+# Variables: CC, CFLAGS, CXX, CXXFLAGS, CPPFLAGS, LDFLAGS, LDLIBS; PREFIX, LIBDIR, INCLUDEDIR, MANDIR,
+#   DESTDIR;
 #   XSMM=0      without libxsmm (the default where it does not exist: outside x86-64)
 #   WERROR=1    warnings are errors
 #   SAN=...     -fsanitize=..., with BUILD=build/... of its own
@@ -31,6 +32,7 @@ CXXFLAGS ?= -O2 -g
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+MANDIR  ?= $(PREFIX)/share/man
 SPARSENET_SHARED ?= ../shared
 LD      ?= ld
 OBJCOPY ?= objcopy
@@ -321,34 +323,61 @@ viewer-scripts:
 
 # ----------------------------------------------------------------- install
 
-# Phony, because it holds PREFIX, which may differ at each call.
-.PHONY: install uninstall sparsenet.pc
-sparsenet.pc:
-	@mkdir -p $(BUILD)
-	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-		-e 's|@VERSION@|$(VERSION)|' -e 's|@XSMM_LIBS@|$(XSMM_LIBS)|' sparsenet.pc.in > $(BUILD)/sparsenet.pc
+PACKAGING := tests/package
+CMAKEDIR   = $(LIBDIR)/cmake/sparsenet
 
-install: all sparsenet.pc
-	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)'
+# They hold the places to install to, which may differ at each call: hence phony.
+.PHONY: install uninstall package-files
+package-files:
+	@PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' MANDIR='$(MANDIR)' \
+		VERSION=$(VERSION) MAJOR=$(MAJOR) SHARED_NAME=$(notdir $(SHARED)) SONAME=$(SONAME) \
+		XSMM_LIBS='$(XSMM_LIBS)' LIBRARIES='$(LIBRARIES)' \
+		POINTER_BYTES=$$(echo __SIZEOF_POINTER__ | $(CC) $(CPPFLAGS) $(CFLAGS) -E -P - | tail -n 1) \
+		sh $(PACKAGING)/fill.sh $(BUILD)/package sparsenet.pc.in $(wildcard $(PACKAGING)/cmake/*.in)
+
+# The reference of sparsenet(3) is what the header says.
+MANUAL := $(BUILD)/man/sparsenet.3 $(BUILD)/man/sparsenet-formats.5
+.PHONY: man
+man: $(MANUAL)
+
+$(BUILD)/man/%: docs/man/%.in docs/man/reference.awk include/sparsenet.h Makefile
+	$(call say,MAN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)awk -f docs/man/reference.awk include/sparsenet.h > $@.reference
+	$(Q)sed -e 's/@VERSION@/$(VERSION)/' -e 's/@MAJOR@/$(MAJOR)/' \
+		-e '/^@REFERENCE@$$/{' -e 'r $@.reference' -e d -e '}' $< > $@.new
+	$(Q)mv $@.new $@
+
+install: all package-files man
+	install -d '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(CMAKEDIR)' \
+		'$(DESTDIR)$(MANDIR)/man3' '$(DESTDIR)$(MANDIR)/man5'
 	install -m 644 include/sparsenet.h '$(DESTDIR)$(INCLUDEDIR)'
 	install -m 644 $(STATIC) '$(DESTDIR)$(LIBDIR)'
 	install -m 755 $(SHARED) '$(DESTDIR)$(LIBDIR)'
 	ln -sf $(notdir $(SHARED)) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
 	ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/libsparsenet.so'
-	install -m 644 $(BUILD)/sparsenet.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
+	install -m 644 $(BUILD)/package/sparsenet.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
+	install -m 644 $(BUILD)/package/sparsenetConfig.cmake $(BUILD)/package/sparsenetConfigVersion.cmake \
+		'$(DESTDIR)$(CMAKEDIR)'
+	install -m 644 $(BUILD)/man/sparsenet.3 '$(DESTDIR)$(MANDIR)/man3'
+	install -m 644 $(BUILD)/man/sparsenet-formats.5 '$(DESTDIR)$(MANDIR)/man5'
 	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || $(LDCONFIG) # or programs would not find it yet
 
 uninstall:
 	rm -f '$(DESTDIR)$(INCLUDEDIR)/sparsenet.h' '$(DESTDIR)$(LIBDIR)/libsparsenet.a' \
 		'$(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))' '$(DESTDIR)$(LIBDIR)/$(SONAME)' \
-		'$(DESTDIR)$(LIBDIR)/libsparsenet.so' '$(DESTDIR)$(LIBDIR)/pkgconfig/sparsenet.pc'
+		'$(DESTDIR)$(LIBDIR)/libsparsenet.so' '$(DESTDIR)$(LIBDIR)/pkgconfig/sparsenet.pc' \
+		'$(DESTDIR)$(CMAKEDIR)/sparsenetConfig.cmake' '$(DESTDIR)$(CMAKEDIR)/sparsenetConfigVersion.cmake' \
+		'$(DESTDIR)$(MANDIR)/man3/sparsenet.3' '$(DESTDIR)$(MANDIR)/man5/sparsenet-formats.5'
+	@[ ! -d '$(DESTDIR)$(CMAKEDIR)' ] || rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(CMAKEDIR)'
+
 
 # -------------------------------------------------------------- dependencies
 
 DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check graphviz python3 g++ \
 	$(if $(filter 1,$(XSMM)),libxsmm-dev)
 DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex python3-networkx libsimde-dev \
-	chromium nodejs eslint python3-numpy luajit
+	chromium nodejs eslint python3-numpy luajit cmake mandoc
 DEPS_BENCH := python3 python3-torch python3-numpy python3-scipy libopenblas0-pthread
 DEPS_AVX512 := bochs bochs-term busybox-static isolinux syslinux-common xorriso cpio python3
 

@@ -64,7 +64,9 @@ step "malformed models" bash tests/bad_models.sh
 step "fuzz corpora" bash tests/fuzz/replay.sh
 step "examples" bash tests/examples_test.sh
 step "the user's flags in every command" bash tests/package/flags_test.sh
-step "install, link, uninstall" bash tests/install_test.sh
+step "manual pages" bash tests/package/man_test.sh
+step "install, link by pkg-config, uninstall" bash tests/install_test.sh
+step "install, link by CMake, uninstall" bash tests/install_test.sh cmake
 step "bindings: installed, with C's own numbers" bash tests/ffi_test.sh prepare
 for language in python cpp lua node; do
     step "bindings: $language" bash tests/ffi_test.sh $language
