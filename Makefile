@@ -15,6 +15,9 @@
 #   make study           gradients on the support against dense ones, in pairs: an hour (goes on where it stopped)
 #   make install         into PREFIX (/usr/local), under DESTDIR
 #   make uninstall
+#   make man             the manual pages, in build/man
+#   make deb             Debian packages, in build/deb (make deps-package)
+#   make symbols-update  after a deliberate change of the ABI
 #   make format          clang-format over the tree
 #   make clean
 #
@@ -312,9 +315,14 @@ study: $(BUILD)/tests/bench/support_study $(BUILD)/tests/bench/support_report
 	$< circuits $(BUILD)/support_study.csv
 	$(BUILD)/tests/bench/support_report $(BUILD)/support_study.csv
 
-# The public names, as exported by the shared library; a change of this list is a change of the ABI.
+# The public names, as exported by the shared library; a change of this list is a change of the ABI. Debian's list
+# tells beside each the version that it came with.
+DEBIAN_SYMBOLS := tests/package/debian/libsparsenet$(MAJOR).symbols
 symbols-update: $(SHARED)
 	$(NM) -D --defined-only $(SHARED) | awk '{print $$3}' | LC_ALL=C sort > tests/data/symbols.txt
+	sh tests/package/debian_symbols.sh $(VERSION) $(DEBIAN_SYMBOLS) < tests/data/symbols.txt > $(BUILD)/symbols.new
+	mv $(BUILD)/symbols.new $(DEBIAN_SYMBOLS)
+
 
 # For tests/viewer/lint.sh.
 .PHONY: viewer-scripts
@@ -371,6 +379,9 @@ uninstall:
 		'$(DESTDIR)$(MANDIR)/man3/sparsenet.3' '$(DESTDIR)$(MANDIR)/man5/sparsenet-formats.5'
 	@[ ! -d '$(DESTDIR)$(CMAKEDIR)' ] || rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(CMAKEDIR)'
 
+.PHONY: deb
+deb:
+	BUILD='$(BUILD)' VERSION=$(VERSION) bash $(PACKAGING)/deb.sh
 
 # -------------------------------------------------------------- dependencies
 
@@ -378,6 +389,7 @@ DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check
 	$(if $(filter 1,$(XSMM)),libxsmm-dev)
 DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex python3-networkx libsimde-dev \
 	chromium nodejs eslint python3-numpy luajit cmake mandoc
+DEPS_PACKAGE := debhelper dpkg-dev lintian
 DEPS_BENCH := python3 python3-torch python3-numpy python3-scipy libopenblas0-pthread
 DEPS_AVX512 := bochs bochs-term busybox-static isolinux syslinux-common xorriso cpio python3
 
@@ -400,20 +412,22 @@ define install_koffi
 	echo 'deps: without koffi (npm), the tests of the binding for Node.js are skipped'
 endef
 
-.PHONY: deps deps-ci deps-bench deps-avx512
+.PHONY: deps deps-ci deps-package deps-bench deps-avx512
 deps:
 	$(call install_packages,$(DEPS))
 deps-ci:
 	$(call install_packages,$(DEPS) $(DEPS_CI))
 	@$(install_koffi)
+deps-package:
+	$(call install_packages,$(DEPS) $(DEPS_PACKAGE))
 deps-bench:
 	$(call install_packages,$(DEPS_BENCH))
 deps-avx512:
 	$(call install_packages,$(DEPS) $(DEPS_AVX512))
 
 # `make -j2 deps check` must install before it compiles.
-ifneq ($(filter deps deps-ci,$(MAKECMDGOALS)),)
-$(FLAGS): | $(filter deps deps-ci,$(MAKECMDGOALS))
+ifneq ($(filter deps deps-ci deps-package,$(MAKECMDGOALS)),)
+$(FLAGS) deb: | $(filter deps deps-ci deps-package,$(MAKECMDGOALS))
 endif
 
 # -------------------------------------------------------------------- house

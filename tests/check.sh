@@ -43,7 +43,7 @@ header() {
     return $failed
 }
 
-# Exactly the names of the header are exported, and they are those of the list.
+# Exactly the names of the header are exported, and they are those of the list, and of Debian's.
 symbols() {
     local work=$BUILD/tests/symbols
     mkdir -p "$work"

@@ -36,6 +36,7 @@ step "memory of the largest released shape" "$BUILD/tests/large_memory" "$BUILD"
 sed 's/^/      /' "$BUILD/tests/step.log"
 
 step "the same sources give the same bits" bash tests/package/reproducible_test.sh
+step "Debian packages" bash tests/package/deb_test.sh
 
 step "build with AddressSanitizer and UBSan" build asan SAN=address,undefined CC=gcc
 step "all suites under AddressSanitizer and UBSan" \
