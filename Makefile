@@ -17,7 +17,7 @@
 #   make uninstall
 #   make man             the manual pages, in build/man
 #   make deb             Debian packages, in build/deb (make deps-package)
-#   make symbols-update  after a deliberate change of the ABI
+#   make symbols-update, abi-update   after a deliberate change of the ABI (docs/release.md)
 #   make format          clang-format over the tree
 #   make clean
 #
@@ -140,7 +140,7 @@ $(PARTS).o: $(PARTS).c $(FLAGS)
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -c -o $@ $<
 
-# The tests reach the insides through an ordinary archive of all objects.
+# The tests reach the insides through an ordinary archive of all objects. (D: no dates, no user.)
 $(INTERNAL): $(OBJECTS)
 	$(call say,AR,$@)
 	$(Q)rm -f $@
@@ -292,7 +292,7 @@ $(BENCH): $(BUILD)/tests/bench/%: tests/bench/%.c $(HELPERS) $(INTERNAL) $(FLAGS
 CHECK = BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' \
 	SPARSENET_SHARED='$(SPARSENET_SHARED)' MAKE='$(MAKE)' bash
 
-.PHONY: check check-full bench bench-quick study symbols-update
+.PHONY: check check-full bench bench-quick study symbols-update abi-update
 check: tests all
 	$(CHECK) tests/check.sh
 
@@ -323,6 +323,9 @@ symbols-update: $(SHARED)
 	sh tests/package/debian_symbols.sh $(VERSION) $(DEBIAN_SYMBOLS) < tests/data/symbols.txt > $(BUILD)/symbols.new
 	mv $(BUILD)/symbols.new $(DEBIAN_SYMBOLS)
 
+# What a release promises to keep (docs/release.md).
+abi-update: $(SHARED)
+	BUILD='$(BUILD)' bash tests/package/abi.sh update
 
 # For tests/viewer/lint.sh.
 .PHONY: viewer-scripts
@@ -388,7 +391,7 @@ deb:
 DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check graphviz python3 g++ \
 	$(if $(filter 1,$(XSMM)),libxsmm-dev)
 DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex python3-networkx libsimde-dev \
-	chromium nodejs eslint python3-numpy luajit cmake mandoc
+	chromium nodejs eslint python3-numpy luajit cmake mandoc abigail-tools
 DEPS_PACKAGE := debhelper dpkg-dev lintian
 DEPS_BENCH := python3 python3-torch python3-numpy python3-scipy libopenblas0-pthread
 DEPS_AVX512 := bochs bochs-term busybox-static isolinux syslinux-common xorriso cpio python3

@@ -35,6 +35,8 @@ step "programs in other languages find the circuit that C finds" bash tests/ffi_
 step "memory of the largest released shape" "$BUILD/tests/large_memory" "$BUILD"
 sed 's/^/      /' "$BUILD/tests/step.log"
 
+step "binary interface" bash tests/package/abi.sh check
+step "binary interface, self-test" bash tests/package/abi.sh self-test
 step "the same sources give the same bits" bash tests/package/reproducible_test.sh
 step "Debian packages" bash tests/package/deb_test.sh
 
