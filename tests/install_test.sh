@@ -52,6 +52,13 @@ programs() {
     fi
 }
 
+if [ $way = cmake ]; then
+    VERSION=2.3.4 MAJOR=2 PREFIX=/usr LIBDIR=/usr/lib INCLUDEDIR=/usr/include MANDIR=/usr/share/man SONAME='' \
+        SHARED_NAME='' XSMM_LIBS='' LIBRARIES='' POINTER_BYTES=8 \
+        sh tests/package/fill.sh "$scratch/version" tests/package/cmake/sparsenetConfigVersion.cmake.in
+    cmake -DVERSION_FILE="$scratch/version/sparsenetConfigVersion.cmake" -P tests/package/version_test.cmake
+fi
+
 # A prefix with a space in its name, in which another package lives already.
 prefix="$scratch/the prefix"
 mkdir -p "$prefix/lib/cmake/other"

@@ -4,7 +4,7 @@
 #   abi.sh check [LIBRARY]  fails where a program built against what is described might not run with LIBRARY
 #   abi.sh update           describes the library as it is
 #   abi.sh self-test        shows that changes of each kind are found, and that those which are allowed pass
-# 77 where the tools, debug information or the machine are missing. Wants BUILD, CC.
+# 77 where the tools, debug information or the machine are missing. Wants BUILD; CC for the self-test.
 set -eu
 description=tests/data/sparsenet.abi
 headers=include
@@ -76,7 +76,7 @@ END
     sed -i "$2" "$scratch/$1/sparsenet.h" "$scratch/$1/library.c"
     library=$scratch/$1/library.so
     headers=$scratch/$1
-    $CC -g -shared -fPIC -Wl,-soname,libsmall.so -o "$library" "$scratch/$1/library.c"
+    ${CC:-cc} -g -shared -fPIC -Wl,-soname,libsmall.so -o "$library" "$scratch/$1/library.c"
 }
 
 self_test() {
