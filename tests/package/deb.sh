@@ -21,13 +21,14 @@ tree() {
 }
 tree | tar -c --null --files-from=- | tar -x -C "$source"
 # The same tree gives the same archive: all dates are that of the entry in Debian's changelog.
-date=$(dpkg-parsechangelog -l tests/package/debian/changelog -S Date)
+sed "s/@VERSION@/$VERSION/" tests/package/debian/changelog > "$work/changelog"
+date=$(dpkg-parsechangelog -l "$work/changelog" -S Date)
 tar -c -C "$work" --sort=name --mtime="$date" --owner=0 --group=0 --numeric-owner "libsparsenet-$VERSION" |
     xz -T0 -3 > "$work/libsparsenet_$VERSION.orig.tar.xz"
 
 cp -r tests/package/debian "$source/debian"
-sed -i "s/@VERSION@/$VERSION/" "$source/debian/changelog"
-export DEB_BUILD_OPTIONS=${DEB_BUILD_OPTIONS-nocheck parallel=$(nproc)}
+mv "$work/changelog" "$source/debian/changelog"
 cd "$source"
-unset MAKEFLAGS MAKEOVERRIDES MFLAGS MAKELEVEL
-exec dpkg-buildpackage --no-sign
+# What this make was called with is not for that one: flags, for one, are Debian's.
+exec env -i PATH="$PATH" HOME="${HOME:-/}" LANG=C.UTF-8 \
+    DEB_BUILD_OPTIONS="${DEB_BUILD_OPTIONS-nocheck parallel=$(nproc)}" dpkg-buildpackage --no-sign

@@ -4,7 +4,7 @@
 set -eu
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-unset MAKEFLAGS MAKEOVERRIDES MFLAGS
+unset MAKEFLAGS MAKEOVERRIDES MFLAGS BUILD
 flags=(CFLAGS='-O1 -g' CPPFLAGS=-DUSERS_OWN LDFLAGS=-Wl,-z,now V=1)
 
 copy() { # the tree as it is, without what was built
