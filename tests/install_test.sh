@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs below scratch folders as a user, a packager and a distribution do, builds programs against each tree through
-# pkg-config and CMake, and uninstalls without a trace. Wants BUILD, CC, CXX, MAKE.
+# Installs below scratch folders as a user, a packager and a distribution do, builds programs against
+# each tree through pkg-config and CMake, and uninstalls without a trace. Wants BUILD, CC, CXX, MAKE.
 #   install_test.sh          pkg-config
 #   install_test.sh cmake    CMake; 77 where there is none
 set -eu
@@ -19,7 +19,8 @@ fail() {
     exit 1
 }
 
-# expect TREE FILE...: these files are in there, and those that libsparsenet installs into LIBRARIES, and no other.
+# expect TREE FILE...: these files are in there, and those that libsparsenet installs into LIBRARIES, and
+# no other.
 expect() {
     {
         printf '%s\n' "${@:3}"
@@ -74,8 +75,8 @@ call uninstall PREFIX="$prefix"
 expect "$prefix" "" "${others[@]}"
 [ ! -e "$prefix/lib/cmake/sparsenet" ] || fail "lib/cmake/sparsenet is left"
 
-# Staged under DESTDIR, then moved: nothing in there knows where it was staged, and what looks for the prefix in the
-# tree itself finds it (pkg-config is told to).
+# Staged under DESTDIR, then moved: nothing in there knows where it was staged, and what looks for the
+# prefix in the tree itself finds it (pkg-config is told to).
 call install PREFIX=/opt/second DESTDIR="$scratch/stage"
 expect "$scratch/stage/opt/second" lib
 [ "$(cd "$scratch/stage" && echo * opt/*)" = "opt opt/second" ] || fail "something lies beside /opt/second"
@@ -95,6 +96,7 @@ call uninstall PREFIX="$scratch/multi" LIBDIR="$scratch/multi/$multiarch"
 expect "$scratch/multi" ""
 
 # A relative place would land in this tree.
-! call install PREFIX="$scratch/relative" LIBDIR=lib/relative 2> "$scratch/errors" || fail "a relative LIBDIR is taken"
+! call install PREFIX="$scratch/relative" LIBDIR=lib/relative 2> "$scratch/errors" ||
+    fail "a relative LIBDIR is taken"
 grep -q "'lib/relative' is no absolute path" "$scratch/errors"
 [ ! -e lib/relative ] && [ ! -e "$scratch/relative" ] || fail "something was installed all the same"

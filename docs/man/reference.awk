@@ -1,8 +1,9 @@
 # reference.awk include/sparsenet.h: the reference part of sparsenet(3), in mdoc(7).
 #
-# The header documents every function; this turns it into a manual page, so that both always say the same. It knows
-# the header's own layout: a section is a comment of one line with dashes, a declaration begins in the first column,
-# and the comment in front of one is its own; what follows without a comment needs none.
+# The header documents every function; this turns it into a manual page, so that both always say the
+# same. It knows the header's own layout: a section is a comment of one line with dashes, a declaration
+# begins in the first column, and the comment in front of one is its own; what follows without a comment
+# needs none.
 
 # One line of text, so that no macro or escape begins in it.
 function plain(text) {

@@ -1,6 +1,7 @@
-"""abi_grown.py OLD NEW OUT: writes the description NEW to OUT, structures that have grown as they may cut back to what
-OLD has of them. A structure that begins with struct_size may have new fields behind its old end: the library knows from
-struct_size whether a caller has them. (A new field in what was padding it could not tell from garbage.)"""
+"""abi_grown.py OLD NEW OUT: writes the description NEW to OUT, structures that have grown as they may cut back
+to what OLD has of them. A structure that begins with struct_size may have new fields behind its old end: the
+library knows from struct_size whether a caller has them. (A new field in what was padding it could not tell from
+garbage.)"""
 import sys
 import xml.etree.ElementTree as tree
 
@@ -21,9 +22,10 @@ def structures(description):
 
 
 def cut(structure, like):
-    """Takes from the structure what lies behind the end of its like, if the rest has the fields of that, by name."""
+    """Takes from the structure what lies behind the end of its like, if the rest has the same fields by name."""
     size = like.get("size-in-bits")
-    behind = [field for field in fields(structure) if int(field.get("layout-offset-in-bits")) >= int(size)]
+    behind = [field for field in fields(structure)
+              if int(field.get("layout-offset-in-bits")) >= int(size)]
     kept = [field for field in fields(structure) if field not in behind]
     if behind and names(kept) == names(fields(like)):
         for field in behind:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Debian packages of this tree, in BUILD/deb: libsparsenet0 (the shared library) and libsparsenet-dev, with their source
-# package. Tests are not run on the way, unless DEB_BUILD_OPTIONS is set without nocheck. Wants BUILD, VERSION.
+# Debian packages of this tree, in BUILD/deb: libsparsenet0 (the shared library) and libsparsenet-dev,
+# with their source package. Tests are not run on the way, unless DEB_BUILD_OPTIONS is set without
+# nocheck. Wants BUILD, VERSION.
 set -eu
 for tool in dpkg-buildpackage dh; do
     command -v $tool > /dev/null || { echo "no $tool (make deps-package)"; exit 77; }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the Debian packages, asks lintian, unpacks them into a scratch root and builds programs against that.
+# Builds the Debian packages, asks lintian, unpacks them into a scratch root and builds programs against
+# that.
 #   deb_test.sh             as anybody
 #   deb_test.sh --install   as root: installs them on this machine instead, runs their own tests, purges them
 # Wants BUILD, CC, CXX, MAKE; 77 without debhelper or lintian.

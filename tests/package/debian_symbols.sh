@@ -1,6 +1,6 @@
 #!/bin/sh
-# debian_symbols.sh VERSION FILE < NAMES: Debian's list of symbols for these names. Each keeps the version that FILE
-# has it under; a new one came with VERSION.
+# debian_symbols.sh VERSION FILE < NAMES: Debian's list of symbols for these names. Each keeps the
+# version that FILE has it under; a new one came with VERSION.
 set -eu
 awk -v version="$1" -v known="$2" '
 BEGIN {

@@ -1,7 +1,8 @@
 #!/bin/sh
-# fill.sh FOLDER TEMPLATE...: writes each TEMPLATE.in into FOLDER under its name without .in, every @NAME@ replaced
-# by what the environment says of NAME. `make install` calls it with the places that it installs to.
-# Wants VERSION MAJOR PREFIX LIBDIR INCLUDEDIR MANDIR SHARED_NAME SONAME XSMM_LIBS LIBRARIES POINTER_BYTES.
+# fill.sh FOLDER TEMPLATE...: writes each TEMPLATE.in into FOLDER under its name without .in, every
+# @NAME@ replaced by what the environment says of NAME. `make install` calls it with the places that it
+# installs to. Wants VERSION MAJOR PREFIX LIBDIR INCLUDEDIR MANDIR SHARED_NAME SONAME XSMM_LIBS LIBRARIES
+# POINTER_BYTES.
 set -eu
 folder=$1
 shift
@@ -16,7 +17,8 @@ for place in "$PREFIX" "$LIBDIR" "$INCLUDEDIR" "$MANDIR"; do
     esac
 done
 
-# As pkg-config wants places: below ${prefix} where they are, so that the tree can be moved (--define-prefix).
+# As pkg-config wants places: below ${prefix} where they are, so that the tree can be moved
+# (--define-prefix).
 below_prefix() {
     case $1 in
     "$PREFIX"/*) printf '${prefix}%s' "${1#"$PREFIX"}" ;;

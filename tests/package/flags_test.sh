@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The user's CFLAGS, CPPFLAGS and LDFLAGS are in every command that compiles or links, as `make V=1` shows them.
+# The user's CFLAGS, CPPFLAGS and LDFLAGS are in every command that compiles or links, as `make V=1`
+# shows them.
 #   flags_test.sh       what make would do for all, examples, tests and fuzzers; nothing is built
 #   flags_test.sh LOG   what a build with CFLAGS=-O1 CPPFLAGS=-DUSERS_OWN LDFLAGS=-Wl,-z,now did
 # Wants MAKE.
@@ -9,18 +10,20 @@ trap 'rm -f "$log"' EXIT
 if [ $# = 1 ]; then
     cp "$1" "$log"
 else
-    # A folder that is not there: so everything is to be built. From the environment and from the command line.
+    # A folder that is not there: so everything is to be built. From the environment and from the command
+    # line.
     for way in env command; do
         flags=(CFLAGS=-O1 CPPFLAGS=-DUSERS_OWN LDFLAGS=-Wl,-z,now)
         [ $way = env ] && before=(env -u MAKEFLAGS -u MAKEOVERRIDES "${flags[@]}") || before=(env)
         [ $way = env ] && after=() || after=("${flags[@]}")
-        "${before[@]}" $MAKE -n V=1 BUILD=build/nothing CC=the-compiler HOSTCC=the-compiler CHECK_LIBS=-lcheck \
-            "${after[@]}" all examples tests fuzzers >> "$log"
+        "${before[@]}" $MAKE -n V=1 BUILD=build/nothing CC=the-compiler HOSTCC=the-compiler \
+            CHECK_LIBS=-lcheck "${after[@]}" all examples tests fuzzers >> "$log"
     done
 fi
 
 # One command a line; of those, the compiler's.
-sed -e ':join' -e '/\\$/{N;s/\\\n//;b join' -e '}' "$log" | grep -E '^[^ ]*(the-compiler|gcc|clang|cc) ' > "$log.commands"
+sed -e ':join' -e '/\\$/{N;s/\\\n//;b join' -e '}' "$log" |
+    grep -E '^[^ ]*(the-compiler|gcc|clang|cc) ' > "$log.commands"
 mv "$log.commands" "$log"
 awk '
 function want(flag) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# link_test.sh FOLDER [LIBRARIES]: builds a C and a C++17 program in FOLDER against the libsparsenet that pkg-config
-# finds (shared and static) and runs them, with the shared library in LIBRARIES (by default where pkg-config says that
-# it is). Wants CC, CXX; PKG_CONFIG_FLAGS are for pkg-config.
+# link_test.sh FOLDER [LIBRARIES]: builds a C and a C++17 program in FOLDER against the libsparsenet that
+# pkg-config finds (shared and static) and runs them, with the shared library in LIBRARIES (by default
+# where pkg-config says that it is). Wants CC, CXX; PKG_CONFIG_FLAGS are for pkg-config.
 set -eu
 here=$(dirname "$0")
 folder=$1
@@ -9,7 +9,8 @@ mkdir -p "$folder"
 
 flags() { pkg-config ${PKG_CONFIG_FLAGS:-} "$@" sparsenet; }
 
-# pkg-config escapes blanks as a shell wants them, which reads the flags of a Makefile's rule: hence eval.
+# pkg-config escapes blanks as a shell wants them, which reads the flags of a Makefile's rule: hence
+# eval.
 compile() { # OUT COMPILER SOURCE FLAGS
     eval "$2 -Wall -Wextra -Werror $(flags --cflags) -o \"\$folder/$1\" \"\$here/$3\" $4 -lm"
 }
@@ -18,7 +19,9 @@ libraries=${2:-$(flags --variable=libdir)}
 run() {
     local said
     said=$(LD_LIBRARY_PATH=$libraries "$folder/$1")
-    [ "$said" = "$(flags --modversion)" ] || { echo "$1 says '$said', pkg-config $(flags --modversion)"; exit 1; }
+    [ "$said" = "$(flags --modversion)" ] && return
+    echo "$1 says '$said', pkg-config $(flags --modversion)"
+    exit 1
 }
 
 needs() { readelf -d "$folder/$1" | grep -q 'NEEDED.*libsparsenet\.so\.[0-9]*\]'; }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The manual pages: without a warning of mandoc; every exported function has its entry; every key, field, opcode and
-# global of the formats' tables is named; the example compiles and runs. Wants BUILD, CC, MAKE.
+# The manual pages: without a warning of mandoc; every exported function has its entry; every key, field,
+# opcode and global of the formats' tables is named; the example compiles and runs. Wants BUILD, CC,
+# MAKE.
 set -eu
 $MAKE -s man BUILD="$BUILD"
 pages=("$BUILD/man/sparsenet.3" "$BUILD/man/sparsenet-formats.5")
@@ -19,7 +20,8 @@ named() {
     {
         cat docs/formats.md docs/circuit-json.md
         sed -n '/^## Your own tasks/,$p' docs/tasks.md
-    } | sed -n -e 's/^\(| `[^|]*\)|.*/\1/p' -e '/^\*\*Opcodes\*\*/,/^$/p' | grep -o '`[^`]*`' | tr -d '`' | tr ' ' '\n' | sort -u
+    } | sed -n -e 's/^\(| `[^|]*\)|.*/\1/p' -e '/^\*\*Opcodes\*\*/,/^$/p' |
+        grep -o '`[^`]*`' | tr -d '`' | tr ' ' '\n' | sort -u
 }
 words=$(sed 's/\\&//g' "${pages[1]}")
 for word in $(named); do
@@ -36,7 +38,8 @@ sed -n '/^\.Sh EXAMPLES/,/^\.Ed/p' "${pages[0]}" | sed -e '1,/^\.Bd/d' -e '/^\.E
     > "$BUILD/man/example/example.c"
 $CC -std=c99 -Wall -Wextra -Werror -Iinclude -o "$BUILD/man/example/example" "$BUILD/man/example/example.c" \
     -L"$BUILD" -lsparsenet || complain "the example of sparsenet(3) does not compile"
-said=$(LD_LIBRARY_PATH=$BUILD "$BUILD/man/example/example" "$BUILD/no such model" 2>&1) && complain "the example fails not"
+said=$(LD_LIBRARY_PATH=$BUILD "$BUILD/man/example/example" "$BUILD/no such model" 2>&1) &&
+    complain "the example does not fail"
 case $said in
 *"no such model"*) ;;
 *) complain "the example says '$said'" ;;

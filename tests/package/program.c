@@ -9,7 +9,8 @@ static const char config[] = "{\"vocab_size\": 260, \"n_layer\": 1, \"n_head\": 
                              "\"block_size\": 16}";
 static const char text[] = "for i in range(10):\n    print(i)\n";
 
-static int run(sn_context *context, sn_tokenizer **tokenizer, sn_model **model, sn_session **session, sn_corpus *corpus)
+static int run(sn_context *context, sn_tokenizer **tokenizer, sn_model **model, sn_session **session,
+               sn_corpus *corpus)
 {
     int32_t tokens[16];
     size_t offsets[2] = {0, 0}, n_tokens;
@@ -17,7 +18,8 @@ static int run(sn_context *context, sn_tokenizer **tokenizer, sn_model **model, 
     int status;
     if ((status = sn_corpus_add_text(corpus, context, text, strlen(text))) != SN_OK ||
         (status = sn_tokenizer_train(tokenizer, context, corpus, 260, NULL)) != SN_OK ||
-        (status = sn_tokenizer_encode(tokens, 16, &n_tokens, context, *tokenizer, "print(i)\n", 9)) != SN_OK ||
+        (status = sn_tokenizer_encode(tokens, 16, &n_tokens, context, *tokenizer, "print(i)\n", 9)) !=
+            SN_OK ||
         (status = sn_model_create(model, context, config, strlen(config), 1)) != SN_OK ||
         (status = sn_session_create(session, context, *model, NULL)) != SN_OK)
         return status;
@@ -41,7 +43,8 @@ int main(void)
     if (status == SN_OK)
         puts(sn_version_string());
     else
-        fprintf(stderr, "%s: %s\n", sn_status_string(status), context ? sn_context_message(context) : "");
+        fprintf(stderr, "%s: %s\n", sn_status_string(status),
+                context ? sn_context_message(context) : "");
     sn_session_free(session);
     sn_model_free(model);
     sn_tokenizer_free(tokenizer);

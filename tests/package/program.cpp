@@ -7,7 +7,10 @@
 #include <vector>
 
 template <auto release> struct free_by {
-    template <typename T> void operator()(T *object) const { release(object); }
+    template <typename T> void operator()(T *object) const
+    {
+        release(object);
+    }
 };
 using context_owner = std::unique_ptr<sn_context, free_by<sn_context_free>>;
 using model_owner = std::unique_ptr<sn_model, free_by<sn_model_free>>;
@@ -27,9 +30,8 @@ int main()
     const auto context = make<context_owner>([](auto out) { return sn_context_create(out, nullptr); });
     if (!context)
         return 1;
-    const auto model = make<model_owner>([&](auto out) {
-        return sn_model_create(out, context.get(), config.data(), config.size(), 1);
-    });
+    const auto model = make<model_owner>(
+        [&](auto out) { return sn_model_create(out, context.get(), config.data(), config.size(), 1); });
     const auto session = make<session_owner>(
         [&](auto out) { return sn_session_create(out, context.get(), model.get(), nullptr); });
     const std::vector<std::int32_t> tokens{1, 2, 3};

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Two builds of the library, in folders of other names, at other times, under another mask and locale, are the same bits;
-# one of them shows that the user's flags are honoured (flags_test.sh) and what they do. Wants MAKE.
+# Two builds of the library, in folders of other names, at other times, under another mask and locale,
+# are the same bits; one of them shows that the user's flags are honoured (flags_test.sh) and what they
+# do. Wants MAKE.
 set -eu
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -17,8 +18,9 @@ copy "$second"
 find "$second" -exec touch -d '2001-02-03 04:05:06' {} +
 
 (cd "$first" && $MAKE "${flags[@]}" all man > "$scratch/log" 2>&1) || { tail -n 30 "$scratch/log"; exit 1; }
-(cd "$second" && umask 077 && LC_ALL=tr_TR.UTF-8 TZ=Asia/Kolkata $MAKE BUILD="$scratch/out" "${flags[@]}" all man \
-    > "$scratch/log.second" 2>&1) || { tail -n 30 "$scratch/log.second"; exit 1; }
+(cd "$second" && umask 077 && export LC_ALL=tr_TR.UTF-8 TZ=Asia/Kolkata &&
+    $MAKE BUILD="$scratch/out" "${flags[@]}" all man > "$scratch/log.second" 2>&1) ||
+    { tail -n 30 "$scratch/log.second"; exit 1; }
 
 for file in libsparsenet.a "$(basename "$(readlink -f "$first/build/libsparsenet.so")")" man/sparsenet.3; do
     cmp "$first/build/$file" "$scratch/out/$file"

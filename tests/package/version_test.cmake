@@ -1,5 +1,5 @@
-# cmake -DVERSION_FILE=FILE -P version_test.cmake: whom version 2.3.4 serves, which FILE has been filled with. Versions
-# that the tree does not have yet.
+# cmake -DVERSION_FILE=FILE -P version_test.cmake: whom version 2.3.4 serves, which FILE has been filled
+# with. Versions that the tree does not have yet.
 cmake_minimum_required(VERSION 3.19)
 
 # serves(YES_OR_NO WANTED): WANTED is what find_package would be asked for.
