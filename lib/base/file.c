@@ -24,7 +24,7 @@ static inline const char *text_of_posix(int result, const char *text)
     return result == 0 ? text : "unknown error";
 }
 
-static int fail_system(struct sn_context *context, const char *path, const char *what, int error)
+int fail_system(struct sn_context *context, const char *path, const char *what, int error)
 {
     char text[128];
     const char *reason = _Generic(strerror_r(error, text, sizeof text), char *: text_of_glibc,
@@ -32,15 +32,29 @@ static int fail_system(struct sn_context *context, const char *path, const char 
     return fail(context, SN_ERROR_IO, "%s: %s: %s", path, what, reason);
 }
 
+int file_open_descriptor(const char *path, int flags)
+{
+    int descriptor;
+    do
+        descriptor = open(path, flags | O_CLOEXEC, 0666);
+    while (descriptor < 0 && errno == EINTR);
+    return descriptor;
+}
+
 int file_open(struct file_reader *file, struct sn_context *context, const char *path)
 {
     struct stat status;
     file->path = path;
     file->size = 0;
-    file->descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    file->descriptor = file_open_descriptor(path, O_RDONLY | O_NONBLOCK);
     if (file->descriptor < 0)
         return fail_system(context, path, "cannot open", errno);
-    if (fstat(file->descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
+    if (fstat(file->descriptor, &status) != 0) {
+        int error = errno;
+        file_close(file);
+        return fail_system(context, path, "cannot look at", error);
+    }
+    if (!S_ISREG(status.st_mode)) {
         file_close(file);
         return fail(context, SN_ERROR_IO, "%s: not a regular file", path);
     }
@@ -130,19 +144,34 @@ void file_path_free(struct memory *memory, char *path)
         memory_free(memory, path, strlen(path) + 1);
 }
 
+int file_make_folder(struct sn_context *context, const char *path)
+{
+    return mkdir(path, 0777) == 0 || errno == EEXIST
+               ? SN_OK
+               : fail_system(context, path, "cannot create the folder", errno);
+}
+
+/* Few bytes come whole or not at all. */
+static int draw_noise(unsigned char *noise, size_t size)
+{
+    ssize_t got;
+    do
+        got = getrandom(noise, size, 0);
+    while (got < 0 && errno == EINTR);
+    return got == (ssize_t)size;
+}
+
 /* mkstemp would give mode 0600, and reading the umask would change it for the host for a moment. */
 static int open_temporary(struct file_writer *file, size_t length)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz012345";
     for (int attempt = 0; attempt < 100; attempt++) {
         unsigned char noise[6];
-        if (getrandom(noise, sizeof noise, 0) != (ssize_t)sizeof noise) {
-            errno = EIO;
+        if (!draw_noise(noise, sizeof noise))
             return 0;
-        }
         for (size_t i = 0; i < sizeof noise; i++)
             file->temporary[length + 1 + i] = letters[noise[i] % 32];
-        file->descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        file->descriptor = file_open_descriptor(file->temporary, O_WRONLY | O_CREAT | O_EXCL);
         if (file->descriptor >= 0 || errno != EEXIST)
             break;
     }
@@ -230,7 +259,17 @@ static void release_writer(struct file_writer *file)
     file->descriptor = -1;
 }
 
-/* The rename is on disk once its directory is. */
+static int sync_whole(int descriptor)
+{
+    int result;
+    do
+        result = fsync(descriptor);
+    while (result != 0 && errno == EINTR);
+    return result;
+}
+
+/* The rename is on disk once its directory is. Not every file system can tell: the file itself is
+ * whole. */
 static void sync_directory(const char *path)
 {
     char directory[4096];
@@ -240,9 +279,10 @@ static void sync_directory(const char *path)
         return;
     memcpy(directory, path, length);
     directory[length] = '\0';
-    int descriptor = open(slash ? (length ? directory : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int descriptor =
+        file_open_descriptor(slash ? (length ? directory : "/") : ".", O_RDONLY | O_DIRECTORY);
     if (descriptor >= 0) {
-        (void)fsync(descriptor);
+        (void)sync_whole(descriptor);
         close(descriptor);
     }
 }
@@ -250,7 +290,7 @@ static void sync_directory(const char *path)
 int file_writer_commit(struct file_writer *file, struct sn_context *context)
 {
     int status = flush_pending(file, context);
-    if (status == SN_OK && fsync(file->descriptor) != 0)
+    if (status == SN_OK && sync_whole(file->descriptor) != 0)
         status = fail_system(context, file->path, "cannot sync", errno);
     if (status == SN_OK && rename(file->temporary, file->path) != 0)
         status = fail_system(context, file->path, "cannot rename to", errno);

@@ -1,5 +1,4 @@
 /* A dense folder in the released layout, for tools that know nothing of sparse tensors. */
-#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -100,8 +99,8 @@ int sn_model_export(const sn_model *model, sn_context *context, const char *dire
     int status = SN_OK;
     if (!weights || !config)
         status = fail_memory(context, "a path", 0);
-    else if (mkdir(directory, 0777) != 0 && errno != EEXIST)
-        status = fail(context, SN_ERROR_IO, "%s: cannot create the folder (error %d)", directory, errno);
+    else
+        status = file_make_folder(context, directory);
     if (status == SN_OK)
         status = export_weights(context, model, weights);
     if (status == SN_OK)

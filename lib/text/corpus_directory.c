@@ -47,14 +47,6 @@ static int list_add(struct path_list *list, char *path)
     return 0;
 }
 
-static int fail_path(struct sn_context *context, const char *path, const char *what, int error)
-{
-    char reason[128];
-    if (strerror_r(error, reason, sizeof reason) != 0)
-        snprintf(reason, sizeof reason, "error %d", error);
-    return fail(context, SN_ERROR_IO, "%s: %s: %s", path, what, reason);
-}
-
 static int ends_in(const char *name, const char *suffix)
 {
     size_t n = strlen(name), m = strlen(suffix);
@@ -67,7 +59,7 @@ static int visit_entry(struct walk *walk, int folder, const char *path, const ch
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return SN_OK;
     if (fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
-        return errno == ENOENT ? SN_OK : fail_path(walk->context, path, name, errno);
+        return errno == ENOENT ? SN_OK : fail_system(walk->context, path, name, errno);
     struct path_list *list = NULL;
     if (S_ISDIR(status.st_mode))
         list = &walk->folders;
@@ -81,13 +73,13 @@ static int visit_entry(struct walk *walk, int folder, const char *path, const ch
 
 static int read_folder(struct walk *walk, const char *path, int is_root)
 {
-    int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (is_root ? 0 : O_NOFOLLOW));
+    int descriptor = file_open_descriptor(path, O_RDONLY | O_DIRECTORY | (is_root ? 0 : O_NOFOLLOW));
     DIR *folder = descriptor < 0 ? NULL : fdopendir(descriptor);
     if (!folder) {
         int error = errno;
         if (descriptor >= 0)
             close(descriptor);
-        return fail_path(walk->context, path, "cannot open the folder", error);
+        return fail_system(walk->context, path, "cannot open the folder", error);
     }
     int status = SN_OK;
     while (status == SN_OK) {
@@ -95,7 +87,7 @@ static int read_folder(struct walk *walk, const char *path, int is_root)
         const struct dirent *entry = readdir(folder);
         if (!entry) {
             if (errno)
-                status = fail_path(walk->context, path, "cannot read the folder", errno);
+                status = fail_system(walk->context, path, "cannot read the folder", errno);
             break;
         }
         status = visit_entry(walk, descriptor, path, entry->d_name);

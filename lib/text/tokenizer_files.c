@@ -1,6 +1,5 @@
 #include "text/tokenizer_files.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -273,8 +272,8 @@ int sn_tokenizer_save(const sn_tokenizer *tokenizer, sn_context *context, const 
         return fail(context, SN_ERROR_ARGUMENT, "sn_tokenizer_save: %s is NULL",
                     tokenizer ? "directory" : "tokenizer");
     int status = paths_make(&paths, context, directory);
-    if (status == SN_OK && mkdir(directory, 0777) != 0 && errno != EEXIST)
-        status = fail(context, SN_ERROR_IO, "%s: cannot create the folder (error %d)", directory, errno);
+    if (status == SN_OK)
+        status = file_make_folder(context, directory);
     if (status == SN_OK)
         status = tokenizer->form == FORM_JSON ? save_json(tokenizer, context, &paths)
                                               : save_encoder(tokenizer, context, &paths);
