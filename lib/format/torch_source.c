@@ -266,19 +266,21 @@ static void source_close(struct tensor_source *source)
     memset(source, 0, sizeof *source);
 }
 
-int torch_source_matches(struct sn_context *context, const char *path)
+int torch_source_matches(int *matches, struct sn_context *context, const char *path)
 {
     struct file_reader file;
     unsigned char start[9] = {0};
     const size_t n = strlen(path);
-    if (file_open(&file, context, path) != SN_OK)
-        return 0;
+    *matches = 0;
+    int status = file_open(&file, context, path);
+    if (status != SN_OK)
+        return status;
     const size_t size = file.size < sizeof start ? (size_t)file.size : sizeof start;
-    const int readable = file_read_at(&file, context, 0, start, size) == SN_OK;
+    status = file_read_at(&file, context, 0, start, size);
     file_close(&file);
-    if (!readable || memcmp(start, "PK\3\4", 4) == 0)
-        return readable;
-    return n > 3 && strcmp(path + n - 3, ".pt") == 0 && start[8] != '{';
+    const int named = n > 3 && strcmp(path + n - 3, ".pt") == 0;
+    *matches = status == SN_OK && (memcmp(start, "PK\3\4", 4) == 0 || (named && start[8] != '{'));
+    return status;
 }
 
 int torch_source(struct tensor_source *source, struct sn_context *context, const char *path)

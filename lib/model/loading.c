@@ -11,7 +11,8 @@
 
 /* ---- which tensor is which */
 
-/* What wrappers put in front of a name, in any order: transformers, DistributedDataParallel, torch.compile. */
+/* What wrappers put in front of a name, in any order: transformers, DistributedDataParallel,
+ * torch.compile. */
 static const char *strip_prefixes(const char *name)
 {
     static const char *const prefixes[] = {"circuit_model.", "model.", "module.", "_orig_mod."};
@@ -198,8 +199,11 @@ static int native_config(const char **json, const struct tensor_source *file, st
 /* The one place that knows the formats of weights. */
 static int open_weights(struct tensor_source *file, struct sn_context *context, const char *path)
 {
-    return torch_source_matches(context, path) ? torch_source(file, context, path)
-                                               : safetensors_source(file, context, path);
+    int is_torch;
+    int status = torch_source_matches(&is_torch, context, path);
+    if (status != SN_OK)
+        return status;
+    return is_torch ? torch_source(file, context, path) : safetensors_source(file, context, path);
 }
 
 /* Opens `path`; the configuration comes from the file itself when json is NULL. path: lent. */
@@ -287,9 +291,11 @@ int loading_open(struct loading *loading, struct sn_context *context, const char
 {
     memset(loading, 0, sizeof *loading);
     loading->context = context;
-    int status = !file_exists(path)                    ? open_folder(loading, path, NULL)
-                 : torch_source_matches(context, path) ? open_beside(loading, path)
-                                                       : open_file(loading, path, NULL, 0, path);
+    int is_file = file_exists(path), is_torch = 0;
+    int status =
+        is_file ? torch_source_matches(&is_torch, context, path) : open_folder(loading, path, NULL);
+    if (status == SN_OK && is_file)
+        status = is_torch ? open_beside(loading, path) : open_file(loading, path, NULL, 0, path);
     if (status != SN_OK)
         loading_close(loading);
     return status;
