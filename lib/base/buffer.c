@@ -78,6 +78,12 @@ void number_text(char text[NUMBER_TEXT], double value, int digits)
     text[n] = '\0';
 }
 
+const char *number_shown(char text[NUMBER_TEXT], double value)
+{
+    number_text(text, value, 6);
+    return text;
+}
+
 void buffer_number(struct buffer *buffer, double value, int digits)
 {
     char text[NUMBER_TEXT];

@@ -24,6 +24,10 @@ void buffer_format(struct buffer *buffer, const char *format, ...) __attribute__
 #define NUMBER_TEXT 32
 void number_text(char text[NUMBER_TEXT], double value, int digits);
 void buffer_number(struct buffer *buffer, double value, int digits);
+/* The same into `text`, which it returns. SHOWN(0.25) is "0.25" for an argument of fail(); it lasts as
+ * long as the block in which it stands. */
+const char *number_shown(char text[NUMBER_TEXT], double value);
+#define SHOWN(value) number_shown((char[NUMBER_TEXT]){0}, value)
 void buffer_free(struct buffer *buffer);
 
 #endif

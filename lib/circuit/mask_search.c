@@ -1,8 +1,10 @@
-/* sn_search: many runs of mask learning with settings drawn by seed, of which the worse two thirds are given up
- * after a third of their steps. What is kept are the masks, from which a circuit for any target loss is cut. */
+/* sn_search: many runs of mask learning with settings drawn by seed, of which the worse two thirds are
+ * given up after a third of their steps. What is kept are the masks, from which a circuit for any
+ * target loss is cut. */
 #include <math.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/random.h"
 #include "base/threads.h"
 #include "circuit/extract.h"
@@ -343,7 +345,8 @@ int sn_search_circuit(sn_circuit **out, sn_search *search, double target_loss, i
     *out = NULL;
     struct sn_context *context = search->context;
     if (!(target_loss > 0 && target_loss <= 100))
-        return fail(context, SN_ERROR_ARGUMENT, "sn_search_circuit: target_loss is %g", target_loss);
+        return fail(context, SN_ERROR_ARGUMENT, "sn_search_circuit: target_loss is %s",
+                    SHOWN(target_loss));
     if (count_at(search, RUN_WHOLE) < search->n_finalists)
         return fail(context, SN_ERROR_STATE,
                     "sn_search_circuit: the search has not been run to its end");

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/options.h"
 
 struct settings {
@@ -128,11 +129,11 @@ static int check_settings(struct settings *settings, sn_context *context, const 
         if (targets[i] >= n_words || (targets[i] != -1 && !(targets[i] >= 0)) ||
             targets[i] != (double)(int32_t)targets[i])
             return fail(context, SN_ERROR_ARGUMENT,
-                        "sn_circuit_load_released: target_%c is %g; a token below %g or -1 was expected",
-                        "ab"[i], targets[i], n_words);
+                        "sn_circuit_load_released: target_%c is %s; a token below %s or -1 was expected",
+                        "ab"[i], SHOWN(targets[i]), SHOWN(n_words));
     if (targets[0] >= 0 && targets[0] == targets[1])
         return fail(context, SN_ERROR_ARGUMENT,
-                    "sn_circuit_load_released: target_a and target_b are both %g", targets[0]);
+                    "sn_circuit_load_released: target_a and target_b are both %s", SHOWN(targets[0]));
     return SN_OK;
 }
 

@@ -13,7 +13,9 @@ static void append_key(struct buffer *out, const char *name, const char *of, con
 
 static void append_number(struct buffer *out, const char *key, double value)
 {
-    buffer_format(out, "      <data key=\"%s\">%.9g</data>\n", key, value);
+    buffer_format(out, "      <data key=\"%s\">", key);
+    buffer_number(out, value, 9);
+    buffer_text(out, "</data>\n");
 }
 
 static void append_text(struct buffer *out, const char *key, const char *text)

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/options.h"
 #include "base/utf8.h"
 
@@ -113,12 +114,12 @@ static int check_value(sn_context *context, const char *series, size_t point, co
                        double value, size_t logarithmic)
 {
     if (!isfinite(value))
-        return fail(context, SN_ERROR_ARGUMENT, "sn_plot_add: series \"%s\", point %zu: %s is %g",
-                    series, point, what, value);
+        return fail(context, SN_ERROR_ARGUMENT, "sn_plot_add: series \"%s\", point %zu: %s is %s",
+                    series, point, what, SHOWN(value));
     if (logarithmic && value <= 0)
         return fail(context, SN_ERROR_ARGUMENT,
-                    "sn_plot_add: series \"%s\", point %zu: %s is %g on a logarithmic axis", series,
-                    point, what, value);
+                    "sn_plot_add: series \"%s\", point %zu: %s is %s on a logarithmic axis", series,
+                    point, what, SHOWN(value));
     return SN_OK;
 }
 
@@ -135,8 +136,8 @@ static int check_point(const sn_plot *plot, sn_context *context, const struct pl
         status = check_value(context, given->name, i, "high", given->high[i], plot->log_y);
     if (status == SN_OK && (given->low[i] > given->y[i] || given->y[i] > given->high[i]))
         status = fail(context, SN_ERROR_ARGUMENT,
-                      "sn_plot_add: series \"%s\", point %zu: y %g is not within %g .. %g", given->name,
-                      i, given->y[i], given->low[i], given->high[i]);
+                      "sn_plot_add: series \"%s\", point %zu: y %s is not within %s .. %s", given->name,
+                      i, SHOWN(given->y[i]), SHOWN(given->low[i]), SHOWN(given->high[i]));
     return status;
 }
 
@@ -195,7 +196,7 @@ int sn_plot_add_level(sn_plot *plot, sn_context *context, const char *label, dou
     if (status != SN_OK)
         return status;
     if (!isfinite(y) || (plot->log_y && y <= 0))
-        return fail(context, SN_ERROR_ARGUMENT, "sn_plot_add_level: \"%s\" is at %g%s", label, y,
+        return fail(context, SN_ERROR_ARGUMENT, "sn_plot_add_level: \"%s\" is at %s%s", label, SHOWN(y),
                     isfinite(y) ? " on a logarithmic axis" : "");
     if (plot->n_levels == PLOT_MAX_SERIES)
         return fail(context, SN_ERROR_ARGUMENT, "sn_plot_add_level: \"%s\" is one more than %d", label,

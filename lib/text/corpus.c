@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/file.h"
 #include "base/random.h"
 #include "text/table.h"
@@ -322,12 +323,13 @@ int sn_corpus_split(sn_corpus **validation, sn_corpus *corpus, sn_context *conte
                     validation ? "corpus" : "validation");
     *validation = NULL;
     if (!(share >= 0 && share <= 1))
-        return fail(context, SN_ERROR_ARGUMENT, "sn_corpus_split: share is %g; it must be 0 .. 1",
-                    share);
+        return fail(context, SN_ERROR_ARGUMENT, "sn_corpus_split: share is %s; it must be 0 .. 1",
+                    SHOWN(share));
     size_t n = corpus->n_documents, n_chosen = (size_t)(share * (double)n + 0.5);
     if (n_chosen == 0 || n_chosen >= n)
         return fail(context, SN_ERROR_ARGUMENT,
-                    "sn_corpus_split: a share of %g of %zu documents leaves one side empty", share, n);
+                    "sn_corpus_split: a share of %s of %zu documents leaves one side empty",
+                    SHOWN(share), n);
     struct memory *memory = corpus->memory;
     struct sn_corpus *moved = memory_allocate_zeroed(memory, sizeof *moved);
     unsigned char *marks = memory_allocate_zeroed(memory, n);

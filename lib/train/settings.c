@@ -1,3 +1,4 @@
+#include "base/buffer.h"
 #include "base/options.h"
 #include "train/trainer.h"
 
@@ -56,8 +57,8 @@ int settings_check(const struct train_settings *settings, struct sn_context *con
                     settings->window, config->block_size);
     if (settings->schedule_start > settings->schedule_end)
         return fail(context, SN_ERROR_ARGUMENT,
-                    "%s: option schedule_start is %g; schedule_end is %g, which is earlier", function,
-                    settings->schedule_start, settings->schedule_end);
+                    "%s: option schedule_start is %s; schedule_end is %s, which is earlier", function,
+                    SHOWN(settings->schedule_start), SHOWN(settings->schedule_end));
     return SN_OK;
 }
 

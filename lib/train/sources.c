@@ -1,4 +1,5 @@
 /* What a trainer learns from: corpora and tasks, each with its share of the windows. */
+#include "base/buffer.h"
 #include "train/trainer.h"
 
 #include <math.h>
@@ -7,7 +8,8 @@ static int check_share(struct sn_context *context, const char *function, double 
 {
     if (share > 0 && isfinite(share))
         return SN_OK;
-    return fail(context, SN_ERROR_ARGUMENT, "%s: share is %g; it must be above 0", function, share);
+    return fail(context, SN_ERROR_ARGUMENT, "%s: share is %s; it must be above 0", function,
+                SHOWN(share));
 }
 
 static int add_source(struct sn_trainer *trainer, const struct train_source *source)
