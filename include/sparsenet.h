@@ -1079,6 +1079,10 @@ SN_API int sn_model_create_shuffled(sn_model **out, sn_context *context, const s
 /* Bytes now held and the largest ever held, of everything allocated through this context and the
  * objects made with it; either pointer may be NULL. */
 SN_API void sn_context_memory(size_t *current, size_t *peak, const sn_context *context);
+/* The most that this may become, for the context and all objects made with it: what would go beyond fails
+ * with SN_ERROR_MEMORY and a message that names the limit, as if the host had no more (docs/memory.md).
+ * 0 = no limit, the default. Below what is held already nothing can be had until enough is freed. */
+SN_API int sn_context_set_memory_limit(sn_context *context, size_t bytes);
 /* The host's own parallel loop: must call body(body_payload, i) once for each i in 0..n-1, from at
  * most n_threads threads at a time, and return when all are done. */
 typedef void (*sn_parallel_for)(size_t n, void (*body)(void *body_payload, size_t index),

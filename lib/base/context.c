@@ -90,6 +90,14 @@ void sn_context_memory(size_t *current, size_t *peak, const sn_context *context)
         *peak = 0;
 }
 
+int sn_context_set_memory_limit(sn_context *context, size_t bytes)
+{
+    if (!context)
+        return SN_ERROR_ARGUMENT;
+    memory_set_limit(context->memory, bytes);
+    return SN_OK;
+}
+
 int sn_context_set_threads(sn_context *context, size_t n_threads)
 {
     if (!context)
@@ -121,6 +129,15 @@ static void keep_to_one_line(char *text)
             *text = '?';
 }
 
+/* Once: a message may hold that of a lower floor. */
+static void name_limit(char *message, size_t size, const struct memory *memory)
+{
+    size_t length = strlen(message), limit = memory_limit(memory), held;
+    memory_usage(memory, &held, NULL);
+    if (limit && !strstr(message, "the limit is"))
+        snprintf(message + length, size - length, " (%zu bytes held, the limit is %zu)", held, limit);
+}
+
 /* The arguments may point into the old message: a caller may wrap what a lower floor said. */
 int fail(struct sn_context *context, int status, const char *format, ...)
 {
@@ -130,6 +147,8 @@ int fail(struct sn_context *context, int status, const char *format, ...)
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     keep_to_one_line(message);
+    if (status == SN_ERROR_MEMORY)
+        name_limit(message, sizeof message, context->memory);
     memcpy(context->message, message, strlen(message) + 1);
     return status;
 }

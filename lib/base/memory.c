@@ -12,6 +12,7 @@ struct memory {
     atomic_size_t references;
     atomic_size_t current;
     atomic_size_t peak;
+    atomic_size_t limit; /* of current; 0 = none */
 };
 
 static void *host_allocate(size_t size, void *payload)
@@ -46,6 +47,7 @@ struct memory *memory_create(const sn_allocator *allocator)
     atomic_init(&memory->references, 1);
     atomic_init(&memory->current, sizeof *memory);
     atomic_init(&memory->peak, sizeof *memory);
+    atomic_init(&memory->limit, 0);
     return memory;
 }
 
@@ -73,6 +75,16 @@ void memory_usage(const struct memory *memory, size_t *current, size_t *peak)
         *peak = atomic_load_explicit(&memory->peak, memory_order_relaxed);
 }
 
+void memory_set_limit(struct memory *memory, size_t limit)
+{
+    atomic_store_explicit(&memory->limit, limit, memory_order_relaxed);
+}
+
+size_t memory_limit(const struct memory *memory)
+{
+    return atomic_load_explicit(&memory->limit, memory_order_relaxed);
+}
+
 size_t memory_block_size(size_t size)
 {
     return size + ALIGNMENT;
@@ -83,13 +95,58 @@ int size_product(size_t *out, size_t a, size_t b)
     return !__builtin_mul_overflow(a, b, out);
 }
 
-static void count_up(struct memory *memory, size_t size)
+/* Counts `size` bytes that are about to be asked for; 0 where they would go beyond the limit. */
+static int count_up(struct memory *memory, size_t size)
 {
+    size_t limit = memory_limit(memory);
     size_t now = atomic_fetch_add_explicit(&memory->current, size, memory_order_relaxed) + size;
+    if (limit == 0 || now <= limit)
+        return 1;
+    atomic_fetch_sub_explicit(&memory->current, size, memory_order_relaxed);
+    return 0;
+}
+
+static void count_down(struct memory *memory, size_t size)
+{
+    atomic_fetch_sub_explicit(&memory->current, size, memory_order_relaxed);
+}
+
+/* Only what was had is part of the peak. */
+static void note_peak(struct memory *memory)
+{
+    size_t now = atomic_load_explicit(&memory->current, memory_order_relaxed);
     size_t peak = atomic_load_explicit(&memory->peak, memory_order_relaxed);
     while (now > peak && !atomic_compare_exchange_weak_explicit(
                              &memory->peak, &peak, now, memory_order_relaxed, memory_order_relaxed))
         ;
+}
+
+/* The host's allocation, counted. */
+static unsigned char *take(struct memory *memory, size_t total)
+{
+    if (!count_up(memory, total))
+        return NULL;
+    unsigned char *raw = memory->host.allocate(total, memory->host.payload);
+    if (raw)
+        note_peak(memory);
+    else
+        count_down(memory, total);
+    return raw;
+}
+
+/* The same from old_total to total bytes. */
+static unsigned char *take_again(struct memory *memory, void *block, size_t old_total, size_t total)
+{
+    if (total > old_total && !count_up(memory, total - old_total))
+        return NULL;
+    unsigned char *raw = memory->host.reallocate(block, old_total, total, memory->host.payload);
+    if (raw && total < old_total)
+        count_down(memory, old_total - total);
+    if (!raw && total > old_total)
+        count_down(memory, total - old_total);
+    if (raw)
+        note_peak(memory);
+    return raw;
 }
 
 /* The byte in front of an aligned block holds its distance from the host's block (1..64). */
@@ -97,13 +154,11 @@ void *memory_allocate(struct memory *memory, size_t size)
 {
     if (size > SIZE_MAX - ALIGNMENT)
         return NULL;
-    size_t total = size + ALIGNMENT;
-    unsigned char *raw = memory->host.allocate(total, memory->host.payload);
+    unsigned char *raw = take(memory, size + ALIGNMENT);
     if (!raw)
         return NULL;
     size_t distance = ALIGNMENT - (uintptr_t)raw % ALIGNMENT;
     raw[distance - 1] = (unsigned char)distance;
-    count_up(memory, total);
     return raw + distance;
 }
 
@@ -135,17 +190,15 @@ void *memory_resize(struct memory *memory, void *block, size_t old_size, size_t 
     if (new_size > SIZE_MAX - ALIGNMENT)
         return NULL;
     unsigned char *aligned = block;
-    size_t old_distance = aligned[-1], old_total = old_size + ALIGNMENT, total = new_size + ALIGNMENT;
+    size_t old_distance = aligned[-1];
     unsigned char *raw =
-        memory->host.reallocate(aligned - old_distance, old_total, total, memory->host.payload);
+        take_again(memory, aligned - old_distance, old_size + ALIGNMENT, new_size + ALIGNMENT);
     if (!raw)
         return NULL;
     size_t distance = ALIGNMENT - (uintptr_t)raw % ALIGNMENT;
     if (distance != old_distance)
         memmove(raw + distance, raw + old_distance, old_size < new_size ? old_size : new_size);
     raw[distance - 1] = (unsigned char)distance;
-    atomic_fetch_sub_explicit(&memory->current, old_total, memory_order_relaxed);
-    count_up(memory, total);
     return raw + distance;
 }
 
@@ -155,7 +208,7 @@ void memory_free(struct memory *memory, void *block, size_t size)
         return;
     unsigned char *aligned = block;
     size_t total = size + ALIGNMENT;
-    atomic_fetch_sub_explicit(&memory->current, total, memory_order_relaxed);
+    count_down(memory, total);
     memory->host.release(aligned - aligned[-1], total, memory->host.payload);
 }
 

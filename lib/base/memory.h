@@ -16,6 +16,9 @@ void memory_release(struct memory *memory);
 /* What a block of `size` bytes counts for in memory_usage. */
 size_t memory_block_size(size_t size);
 void memory_usage(const struct memory *memory, size_t *current, size_t *peak);
+/* What memory_usage may reach; an allocation beyond it fails. 0 = no limit. */
+void memory_set_limit(struct memory *memory, size_t limit);
+size_t memory_limit(const struct memory *memory);
 
 /* NULL on failure. A size of 0 gives a valid block. */
 void *memory_allocate(struct memory *memory, size_t size);
