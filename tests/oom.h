@@ -19,25 +19,33 @@ struct oom_block { /* in front of each block; 16 bytes keep malloc's alignment *
 
 struct oom {
     atomic_size_t fail_at; /* the n-th allocation from now fails, and all later ones; 0 = none */
+    atomic_int only_one;   /* all later ones succeed again */
     atomic_size_t n_allocations;
     atomic_size_t n_failed;
     atomic_size_t live_blocks;
     atomic_size_t live_bytes;
-    atomic_size_t n_wrong; /* blocks given back with another size than they had, or twice */
+    atomic_size_t peak_bytes; /* the largest live_bytes that a call of ours left */
+    atomic_size_t n_wrong;    /* blocks given back with another size than they had, or twice */
 };
 
 static inline int oom_refuses(struct oom *oom)
 {
     size_t n = atomic_fetch_add(&oom->n_allocations, 1) + 1, fail_at = atomic_load(&oom->fail_at);
-    if (fail_at == 0 || n < fail_at)
+    if (fail_at == 0 || n < fail_at || (n > fail_at && atomic_load(&oom->only_one)))
         return 0;
     atomic_fetch_add(&oom->n_failed, 1);
     return 1;
 }
 
-static inline void *oom_allocate(size_t size, void *payload)
+static inline void oom_note_peak(struct oom *oom)
 {
-    struct oom *oom = payload;
+    size_t live = atomic_load(&oom->live_bytes), peak = atomic_load(&oom->peak_bytes);
+    while (live > peak && !atomic_compare_exchange_weak(&oom->peak_bytes, &peak, live))
+        ;
+}
+
+static inline void *oom_take(struct oom *oom, size_t size)
+{
     if (oom_refuses(oom))
         return NULL;
     struct oom_block *block = malloc(sizeof *block + size);
@@ -48,6 +56,13 @@ static inline void *oom_allocate(size_t size, void *payload)
     atomic_fetch_add(&oom->live_blocks, 1);
     atomic_fetch_add(&oom->live_bytes, size);
     return block + 1;
+}
+
+static inline void *oom_allocate(size_t size, void *payload)
+{
+    void *bytes = oom_take(payload, size);
+    oom_note_peak(payload);
+    return bytes;
 }
 
 static inline void oom_release(void *bytes, size_t size, void *payload)
@@ -67,12 +82,13 @@ static inline void oom_release(void *bytes, size_t size, void *payload)
 /* Always moves, so that a stale pointer shows. */
 static inline void *oom_reallocate(void *bytes, size_t old_size, size_t new_size, void *payload)
 {
-    void *bigger = oom_allocate(new_size, payload);
+    void *bigger = oom_take(payload, new_size);
     if (!bigger)
         return NULL;
     for (size_t i = 0; i < old_size && i < new_size; i++)
         ((char *)bigger)[i] = ((const char *)bytes)[i];
     oom_release(bytes, old_size, payload);
+    oom_note_peak(payload);
     return bigger;
 }
 

@@ -1,0 +1,25 @@
+/* The calls by which the library reaches files, wrapped at link time (the Makefile's WRAPPED): the n-th
+ * of them from now fails, or kills the process, or all of them do less than they were asked to. Of the
+ * process's own calls alone, not those inside the C library. */
+#ifndef SN_TESTS_FILE_FAULTS_H
+#define SN_TESTS_FILE_FAULTS_H
+
+#include <stddef.h>
+
+struct file_faults {
+    int armed;
+    size_t n;        /* calls since then */
+    size_t at;       /* this one fails with `error`, or kills; 0 = none */
+    int error;       /* 0: as a disk would that is full (writes) or broken (all else) */
+    int kill;        /* by SIGKILL; of a write half has been done then */
+    size_t most;     /* bytes that one read or write does; 0 = all */
+    int interrupt;   /* every second call of reading, writing, opening, syncing gives EINTR */
+    char failed[16]; /* which call failed, "" if none came to it */
+    int failed_with;
+};
+extern struct file_faults file_faults;
+
+void file_faults_arm(void); /* counts from here */
+void file_faults_disarm(void);
+
+#endif
