@@ -121,6 +121,8 @@ const struct call *call_at(size_t index);
 void worlds_prepare(void);
 void worlds_remove(void);
 
+/* How worlds get the allocator of their `oom`: oom_allocator, unless a suite puts its own in front. */
+extern sn_allocator (*world_allocator)(struct oom *oom);
 /* A world with what `call` needs; nothing is refused yet. */
 void world_create(struct world *world, const struct call *call);
 /* Runs the call; the outputs are zeroed before. */

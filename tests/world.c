@@ -159,10 +159,12 @@ const char *world_in_folder(struct world *w, const char *name)
     return w->path;
 }
 
+sn_allocator (*world_allocator)(struct oom *oom) = oom_allocator;
+
 void world_create(struct world *w, const struct call *call)
 {
     memset(w, 0, sizeof *w);
-    w->allocator = oom_allocator(&w->oom);
+    w->allocator = world_allocator(&w->oom);
     ck_assert_int_eq(sn_context_create(&w->context, &w->allocator), SN_OK);
     snprintf(w->folder, sizeof w->folder, "/tmp/sparsenet-call-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(w->folder));

@@ -29,7 +29,8 @@ int fail_system(struct sn_context *context, const char *path, const char *what, 
     char text[128];
     const char *reason = _Generic(strerror_r(error, text, sizeof text), char *: text_of_glibc,
                                   int: text_of_posix)(strerror_r(error, text, sizeof text), text);
-    return fail(context, SN_ERROR_IO, "%s: %s: %s", path, what, reason);
+    return fail(context, error == ENOMEM ? SN_ERROR_MEMORY : SN_ERROR_IO, "%s: %s: %s", path, what,
+                reason);
 }
 
 int file_open_descriptor(const char *path, int flags)

@@ -7,7 +7,8 @@
 
 #include "base/context.h"
 
-/* fail(SN_ERROR_IO) with the path, what could not be done and what the system says of `error`. */
+/* fail(SN_ERROR_IO), or for ENOMEM SN_ERROR_MEMORY, with the path, what could not be done and what the system
+ * says of `error`. */
 int fail_system(struct sn_context *context, const char *path, const char *what, int error);
 /* open(2) with O_CLOEXEC (and mode 0666 for a new file), again after a signal; -1 and errno. */
 int file_open_descriptor(const char *path, int flags);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/file.h"
+#include "base/json_parse.h"
 
 /* jansson recurses once per level; a host's thread may have a small stack. */
 static int too_deep(const char *text, size_t length)
@@ -41,17 +42,18 @@ int json_read_text(json_t **out, struct sn_context *context, const char *text, s
                    const char *source)
 {
     json_error_t error;
+    int lacks_memory;
     *out = NULL;
     if (length == 0)
         return fail(context, SN_ERROR_FORMAT, "%s: empty, JSON expected", source);
     if (too_deep(text, length))
         return fail(context, SN_ERROR_FORMAT, "%s: JSON nested deeper than %d levels", source,
                     JSON_MAX_DEPTH);
-    *out = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    *out = json_parse(&lacks_memory, &error, text, length);
     if (*out)
         return SN_OK;
-    if (json_error_code(&error) == json_error_out_of_memory)
-        return fail_memory(context, "JSON", 0);
+    if (lacks_memory)
+        return fail_memory(context, source, 0);
     make_printable(error.text);
     return fail(context, SN_ERROR_FORMAT, "%s: bad JSON at line %d, column %d: %s", source, error.line,
                 error.column, error.text);

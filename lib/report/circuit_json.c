@@ -7,7 +7,9 @@
 #include "base/buffer.h"
 #include "base/context.h"
 #include "base/file.h"
+#include "base/json_parse.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "report/circuit_json.h"
 #include "report/node_parts.h"
 #include "report/write_text.h"
@@ -26,6 +28,13 @@ static void append(json_t *array, json_t *value, int *failed)
 {
     if (json_array_append_new(array, value) != 0)
         *failed = 1;
+}
+
+/* json_string gives NULL for what is not UTF-8, but also for lack of memory. */
+static json_t *text_or_mark(const char *text)
+{
+    int valid = utf8_is_valid((const unsigned char *)text, strlen(text));
+    return json_string(valid ? text : "(not UTF-8)");
 }
 
 static json_t *number_or_null(double value)
@@ -125,9 +134,8 @@ static json_t *path_array(const sn_circuit *circuit, int *failed)
     for (size_t i = 0; i < sn_circuit_path_count(circuit); i++) {
         double weight = 0, contribution = 0;
         const char *text = sn_circuit_path(&weight, &contribution, circuit, i);
-        json_t *path = json_object(), *shown = json_string(text);
-        /* the bytes of a token need not be UTF-8 */
-        set(path, "text", shown ? shown : json_string("(not UTF-8)"), failed);
+        json_t *path = json_object();
+        set(path, "text", text_or_mark(text), failed); /* the bytes of a token need not be UTF-8 */
         set(path, "weight", number_or_null(weight), failed);
         set(path, "contribution", number_or_null(contribution), failed);
         append(paths, path, failed);
@@ -170,17 +178,25 @@ static json_t *series_array(const sn_circuit *circuit, int *failed)
     return all;
 }
 
+static json_t *config_object(const sn_model *model)
+{
+    const char *text = sn_model_config_json(model);
+    int lacks_memory;
+    json_error_t error;
+    return json_parse(&lacks_memory, &error, text, strlen(text));
+}
+
 static json_t *circuit_object(sn_context *context, const sn_circuit *circuit, int *failed)
 {
     const sn_model *model = sn_circuit_model(circuit);
     int64_t d_head = sn_model_config_number(model, "d_head");
     size_t width = d_head > 0 ? (size_t)d_head : 1;
-    json_t *root = json_object(), *task = json_string(sn_circuit_task(circuit));
+    json_t *root = json_object();
     set(root, "format", json_string("sparsenet circuit"), failed);
     set(root, "version", json_integer(CIRCUIT_FORMAT_VERSION), failed);
     set(root, "library", json_string(sn_version_string()), failed);
-    set(root, "task", task ? task : json_string("(not UTF-8)"), failed);
-    set(root, "model", json_loads(sn_model_config_json(model), 0, NULL), failed);
+    set(root, "task", text_or_mark(sn_circuit_task(circuit)), failed);
+    set(root, "model", config_object(model), failed);
     set(root, "nodes", node_array(circuit, width, failed), failed);
     set(root, "edges", edge_array(circuit, failed), failed);
     set(root, "residual_links", link_array(context, circuit, width, failed), failed);

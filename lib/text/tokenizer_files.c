@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/json_parse.h"
 
 /* One character of well-formed UTF-8; *at moves on. Returns 0xFFFD for anything malformed. */
 static uint32_t next_character(const char *text, size_t length, size_t *at)
@@ -41,13 +42,14 @@ int read_json_file(json_t **root, struct sn_context *context, const char *path)
     char *text;
     size_t length;
     json_error_t error;
+    int lacks_memory;
     *root = NULL;
     int status = file_read_all(&text, &length, context, path, MAX_TOKENIZER_FILE_BYTES);
     if (status != SN_OK)
         return status;
-    *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    *root = json_parse(&lacks_memory, &error, text, length);
     if (!*root)
-        status = json_error_code(&error) == json_error_out_of_memory
+        status = lacks_memory
                      ? fail_file_memory(context, path)
                      : fail(context, SN_ERROR_FORMAT, "%s: line %d: %s", path, error.line, error.text);
     memory_free(context->memory, text, length + 1);
