@@ -335,6 +335,11 @@ SN_API int sn_generator_reset(sn_generator *generator);
  * fits; sn_trainer_statistic("minimum_lowered") counts such matrices. */
 SN_API int sn_trainer_create(sn_trainer **out, sn_context *context, const sn_model *model,
                              const sn_options *options);
+/* Bytes that creating this trainer and running it to its end makes the context hold at most, on its threads, beside
+ * the model that is given, corpora and tasks; nothing of it is made. It supposes windows of full length; tasks add
+ * their prompts. Errors: as sn_trainer_create. */
+SN_API int sn_trainer_estimate_memory(size_t *bytes, sn_context *context, const sn_model *model,
+                                      const sn_options *options);
 SN_API void sn_trainer_free(sn_trainer *trainer);
 /* Adds a source of training windows: `share` of each batch's windows (relative), cut at `window`
  * tokens (0 = the trainer's). The corpus is lent and must outlive the trainer. */

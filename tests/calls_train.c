@@ -17,6 +17,8 @@ static int free_trainer(struct world *w)
 #define CALLS(X)                                                                                        \
     X(sn_trainer_create, "steps=4 density=0.5 gradient=support", B(MODEL), 0, 0,                        \
       sn_trainer_create(MADE(sn_trainer, O_TRAINER), CONTEXT, MODEL, OPTIONS))                          \
+    X(sn_trainer_estimate_memory, "steps=4 density=0.5", B(MODEL), 0, 0,                                \
+      sn_trainer_estimate_memory(OUT.sizes, CONTEXT, MODEL, OPTIONS))                                   \
     X(sn_trainer_free, "", B(TRAINER), 0, ALLOCATES_NOTHING, free_trainer(w))                           \
     X(sn_trainer_add_corpus, "", B(TOKENS), B(TRAINER), KEEPS_MEMORY,                                   \
       sn_trainer_add_corpus(TRAINER, TOKENS, 0.5, 4))                                                   \

@@ -83,6 +83,11 @@ static void stop_workers(struct thread_pool *pool)
     pool->n_running = 0;
 }
 
+size_t thread_pool_bytes(void)
+{
+    return memory_block_size(sizeof(struct thread_pool));
+}
+
 void thread_pool_free(struct thread_pool *pool)
 {
     if (!pool)

@@ -15,6 +15,7 @@ struct thread_pool;
 struct sn_context;
 
 struct thread_pool *thread_pool_create(struct memory *memory);
+size_t thread_pool_bytes(void); /* that it holds */
 void thread_pool_free(struct thread_pool *pool);
 int thread_pool_set_threads(struct thread_pool *pool, size_t n_threads); /* 1 ok, 0 out of memory */
 void thread_pool_set_host(struct thread_pool *pool, sn_parallel_for parallel_for, void *payload,

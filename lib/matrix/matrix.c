@@ -240,12 +240,21 @@ float matrix_at(const struct sn_matrix *matrix, size_t row, size_t col)
 }
 
 /* Of a pattern's columns without the places of entries. */
+static size_t columns_estimate(size_t rows, size_t cols, size_t nnz)
+{
+    return memory_block_size(sizeof(struct pattern_columns)) +
+           memory_block_size((cols + 1) * sizeof(uint32_t)) + index_bytes(rows, nnz) +
+           blocks_bytes(cols, rows, nnz);
+}
+
 static size_t columns_bytes(const struct pattern *pattern)
 {
-    return memory_block_size(sizeof *pattern->columns) +
-           memory_block_size((pattern->cols + 1) * sizeof(uint32_t)) +
-           index_bytes(pattern->rows, pattern->nnz) +
-           blocks_bytes(pattern->cols, pattern->rows, pattern->nnz);
+    return columns_estimate(pattern->rows, pattern->cols, pattern->nnz);
+}
+
+size_t matrix_transposed_estimate(size_t rows, size_t cols, size_t nnz)
+{
+    return memory_block_size(nnz * sizeof(float)) + columns_estimate(rows, cols, nnz);
 }
 
 size_t matrix_estimate(size_t rows, size_t cols, size_t n_values, int sparse)

@@ -102,7 +102,9 @@ float matrix_at(const struct sn_matrix *matrix, size_t row, size_t col);
 size_t matrix_bytes(const struct sn_matrix *matrix);
 /* What matrix_bytes says of a matrix freshly made with n_values. */
 size_t matrix_estimate(size_t rows, size_t cols, size_t n_values, int sparse);
-/* What matrix_prepare_transposed adds, 0 once it has been called. */
+/* What matrix_prepare_transposed adds to a sparse one. */
+size_t matrix_transposed_estimate(size_t rows, size_t cols, size_t nnz);
+/* The same of a given one, 0 once it has been called. */
 size_t matrix_transposed_bytes(const struct sn_matrix *matrix);
 
 /* One panel, on the calling thread (inside parallel chunks):
@@ -138,6 +140,8 @@ int matrix_gradient_visit(struct sn_context *context, size_t rows, size_t cols, 
                           size_t dy_stride, const float *x, size_t x_stride, size_t n_panels,
                           gradient_block_visitor visit, void *payload);
 
+/* Bytes that select_magnitude takes for a while to choose among n entries. */
+size_t select_estimate(size_t n);
 /* Exact selection by magnitude (select.c), see sn_magnitude_select. minimum is lowered to what fits
  * k / neurons; *minimum_used (may be NULL) tells. Parallel; deterministic. */
 int select_magnitude(unsigned char *keep, size_t *minimum_used, struct sn_context *context,

@@ -350,6 +350,15 @@ static int select_remaining(struct selection *s)
     return status;
 }
 
+/* Of a large matrix what lies inside the bracket is held twice, about 1 in 32; of a small one everything. */
+size_t select_estimate(size_t n)
+{
+    size_t n_chunks = (n + CHUNK - 1) / CHUNK, all = memory_block_size(n * sizeof(int32_t));
+    if (n < 4 * SAMPLE)
+        return memory_block_size(n_chunks * (n < CHUNK ? n : CHUNK) * sizeof(int32_t)) + all;
+    return memory_block_size(n_chunks * (CHUNK / COLLECTED_SHARE) * sizeof(int32_t)) + all / 32;
+}
+
 int select_magnitude(unsigned char *keep, size_t *minimum_used, struct sn_context *context,
                      const float *w, size_t rows, size_t cols, size_t k, int axis, size_t minimum)
 {

@@ -345,6 +345,11 @@ static struct arena count_with(struct sn_session *session, const struct plan_sha
     return count;
 }
 
+int session_counts_as_sparse(double support, double all)
+{
+    return support <= RECOMPUTE_DENSITY * all;
+}
+
 /* Whether products are cheap beside the rest, so that a second forward costs little. */
 static int is_sparse(const struct sn_model *model)
 {
@@ -356,7 +361,7 @@ static int is_sparse(const struct sn_model *model)
         support += (double)parameter->matrix->n_values;
         all += (double)parameter->rows * (double)parameter->cols;
     }
-    return support <= RECOMPUTE_DENSITY * all;
+    return session_counts_as_sparse(support, all);
 }
 
 /* Decides whether the run recomputes, and counts what it takes. */
@@ -369,7 +374,7 @@ static struct arena count_run(struct sn_session *session, const struct plan_shap
         return recomputing;
     keeping = count_with(session, shape, 0);
     int saves = keeping.overflow || keeping.used > recomputing.used + RECOMPUTE_SAVES;
-    session->recomputes = saves && is_sparse(session->model);
+    session->recomputes = saves && (session->assumed_sparse || is_sparse(session->model));
     return session->recomputes ? recomputing : keeping;
 }
 
@@ -433,7 +438,7 @@ static size_t transposed_bytes(const struct sn_session *session)
     return bytes;
 }
 
-size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequences)
+static size_t run_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequences)
 {
     const struct config *config = session_config(session);
     size_t panels = (n_tokens + PANEL - 1) / PANEL;
@@ -456,5 +461,26 @@ size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequence
     }
     size_t scratch = parallel_workers(session->context) * scratch_bytes(config, longest, session->keeps);
     return memory_block_size(count.used) + memory_block_size(scratch) + sites_bytes(session, panels) +
-           fixed + transposed_bytes(session);
+           fixed;
+}
+
+size_t plan_bytes(struct sn_session *session, size_t n_tokens, size_t n_sequences)
+{
+    return run_bytes(session, n_tokens, n_sequences) + transposed_bytes(session);
+}
+
+size_t session_estimate_run(struct sn_session *session, enum gradient_mode mode, int sparse,
+                            size_t n_tokens, size_t n_sequences)
+{
+    enum gradient_mode own = session->mode;
+    enum recompute_mode recompute = session->recompute_mode;
+    session->mode = mode;
+    session->assumed_sparse = sparse;
+    if (recompute == RECOMPUTE_AUTO && !sparse)
+        session->recompute_mode = RECOMPUTE_NEVER;
+    size_t bytes = run_bytes(session, n_tokens, n_sequences);
+    session->mode = own;
+    session->recompute_mode = recompute;
+    session->assumed_sparse = 0;
+    return bytes;
 }

@@ -18,6 +18,12 @@ void session_run_selected_only(struct sn_session *session);
 enum recompute_mode { RECOMPUTE_NEVER, RECOMPUTE_ALWAYS, RECOMPUTE_AUTO };
 #define RECOMPUTE_CHOICES "never|always|auto"
 void session_recompute(struct sn_session *session, enum recompute_mode mode);
+/* What a forward and a backward with gradients of `mode` make the session hold besides the gradients and
+ * what the model's matrices make; `sparse`: whether the weights will be so sparse that it may recompute. */
+size_t session_estimate_run(struct sn_session *session, enum gradient_mode mode, int sparse,
+                            size_t n_tokens, size_t n_sequences);
+/* Whether that many of so many weights of the model's matrices are few enough. */
+int session_counts_as_sparse(double support, double all);
 /* sn_session_forward of sequences that begin alike: sequence s consists of the first shared[s] tokens
  * of sequence s - 1, which are not in the batch again, and of tokens[offsets[s] .. offsets[s + 1]),
  * at least one. What looks at positions sees those in the whole sequence; `sequence` of a shared

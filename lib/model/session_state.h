@@ -60,6 +60,7 @@ struct sn_session {
     enum gradient_mode mode;
     int keeps; /* activations, for a backward */
     enum recompute_mode recompute_mode;
+    int assumed_sparse; /* while estimating: as if the model were sparse enough to recompute */
     int recomputes;    /* in this run: the backward computes anew what only its own layer looks at */
     int selected_only; /* option: of the last layer only what the selected rows need */
 

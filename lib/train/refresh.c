@@ -32,6 +32,12 @@ static size_t key_bytes(const struct growth *growth)
     return (2 * growth->limit + LOCAL_KEYS) * sizeof(uint64_t);
 }
 
+size_t refresh_estimate(size_t nnz, size_t n_grow, size_t shown)
+{
+    struct growth growth = {.limit = shown * n_grow};
+    return memory_block_size(nnz) + memory_block_size(key_bytes(&growth));
+}
+
 /* -------------------------------------------------------------------- choosing */
 
 /* How many entries stay and how many grow; returns the minimum per neuron that must stay. */

@@ -34,7 +34,7 @@ static int is_trained(const struct parameter *parameter)
     return parameter->trainable && (parameter->matrix || parameter->vector);
 }
 
-static void list_parameters(struct sn_trainer *trainer)
+void train_list_parameters(struct sn_trainer *trainer)
 {
     const struct sn_model *model = trainer->model;
     size_t n = 0;
@@ -49,7 +49,7 @@ static void list_parameters(struct sn_trainer *trainer)
     }
 }
 
-static size_t count_trainable(const struct sn_model *model)
+size_t train_count_parameters(const struct sn_model *model)
 {
     size_t n = 0;
     for (size_t i = 0; i < model->n_parameters; i++)
@@ -63,14 +63,14 @@ static int fill(struct sn_trainer *trainer)
     trainer->serial = thread_pool_create(trainer->memory);
     if (!trainer->serial)
         return fail_memory(context, "a trainer", 0);
-    size_t n = count_trainable(trainer->model);
+    size_t n = train_count_parameters(trainer->model);
     trainer->parameters =
         memory_allocate_zeroed_array(trainer->memory, n, sizeof(struct train_parameter));
     trainer->arrays = memory_allocate_zeroed_array(trainer->memory, n, sizeof(struct optim_array));
     trainer->n_parameters = n;
     if (!trainer->parameters || !trainer->arrays)
         return fail_memory(context, "a trainer's parameters", n * sizeof(struct train_parameter));
-    list_parameters(trainer);
+    train_list_parameters(trainer);
     int status = windows_create(&trainer->windows, context, trainer->settings.batch,
                                 trainer->model->config.block_size, 0);
     if (status != SN_OK)

@@ -125,6 +125,9 @@ struct step_plan settings_plan(const struct train_settings *settings, size_t ste
  * fills moments and supports. */
 int trainer_allocate(struct sn_trainer **out, struct sn_context *context, struct sn_model *model,
                      const struct train_settings *settings);
+/* How many parameters of a model are trained, and the list of them in trainer->parameters. */
+size_t train_count_parameters(const struct sn_model *model);
+void train_list_parameters(struct sn_trainer *trainer);
 /* Exactly one step with explicit data, rate and densities (method 3); for parity with golden steps. */
 int trainer_step_with(struct sn_trainer *trainer, const int32_t *tokens, const size_t *offsets,
                       size_t n_sequences, const int32_t *targets, double learning_rate,
@@ -178,6 +181,9 @@ int support_select(unsigned char *retain, struct sn_context *context, struct pat
                    const float *values, size_t k, int axis, size_t minimum);
 
 /* refresh.c */
+/* Bytes of what begins a refresh of a support of nnz entries, of which n_grow are replaced: `shown` times
+ * each candidate is met. */
+size_t refresh_estimate(size_t nnz, size_t n_grow, size_t shown);
 int refresh_wanted(const struct sn_trainer *trainer, const struct step_plan *plan);
 /* Chooses what stays and listens to the next backward for what to grow. */
 int refresh_begin(struct sn_trainer *trainer, const struct step_plan *plan);

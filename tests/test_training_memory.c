@@ -1,0 +1,131 @@
+/* What training and pruning are said to take, against what they took: within a tenth, over several shapes. */
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "circuit_cases.h"
+#include "long.h"
+
+#define WIDE                                                                                            \
+    "{\"block_size\": 64, \"vocab_size\": 300, \"n_layer\": 2, \"n_head\": 8, \"d_head\": 16,"          \
+    " \"d_model\": 128, \"d_mlp\": 512, \"rms_norm\": true, \"tied_unembed\": false, \"afrac\": 0.25,"  \
+    " \"d_pos_emb\": 8, \"enable_bigram_table\": true, \"learnable_bigram_table\": true, \"sink\": "    \
+    "true}"
+#define TIED                                                                                            \
+    "{\"block_size\": 48, \"vocab_size\": 500, \"n_layer\": 3, \"n_head\": 4, \"d_head\": 16,"          \
+    " \"d_model\": 64, \"d_mlp\": 256, \"rms_norm\": false, \"bias\": true, \"tied_unembed\": true}"
+#define LARGE                                                                                           \
+    "{\"block_size\": 32, \"vocab_size\": 400, \"n_layer\": 1, \"n_head\": 4, \"d_head\": 32,"          \
+    " \"d_model\": 512, \"d_mlp\": 2048, \"rms_norm\": true, \"tied_unembed\": false}"
+
+static const struct {
+    const char *config, *options;
+    size_t n_threads;
+} trainings[] = {
+    {WIDE, "steps=12 batch=4 density=0.05", 1},
+    {WIDE, "steps=12 batch=16 density=0.02", 2},
+    {WIDE, "steps=12 batch=4 density=0.02 schedule_start_density=0.02", 1},
+    {WIDE, "steps=12 batch=4 density=0.4 schedule=linear", 1},
+    {WIDE, "steps=24 batch=4 density=0.05 gradient=support refresh_interval=4", 1},
+    {WIDE, "steps=24 batch=16 density=0.3 gradient=support refresh_interval=4", 2},
+    {WIDE,
+     "steps=24 batch=8 density=0.02 gradient=support refresh_interval=6 schedule_start_density=0.02", 1},
+    {TIED, "steps=12 batch=8 density=0.05", 1},
+    {TIED, "steps=12 batch=8 density=0.1 density_bias=1 recompute=always", 3},
+    {TIED, "steps=24 batch=8 density=0.1 gradient=support refresh_interval=4", 1},
+    {LARGE, "steps=6 batch=2 density=0.05", 1},
+    {LARGE, "steps=12 batch=2 density=0.05 gradient=support refresh_interval=3", 2},
+    {LARGE,
+     "steps=12 batch=2 density=0.02 gradient=support refresh_interval=3 schedule_start_density=0.02", 1},
+};
+
+#define N_TRAININGS ((int)(sizeof trainings / sizeof *trainings))
+
+static sn_options *read_options(const char *text)
+{
+    char copy[256], *state, *equals, *end;
+    sn_options *options;
+    snprintf(copy, sizeof copy, "%s", text);
+    ok(sn_options_create(&options, context));
+    for (char *word = strtok_r(copy, " ", &state); word; word = strtok_r(NULL, " ", &state)) {
+        ck_assert_ptr_nonnull(equals = strchr(word, '='));
+        *equals = '\0';
+        double number = strtod(equals + 1, &end);
+        ok(*end ? sn_options_set_text(options, context, word, equals + 1)
+                : sn_options_set(options, context, word, number));
+    }
+    return options;
+}
+
+static sn_corpus *long_corpus(int32_t vocabulary)
+{
+    static int32_t tokens[20000];
+    unsigned seed = 3;
+    sn_corpus *corpus;
+    for (size_t i = 0; i < 20000; i++)
+        tokens[i] = (int32_t)next_random(&seed) % vocabulary;
+    ok(sn_corpus_create(&corpus, context));
+    ok(sn_corpus_add_tokens(corpus, context, tokens, 20000));
+    return corpus;
+}
+
+static void expect_close(const char *what, size_t said, size_t before)
+{
+    size_t peak;
+    sn_context_memory(NULL, &peak, context);
+    double ratio = (double)said / (double)(peak - before);
+    ck_assert_msg(ratio > 0.9 && ratio < 1.1, "%s: %zu bytes said, %zu taken (%.3f)", what, said,
+                  peak - before, ratio);
+}
+
+START_TEST(training_takes_what_is_said)
+{
+    const char *config = trainings[_i].config;
+    sn_model *model;
+    sn_trainer *trainer;
+    size_t before, again, said;
+    ok(sn_context_set_threads(context, trainings[_i].n_threads));
+    ok(sn_model_create(&model, context, config, strlen(config), 3));
+    sn_corpus *corpus = long_corpus((int32_t)sn_model_config_number(model, "vocab_size"));
+    sn_options *options = read_options(trainings[_i].options);
+    sn_context_memory(&before, NULL, context);
+    ok(sn_trainer_estimate_memory(&said, context, model, options));
+    sn_context_memory(&again, NULL, context);
+    ck_assert_uint_eq(again, before); /* nothing is kept of it */
+    ok(sn_trainer_create(&trainer, context, model, options));
+    ok(sn_trainer_add_corpus(trainer, corpus, 1, 0));
+    ok(sn_trainer_run(trainer, 0));
+    expect_close(trainings[_i].options, said, before);
+    sn_trainer_free(trainer);
+    sn_options_free(options);
+    sn_corpus_free(corpus);
+    sn_model_free(model);
+}
+END_TEST
+
+START_TEST(bad_questions_are_refused)
+{
+    sn_model *model = planted_model(context, 0);
+    size_t said;
+    sn_options *options = read_options("density=2");
+    ck_assert_int_eq(sn_trainer_estimate_memory(&said, NULL, model, NULL), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_trainer_estimate_memory(NULL, context, model, NULL), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_trainer_estimate_memory(&said, context, NULL, NULL), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_trainer_estimate_memory(&said, context, model, options), SN_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(sn_context_message(context), "density is 2"));
+    sn_options_free(options);
+    sn_model_free(model);
+}
+END_TEST
+
+Suite *training_memory_suite(void);
+Suite *training_memory_suite(void)
+{
+    Suite *suite = suite_create("training_memory");
+    TCase *tests = tcase_create("estimates");
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_loop_test(tests, training_takes_what_is_said, 0, N_TRAININGS);
+    tcase_add_test(tests, bad_questions_are_refused);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
