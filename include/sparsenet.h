@@ -524,6 +524,11 @@ SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *m
 SN_API int sn_circuit_refine(sn_circuit **out, sn_context *context, const sn_circuit *circuit,
                              const sn_means *means, const sn_task *task, const sn_task *develop,
                              const sn_options *options);
+/* Bytes that this call of sn_circuit_extract makes the context hold at most beside what it is given, on its
+ * threads: from the tasks' prompts and the model, of which nothing is run. Errors: as it, for what can be told. */
+SN_API int sn_circuit_estimate_memory(size_t *bytes, sn_context *context, sn_model *model,
+                                      const sn_means *means, const sn_task *task, const sn_task *develop,
+                                      const sn_options *options);
 /* A search for the settings of learned masks: "runs" of them (12), the first with the options as given, the others
  * drawn around them by "seed" ("k_coef" within a factor of 10, of 1e-3 where it is 0; "learning_rate" up to
  * 3 times as much; "init_bias" from 0.02 to 0.3). All learn for a third of the steps; the third of them that needs the fewest edges

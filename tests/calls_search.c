@@ -33,6 +33,8 @@ static int run_with_file(struct world *w)
     X(sn_circuit_extract, "steps=2 batch=2 k_coef=0.001", B(MODEL) | B(MEANS) | B(TASK), 0,             \
       KEEPS_MEMORY | CANCELS,                                                                           \
       sn_circuit_extract(MADE(sn_circuit, O_CIRCUIT), CONTEXT, MODEL, MEANS, TASK, NULL, OPTIONS))      \
+    X(sn_circuit_estimate_memory, "steps=2 batch=2", B(MODEL) | B(MEANS) | B(TASK), 0, 0,               \
+      sn_circuit_estimate_memory(OUT.sizes, CONTEXT, MODEL, MEANS, TASK, NULL, OPTIONS))                \
     X(sn_search_create, "runs=2 steps=2 batch=2 target_loss=0.4", B(MODEL) | B(MEANS) | B(TASK), 0, 0,  \
       sn_search_create(MADE(sn_search, O_SEARCH), CONTEXT, MODEL, MEANS, TASK, NULL, OPTIONS))          \
     X(sn_search_free, "", B(SEARCH), 0, ALLOCATES_NOTHING, free_search(w))                              \

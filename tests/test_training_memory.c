@@ -78,8 +78,16 @@ static void expect_close(const char *what, size_t said, size_t before)
                   peak - before, ratio);
 }
 
+/* All of them in long tests. */
+static int is_chosen(int index, unsigned long few)
+{
+    return long_tests() || (few >> index & 1);
+}
+
 START_TEST(training_takes_what_is_said)
 {
+    if (!is_chosen(_i, 1 << 1 | 1 << 4 | 1 << 8 | 1 << 9))
+        return;
     const char *config = trainings[_i].config;
     sn_model *model;
     sn_trainer *trainer;
@@ -103,6 +111,96 @@ START_TEST(training_takes_what_is_said)
 }
 END_TEST
 
+static const struct {
+    const char *config, *options;
+    size_t n_threads, n_pairs, longest;
+} prunings[] = {
+    {WIDE, "steps=2", 1, 24, 60},
+    {WIDE, "steps=2 batch=8", 2, 24, 30},
+    {WIDE, "steps=2 method=edges", 1, 16, 40},
+    {TIED, "steps=2 loss=vocabulary", 1, 24, 40},
+    {TIED, "steps=2 scores=attribution", 3, 24, 40},
+    {LARGE, "steps=2", 1, 12, 30},
+    {LARGE, "steps=2 runs=4", 1, 12, 30},
+};
+
+#define N_PRUNINGS ((int)(sizeof prunings / sizeof *prunings))
+
+/* Once masks are learned and the first removals were tried, all has been needed that will be. */
+static int stop_soon(const char *stage, size_t done, size_t total, double value, void *payload)
+{
+    size_t *n = payload;
+    (void)done, (void)total, (void)value;
+    *n += strcmp(stage, "prune") != 0 && strcmp(stage, "attribute") != 0 && strcmp(stage, "search") != 0;
+    return *n > 3;
+}
+
+static void read_last_logits(float *logits, sn_model *model, const int32_t *prompt, size_t n)
+{
+    const size_t offsets[2] = {0, n}, last = n - 1;
+    sn_session *session;
+    ok(sn_session_create(&session, context, model, NULL));
+    ok(sn_session_select_logits(session, &last, 1));
+    ok(sn_session_forward(session, prompt, offsets, 1));
+    ok(sn_session_logits(logits, 512, NULL, session));
+    sn_session_free(session);
+}
+
+/* Of random prompts, with the targets that the model tells them apart by: no training makes it better. */
+static sn_task *easy_task(sn_model *model, size_t n_pairs, size_t longest)
+{
+    static float logits[2][512];
+    size_t vocabulary = (size_t)sn_model_config_number(model, "vocab_size");
+    sn_task *prompts = random_task(n_pairs, longest, (int32_t)vocabulary, 5), *task;
+    ok(sn_task_create(&task, context, "easy"));
+    for (size_t i = 0; i < n_pairs; i++) {
+        const int32_t *a, *b;
+        size_t n_a, n_b, best[2] = {0, 0};
+        ok(sn_task_pair(&a, &n_a, &b, &n_b, NULL, NULL, prompts, i));
+        read_last_logits(logits[0], model, a, n_a);
+        read_last_logits(logits[1], model, b, n_b);
+        for (size_t t = 1; t < vocabulary; t++) {
+            float margin = logits[0][t] - logits[1][t];
+            best[0] = margin > logits[0][best[0]] - logits[1][best[0]] ? t : best[0];
+            best[1] = margin < logits[0][best[1]] - logits[1][best[1]] ? t : best[1];
+        }
+        ok(sn_task_add_pair(task, context, a, n_a, b, n_b, (int32_t)best[0], (int32_t)best[1]));
+    }
+    sn_task_free(prompts);
+    return task;
+}
+
+START_TEST(pruning_takes_what_is_said)
+{
+    if (!is_chosen(_i, 1 << 1 | 1 << 2 | 1 << 4))
+        return;
+    const char *config = prunings[_i].config;
+    sn_model *model;
+    sn_circuit *circuit;
+    size_t before, again, said;
+    ok(sn_context_set_threads(context, prunings[_i].n_threads));
+    model = strong_model(config, 3);
+    sn_task *task = easy_task(model, prunings[_i].n_pairs, prunings[_i].longest);
+    sn_means *means = random_means(model, 7);
+    sn_options *options = read_options(prunings[_i].options);
+    ok(sn_options_set(options, context, "target_loss", 0.5));
+    sn_context_memory(&before, NULL, context);
+    ok(sn_circuit_estimate_memory(&said, context, model, means, task, NULL, options));
+    sn_context_memory(&again, NULL, context);
+    ck_assert_uint_eq(again, before);
+    size_t n_reports = 0;
+    sn_context_set_progress(context, stop_soon, &n_reports);
+    int status = sn_circuit_extract(&circuit, context, model, means, task, NULL, options);
+    ck_assert_msg(status == SN_OK || status == SN_ERROR_CANCELLED, "%s", sn_context_message(context));
+    expect_close(prunings[_i].options, said, before);
+    sn_circuit_free(circuit);
+    sn_options_free(options);
+    sn_means_free(means);
+    sn_task_free(task);
+    sn_model_free(model);
+}
+END_TEST
+
 START_TEST(bad_questions_are_refused)
 {
     sn_model *model = planted_model(context, 0);
@@ -113,6 +211,10 @@ START_TEST(bad_questions_are_refused)
     ck_assert_int_eq(sn_trainer_estimate_memory(&said, context, NULL, NULL), SN_ERROR_ARGUMENT);
     ck_assert_int_eq(sn_trainer_estimate_memory(&said, context, model, options), SN_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(sn_context_message(context), "density is 2"));
+    ck_assert_int_eq(sn_circuit_estimate_memory(&said, context, model, NULL, NULL, NULL, NULL),
+                     SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_circuit_estimate_memory(&said, NULL, model, NULL, NULL, NULL, NULL),
+                     SN_ERROR_ARGUMENT);
     sn_options_free(options);
     sn_model_free(model);
 }
@@ -125,6 +227,7 @@ Suite *training_memory_suite(void)
     TCase *tests = tcase_create("estimates");
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_loop_test(tests, training_takes_what_is_said, 0, N_TRAININGS);
+    tcase_add_loop_test(tests, pruning_takes_what_is_said, 0, N_PRUNINGS);
     tcase_add_test(tests, bad_questions_are_refused);
     suite_add_tcase(suite, tests);
     return suite;

@@ -153,7 +153,7 @@ static int add_gradient(double *loss, struct learner *learner, size_t first, siz
 
 /* Tokens of one forward and backward: what is kept between them is most of the memory, so the larger the model
  * the fewer; few enough panels to fill only in part, and for threads to share. */
-static size_t chunk_tokens(const struct config *config)
+size_t prune_chunk_tokens(const struct config *config)
 {
     size_t tokens = ((size_t)1 << 22) / (config->n_layer * config->d_model + 1);
     return tokens < 512 ? 512 : tokens;
@@ -165,7 +165,7 @@ static int batch_gradient(double *loss, struct learner *learner)
 {
     struct judge *judge = learner->judge;
     size_t tokens =
-        learner->settings->loss == LOSS_PAIR ? chunk_tokens(&judge->model->config) : (size_t)-1;
+        learner->settings->loss == LOSS_PAIR ? prune_chunk_tokens(&judge->model->config) : (size_t)-1;
     draw_batch(learner);
     gates_zero_gradient(&judge->gates);
     *loss = 0;

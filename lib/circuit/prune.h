@@ -39,6 +39,8 @@ void masks_surrogate(struct masks *masks, const float *dm, double k_coef, double
 int masks_step(struct masks *masks, struct sn_context *context, uint64_t t, double learning_rate,
                double weight_decay, double beta2, double clip);
 
+/* Tokens that are learned from at a time, at least a pair. */
+size_t prune_chunk_tokens(const struct config *config);
 /* Learns masks->tau with one k_coef on the judge's fitting pairs: masks of nodes, or of edges where the judge
  * has them. partner[i]: the node whose mask is tied to i's, or i; NULL: none is. Progress stage "prune" counts
  * from `done` to `total`. */
