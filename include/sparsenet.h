@@ -182,7 +182,7 @@ SN_API int sn_corpus_add_directory(sn_corpus *corpus, sn_context *context, const
 SN_API int sn_corpus_add_token_file(sn_corpus *corpus, sn_context *context, const char *path,
                                     size_t bytes_per_token);
 /* Pulls documents from a callback until it returns 0 (end) or negative (cancel). The callback sets
- * text and length, which are copied at once. */
+ * text and length, which are copied at once. After a failure what was added before stays. */
 typedef int (*sn_document_callback)(const char **text, size_t *length, void *payload);
 SN_API int sn_corpus_add_documents(sn_corpus *corpus, sn_context *context, sn_document_callback callback,
                                    void *payload);
@@ -352,7 +352,9 @@ SN_API int sn_trainer_add_corpus(sn_trainer *trainer, const sn_corpus *corpus, d
  * a token outside the vocabulary). */
 SN_API int sn_trainer_add_task(sn_trainer *trainer, const sn_task *task, double share);
 /* One optimizer step on the next batch; `*loss` (may be NULL) is the batch's mean cross-entropy before
- * the step, by weight where prompts are among its windows. Errors: SN_ERROR_NUMERIC stops before anything is changed. */
+ * the step, by weight where prompts are among its windows. Errors: SN_ERROR_NUMERIC stops before
+ * anything is changed; after SN_ERROR_MEMORY the next call goes on where this one stopped, with the same
+ * bits in the end (and saving waits for it, SN_ERROR_STATE). */
 SN_API int sn_trainer_step(double *loss, sn_trainer *trainer);
 /* Steps until the run's end or `n_steps` (0 = to the end). Progress stage "train", value = loss. */
 SN_API int sn_trainer_run(sn_trainer *trainer, size_t n_steps);
@@ -415,7 +417,8 @@ SN_API int sn_task_pair(const int32_t **prompt_a, size_t *n_a, const int32_t **p
 /* Adds about `n_bytes` of generated simple Python idioms as documents. Options: "seed" 0,
  * "constructs" (text: "all", or names of tasks separated by commas: only their constructs),
  * "short" 0 (1: every document is one unit, for drill windows of some 48 tokens). Names and strings
- * are drawn from the training pool only. Errors: SN_ERROR_ARGUMENT naming an unknown construct. */
+ * are drawn from the training pool only. After a failure what was added before stays. Errors:
+ * SN_ERROR_ARGUMENT naming an unknown construct. */
 SN_API int sn_python_add_idioms(sn_corpus *corpus, sn_context *context, size_t n_bytes,
                                 const sn_options *options);
 /* Number and names of the tasks that sn_python_task can make. */

@@ -30,7 +30,8 @@ enum object {
     O_TASK,
     O_NEW_TASK, /* without pairs */
     O_FRESH,    /* a task of Python prompts */
-    O_TRAINER,
+    O_TRAINER,  /* with dense gradients */
+    O_GROWER,   /* with gradients on the support, and refreshes */
     O_MEANS,
     O_ABLATION, /* by resampling */
     O_SEARCH,   /* has run nothing */
@@ -91,7 +92,7 @@ enum call_flags {
     CANCELS = 16,     /* reports progress, and stops when asked to */
     READS = 32,       /* files */
     WRITES = 64,      /* files, below `folder` */
-    BREAKS = 128      /* without memory in the middle it may not go on (SN_ERROR_STATE), as documented */
+    APPENDS = 128     /* what was added before a failure stays, and the call made again adds all anew */
 };
 
 struct call {

@@ -88,7 +88,7 @@ static int task_pair(struct world *w)
       sn_corpus_add_directory(RAW, CONTEXT, FROM("texts"), ".py", 0, 0))                                \
     X(sn_corpus_add_token_file, "", 0, B(TOKENS), READS,                                                \
       sn_corpus_add_token_file(TOKENS, CONTEXT, FROM("tokens"), 2))                                     \
-    X(sn_corpus_add_documents, "", 0, B(RAW), PARTLY_DONE, add_documents(w))                            \
+    X(sn_corpus_add_documents, "", 0, B(RAW), PARTLY_DONE | APPENDS, add_documents(w))                  \
     X(sn_corpus_count, "", B(TEXTS), 0, ALLOCATES_NOTHING, NUMBER(sn_corpus_count(TEXTS)))              \
     X(sn_corpus_text, "", B(TEXTS), 0, ALLOCATES_NOTHING, corpus_text(w))                               \
     X(sn_corpus_tokens, "", B(TEXTS), 0, ALLOCATES_NOTHING, corpus_tokens(w))                           \
@@ -113,7 +113,7 @@ static int task_pair(struct world *w)
       sn_task_save_jsonl(TASK, CONTEXT, TOKENIZER, TO("task.jsonl")))                                   \
     X(sn_task_count, "", B(TASK), 0, ALLOCATES_NOTHING, NUMBER(sn_task_count(TASK)))                    \
     X(sn_task_pair, "", B(TASK), 0, ALLOCATES_NOTHING, task_pair(w))                                    \
-    X(sn_python_add_idioms, "seed=3", 0, B(RAW), PARTLY_DONE,                                           \
+    X(sn_python_add_idioms, "seed=3", 0, B(RAW), PARTLY_DONE | APPENDS,                                 \
       sn_python_add_idioms(RAW, CONTEXT, 600, OPTIONS))                                                 \
     X(sn_python_task_count, "", 0, 0, ALLOCATES_NOTHING, NUMBER(sn_python_task_count()))                \
     X(sn_python_task_name, "", 0, 0, ALLOCATES_NOTHING, TEXT(sn_python_task_name(2)))                   \

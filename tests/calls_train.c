@@ -24,9 +24,10 @@ static int free_trainer(struct world *w)
       sn_trainer_add_corpus(TRAINER, TOKENS, 0.5, 4))                                                   \
     X(sn_trainer_add_task, "", B(TASK), B(TRAINER), KEEPS_MEMORY,                                       \
       sn_trainer_add_task(TRAINER, TASK, 1))                                                            \
-    X(sn_trainer_step, "", 0, B(TRAINER), KEEPS_MEMORY | BREAKS, sn_trainer_step(OUT.numbers, TRAINER)) \
-    X(sn_trainer_run, "", 0, B(TRAINER), KEEPS_MEMORY | PARTLY_DONE | BREAKS | CANCELS,                 \
-      sn_trainer_run(TRAINER, 0))                                                                       \
+    X(sn_trainer_step, "", 0, B(TRAINER), KEEPS_MEMORY | PARTLY_DONE,                                   \
+      sn_trainer_step(OUT.numbers, TRAINER))                                                            \
+    X(sn_trainer_run, "", 0, B(GROWER), KEEPS_MEMORY | PARTLY_DONE | CANCELS,                           \
+      sn_trainer_run(OBJECT(sn_trainer, O_GROWER), 0))                                                  \
     X(sn_trainer_validate, "", B(TOKENS), B(TRAINER), KEEPS_MEMORY,                                     \
       sn_trainer_validate(OUT.numbers, TRAINER, TOKENS, 3))                                             \
     X(sn_trainer_snapshot, "", 0, B(TRAINER), 0, sn_trainer_snapshot(MADE(sn_model, O_MODEL), TRAINER)) \

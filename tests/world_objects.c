@@ -299,21 +299,33 @@ static void digest_task(struct world *w, void *object)
     }
 }
 
-static void *make_trainer(struct world *w)
+static void *make_trainer_with(struct world *w, const char *gradient)
 {
     static const struct {
         const char *key;
         double value;
-    } settings[] = {{"steps", 6}, {"batch", 2}, {"window", 8}, {"density", 0.5}, {"schedule_end", 0.5}};
+    } settings[] = {{"steps", 6},     {"batch", 2},          {"window", 8},
+                    {"density", 0.5}, {"schedule_end", 0.5}, {"refresh_interval", 2}};
     sn_options *options;
     sn_trainer *trainer;
     world_must(w, sn_options_create(&options, w->context));
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         world_must(w, sn_options_set(options, w->context, settings[i].key, settings[i].value));
+    world_must(w, sn_options_set_text(options, w->context, "gradient", gradient));
     world_must(w, sn_trainer_create(&trainer, w->context, THE(sn_model, O_MODEL), options));
     world_must(w, sn_trainer_add_corpus(trainer, THE(sn_corpus, O_TOKENS), 1, 0));
     sn_options_free(options);
     return trainer;
+}
+
+static void *make_trainer(struct world *w)
+{
+    return make_trainer_with(w, "dense");
+}
+
+static void *make_grower(struct world *w)
+{
+    return make_trainer_with(w, "support");
 }
 
 /* Its checkpoint holds all of it. */
@@ -361,5 +373,6 @@ const struct world_kind world_model_kinds[N_OBJECTS] = {
     [O_TASK] = {make_task, free_task, digest_task, PURE},
     [O_NEW_TASK] = {make_new_task, free_task, digest_task, PURE},
     [O_FRESH] = {make_fresh, free_task, digest_task, PURE},
+    [O_GROWER] = {make_grower, free_trainer, digest_trainer, PURE},
     [O_TRAINER] = {make_trainer, free_trainer, digest_trainer, PURE},
 };

@@ -119,6 +119,10 @@ int sn_trainer_save(sn_trainer *trainer, const char *path)
     if (trainer->broken)
         return fail(trainer->context, SN_ERROR_STATE,
                     "sn_trainer_save: the trainer failed in the middle of step %zu", trainer->step + 1);
+    if (trainer->unfinished)
+        return fail(trainer->context, SN_ERROR_STATE,
+                    "sn_trainer_save: step %zu lacked memory and is not finished; step again first",
+                    trainer->step + 1);
     writer.status = file_writer_open(&writer.file, trainer->context, path);
     if (writer.status != SN_OK)
         return writer.status;

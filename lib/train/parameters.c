@@ -82,6 +82,13 @@ int train_select_vector(struct sn_trainer *trainer, struct sn_context *context,
 
 int train_adamw(struct sn_trainer *trainer, const struct step_plan *plan)
 {
+    if (trainer->unfinished)
+        return SN_OK;
+    for (size_t i = 0; i < trainer->n_parameters; i++) {
+        struct train_parameter *parameter = &trainer->parameters[i];
+        parameter->stage = UPDATE_OPEN;
+        parameter->changed = parameter->replaced = 0;
+    }
     const struct train_settings *settings = &trainer->settings;
     struct adamw adamw = {.learning_rate = (float)plan->learning_rate,
                           .epsilon = (float)settings->epsilon,
@@ -129,8 +136,13 @@ int train_mask(struct sn_trainer *trainer, struct sn_context *context, struct tr
     struct mask_pass pass = {trainer, 1};
     if (settings->order == ORDER_SCRIPT)
         pass.late_decay = (float)(1 - plan->learning_rate * settings->weight_decay);
-    return optim_for_blocks(context, &trainer->arrays[parameter - trainer->parameters], 1, mask_block,
-                            &pass);
+    if (parameter->stage >= UPDATE_MASKED)
+        return SN_OK;
+    parameter->stage = UPDATE_SELECTED;
+    int status = optim_for_blocks(context, &trainer->arrays[parameter - trainer->parameters], 1,
+                                  mask_block, &pass);
+    parameter->stage = status == SN_OK ? UPDATE_MASKED : UPDATE_SELECTED;
+    return status;
 }
 
 /* A parameter of this many entries is worth all threads by itself. */

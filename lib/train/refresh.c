@@ -20,6 +20,8 @@ struct growth {
     size_t n_keys, limit;       /* cut down to `limit` whenever there are twice as many */
     _Atomic uint64_t threshold; /* smaller keys are no candidates any more */
     pthread_mutex_t lock;
+    int has_entries; /* the keys have become the entries that grow */
+    int applied;     /* the parameter has its new support */
 };
 
 struct refresh {
@@ -276,6 +278,9 @@ static void merge_shown_twice(struct growth *growth)
 /* The flat indices of the entries to grow, ascending, in place of the keys. */
 static const uint64_t *grown_entries(struct growth *growth)
 {
+    if (growth->has_entries)
+        return growth->keys;
+    growth->has_entries = 1;
     if (growth->limit > growth->n_grow)
         merge_shown_twice(growth);
     if (growth->n_grow > growth->n_keys)
@@ -371,48 +376,67 @@ static int create_matrix(struct sn_matrix **out, struct sn_trainer *trainer, con
 }
 
 /* The keep mask of a matrix that stays dense. */
-static int mark_kept(struct sn_trainer *trainer, struct train_parameter *parameter,
-                     const struct layout *layout, size_t rows, size_t cols)
+static void mark_kept(struct train_parameter *parameter, const struct layout *layout, size_t rows,
+                      size_t cols)
 {
-    int status = train_keep_create(trainer->context, parameter);
-    if (status != SN_OK)
-        return status;
     memset(parameter->keep, 0, parameter->elements);
     for (size_t r = 0; r < rows; r++)
         for (size_t i = layout->row_start[r]; i < layout->row_start[r + 1]; i++)
             parameter->keep[r * cols + layout->col_index[i]] = 1;
-    return SN_OK;
 }
 
-/* Moves weights and moments over and installs the new matrix. */
+/* Makes the new matrix and moments, of which nothing is seen yet. */
+static int make_next(struct sn_matrix **fresh, struct train_parameter *next, struct sn_trainer *trainer,
+                     struct train_parameter *parameter, const struct layout *layout, int sparse)
+{
+    const struct parameter *model = train_model_parameter(trainer, parameter);
+    size_t rows = model->rows, cols = sparse ? 0 : model->cols;
+    *next = *parameter;
+    next->first = next->second = NULL;
+    next->n_values = 0;
+    int status = create_matrix(fresh, trainer, layout, rows, model->cols, sparse);
+    if (status == SN_OK)
+        status = train_moments_create(trainer->context, next, (*fresh)->n_values);
+    if (status != SN_OK)
+        return status;
+    move_values((*fresh)->values, model->matrix->values, layout, rows, cols);
+    move_values(next->first, parameter->first, layout, rows, cols);
+    move_values(next->second, parameter->second, layout, rows, cols);
+    status = matrix_values_changed(*fresh, trainer->context);
+    return status == SN_OK && !sparse ? train_keep_create(trainer->context, parameter) : status;
+}
+
+static void free_moments(struct memory *memory, struct train_parameter *parameter)
+{
+    memory_free(memory, parameter->first, parameter->n_values * sizeof(float));
+    memory_free(memory, parameter->second, parameter->n_values * sizeof(float));
+}
+
+/* Moves weights and moments over and installs the new matrix; without memory all is as it was. */
 static int rebuild(struct sn_trainer *trainer, struct train_parameter *parameter,
                    const struct layout *layout)
 {
     struct parameter *model = train_model_parameter(trainer, parameter);
-    struct train_parameter old = *parameter;
     int sparse = train_stored_sparse(parameter, layout->n);
-    size_t rows = model->rows, cols = sparse ? 0 : model->cols, bytes = old.n_values * sizeof(float);
-    struct sn_matrix *fresh;
-    int status = create_matrix(&fresh, trainer, layout, rows, model->cols, sparse);
-    if (status != SN_OK)
+    struct sn_matrix *fresh = NULL;
+    struct train_parameter next;
+    int status = make_next(&fresh, &next, trainer, parameter, layout, sparse);
+    if (status != SN_OK) {
+        free_moments(trainer->memory, &next);
+        matrix_free(fresh);
         return status;
-    parameter->first = parameter->second = NULL;
-    parameter->n_values = 0;
-    status = train_moments_create(trainer->context, parameter, fresh->n_values);
-    if (status == SN_OK) {
-        move_values(fresh->values, model->matrix->values, layout, rows, cols);
-        move_values(parameter->first, old.first, layout, rows, cols);
-        move_values(parameter->second, old.second, layout, rows, cols);
-        status = matrix_values_changed(fresh, trainer->context);
     }
-    memory_free(trainer->memory, old.first, bytes);
-    memory_free(trainer->memory, old.second, bytes);
+    free_moments(trainer->memory, parameter);
+    parameter->first = next.first;
+    parameter->second = next.second;
+    parameter->n_values = next.n_values;
     matrix_free(model->matrix);
     model->matrix = fresh;
     parameter->support = layout->n;
-    if (status != SN_OK || !sparse)
-        return status == SN_OK ? mark_kept(trainer, parameter, layout, rows, cols) : status;
-    train_keep_free(trainer->context, parameter);
+    if (sparse)
+        train_keep_free(trainer->context, parameter);
+    else
+        mark_kept(parameter, layout, model->rows, model->cols);
     return SN_OK;
 }
 
@@ -424,11 +448,12 @@ int refresh_apply(struct sn_trainer *trainer)
     for (size_t i = 0; status == SN_OK && i < trainer->refresh->n_growths; i++) {
         struct growth *growth = &trainer->refresh->growths[i];
         struct layout layout = {0};
-        if (!growth->parameter)
+        if (!growth->parameter || growth->applied)
             continue;
         status = layout_create(&layout, trainer, growth);
         if (status == SN_OK)
             status = rebuild(trainer, growth->parameter, &layout);
+        growth->applied = status == SN_OK;
         layout_free(&layout, trainer->memory, growth->pattern->rows);
     }
     return status == SN_OK ? session_parameters_changed(trainer->session) : status;

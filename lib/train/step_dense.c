@@ -53,12 +53,12 @@ int dense_prepare(struct sn_trainer *trainer)
 
 /* ------------------------------------------------------------------- selection */
 
-/* Renews the keep mask; *changed tells whether it differs from the last one. */
+/* Renews the keep mask; parameter->changed tells whether it differs from the last one. */
 static int select_matrix(struct sn_trainer *trainer, struct sn_context *context,
-                         struct train_parameter *parameter, const struct step_plan *plan, int *changed)
+                         struct train_parameter *parameter, const struct step_plan *plan)
 {
     size_t budget = train_budget(parameter, plan);
-    *changed = parameter->support != budget || !parameter->keep;
+    parameter->changed |= parameter->support != budget || !parameter->keep;
     parameter->support = budget;
     if (budget == parameter->elements) {
         train_keep_free(context, parameter);
@@ -72,8 +72,8 @@ static int select_matrix(struct sn_trainer *trainer, struct sn_context *context,
         memory_free(context->memory, fresh, parameter->elements);
         return status;
     }
-    if (!*changed)
-        *changed = memcmp(fresh, parameter->keep, parameter->elements) != 0;
+    if (!parameter->changed)
+        parameter->changed = memcmp(fresh, parameter->keep, parameter->elements) != 0;
     train_keep_free(context, parameter);
     parameter->keep = fresh;
     return SN_OK;
@@ -134,13 +134,13 @@ static int build_sparse(struct sn_matrix **out, struct sn_context *context,
 
 /* Brings the model's matrix up to date with the master. */
 static int install(struct sn_trainer *trainer, struct sn_context *context,
-                   struct train_parameter *parameter, int changed)
+                   struct train_parameter *parameter)
 {
     struct parameter *model = train_model_parameter(trainer, parameter);
     struct sn_matrix *fresh = parameter->master;
     int status = SN_OK;
     if (train_stored_sparse(parameter, parameter->support)) {
-        if (!changed && model->matrix->pattern) {
+        if (!parameter->changed && model->matrix->pattern) {
             status = gather_values(model->matrix->values, context, model->matrix->pattern,
                                    parameter->master->values);
             return status == SN_OK ? matrix_values_changed(model->matrix, context) : status;
@@ -161,13 +161,17 @@ static int install(struct sn_trainer *trainer, struct sn_context *context,
 static int update_parameter(struct sn_trainer *trainer, struct sn_context *context,
                             struct train_parameter *parameter, const struct step_plan *plan)
 {
-    int changed = 0;
-    parameter->replaced = 0;
-    int status = parameter->master ? select_matrix(trainer, context, parameter, plan, &changed)
+    int status = SN_OK;
+    if (parameter->stage == UPDATE_OPEN)
+        status = parameter->master ? select_matrix(trainer, context, parameter, plan)
                                    : train_select_vector(trainer, context, parameter, plan);
     if (status == SN_OK)
         status = train_mask(trainer, context, parameter, plan);
-    return status == SN_OK && parameter->master ? install(trainer, context, parameter, changed) : status;
+    if (status == SN_OK && parameter->stage == UPDATE_MASKED && parameter->master)
+        status = install(trainer, context, parameter);
+    if (status == SN_OK)
+        parameter->stage = UPDATE_DONE;
+    return status;
 }
 
 int dense_update(struct sn_trainer *trainer, const struct step_plan *plan)

@@ -150,10 +150,16 @@ static int update_parameter(struct sn_trainer *trainer, struct sn_context *conte
                             struct train_parameter *parameter, const struct step_plan *plan)
 {
     struct sn_matrix *matrix = train_model_parameter(trainer, parameter)->matrix;
-    int status = matrix ? SN_OK : train_select_vector(trainer, context, parameter, plan);
+    int status = SN_OK;
+    if (!matrix && parameter->stage == UPDATE_OPEN)
+        status = train_select_vector(trainer, context, parameter, plan);
     if (status == SN_OK)
         status = train_mask(trainer, context, parameter, plan);
-    return status == SN_OK && matrix ? matrix_values_changed(matrix, context) : status;
+    if (status == SN_OK && matrix && parameter->stage == UPDATE_MASKED)
+        status = matrix_values_changed(matrix, context);
+    if (status == SN_OK)
+        parameter->stage = UPDATE_DONE;
+    return status;
 }
 
 int support_update(struct sn_trainer *trainer, const struct step_plan *plan)

@@ -211,15 +211,37 @@ static int run_model(struct sn_trainer *trainer, const struct step_plan *plan,
     return status;
 }
 
+/* Weights move here. Lack of memory leaves an unfinished step, whose update goes on where it stopped. */
+static int update(struct sn_trainer *trainer)
+{
+    int status = trainer->settings.gradient == TRAIN_DENSE ? dense_update(trainer, &trainer->plan)
+                                                           : support_update(trainer, &trainer->plan);
+    trainer->unfinished = status == SN_ERROR_MEMORY;
+    trainer->broken = status != SN_OK && !trainer->unfinished;
+    if (status != SN_OK)
+        return status;
+    trainer->loss = trainer->unfinished_loss;
+    trainer->learning_rate = trainer->plan.learning_rate;
+    trainer->step++;
+    return SN_OK;
+}
+
+static int check_whole(struct sn_trainer *trainer)
+{
+    return trainer->broken
+               ? fail(trainer->context, SN_ERROR_STATE,
+                      "the trainer failed in the middle of step %zu; load the last checkpoint",
+                      trainer->step + 1)
+               : SN_OK;
+}
+
 static int step_on(struct sn_trainer *trainer, const struct step_plan *plan,
                    const struct train_batch *batch)
 {
-    double loss = 0, rms = 0;
-    if (trainer->broken)
-        return fail(trainer->context, SN_ERROR_STATE,
-                    "the trainer failed in the middle of step %zu; load the last checkpoint",
-                    trainer->step + 1);
-    int status = run_model(trainer, plan, batch, &loss);
+    double rms = 0;
+    int status = check_whole(trainer);
+    if (status == SN_OK)
+        status = run_model(trainer, plan, batch, &trainer->unfinished_loss);
     if (status == SN_OK) {
         point_arrays(trainer, plan);
         status = gradient_rms(&rms, trainer->context, trainer->arrays, trainer->n_parameters,
@@ -227,18 +249,21 @@ static int step_on(struct sn_trainer *trainer, const struct step_plan *plan,
     }
     if (status == SN_OK) {
         trainer->gradient_rms = rms;
-        trainer->broken = 1;
-        status = trainer->settings.gradient == TRAIN_DENSE ? dense_update(trainer, plan)
-                                                           : support_update(trainer, plan);
+        trainer->plan = *plan;
+        status = update(trainer);
     }
-    refresh_end(trainer);
-    if (status != SN_OK)
-        return status;
-    trainer->broken = 0;
-    trainer->loss = loss;
-    trainer->learning_rate = plan->learning_rate;
-    trainer->step++;
-    return SN_OK;
+    if (!trainer->unfinished)
+        refresh_end(trainer);
+    return status;
+}
+
+/* The rest of a step that lacked memory. */
+static int finish_step(struct sn_trainer *trainer)
+{
+    int status = update(trainer);
+    if (!trainer->unfinished)
+        refresh_end(trainer);
+    return status;
 }
 
 int trainer_step_with(struct sn_trainer *trainer, const int32_t *tokens, const size_t *offsets,
@@ -279,6 +304,19 @@ static void split_loss(struct sn_trainer *trainer)
     trainer->task_loss = count[1] ? sum[1] / (double)count[1] : 0;
 }
 
+static int new_step(struct sn_trainer *trainer)
+{
+    const struct train_windows *windows = &trainer->windows;
+    struct step_plan plan = settings_plan(&trainer->settings, trainer->step);
+    int status = windows_draw(trainer, trainer->step);
+    if (status != SN_OK)
+        return status;
+    const struct train_batch batch = {windows->tokens,  windows->offsets, windows->n_sequences,
+                                      windows->targets, windows->rows,    windows->n_rows,
+                                      windows->weights};
+    return step_on(trainer, &plan, &batch);
+}
+
 int sn_trainer_step(double *loss, sn_trainer *trainer)
 {
     if (!trainer)
@@ -288,15 +326,7 @@ int sn_trainer_step(double *loss, sn_trainer *trainer)
     if (trainer->step >= trainer->settings.steps)
         return fail(trainer->context, SN_ERROR_STATE, "sn_trainer_step: the run of %zu steps is over",
                     trainer->settings.steps);
-    const struct train_windows *windows = &trainer->windows;
-    struct step_plan plan = settings_plan(&trainer->settings, trainer->step);
-    int status = windows_draw(trainer, trainer->step);
-    if (status == SN_OK) {
-        const struct train_batch batch = {windows->tokens,  windows->offsets, windows->n_sequences,
-                                          windows->targets, windows->rows,    windows->n_rows,
-                                          windows->weights};
-        status = step_on(trainer, &plan, &batch);
-    }
+    int status = trainer->unfinished ? finish_step(trainer) : new_step(trainer);
     if (status != SN_OK)
         return status;
     split_loss(trainer);

@@ -27,6 +27,9 @@ struct train_settings {
     int rms_mode, schedule, learning_rate_scale, gradient, order, recompute;
 };
 
+/* How far the update of one parameter has come: one that lacked memory goes on from there. */
+enum update_stage { UPDATE_OPEN, UPDATE_SELECTED, UPDATE_MASKED, UPDATE_DONE };
+
 /* One trainable parameter. The weights that AdamW updates are
  *   vectors:       the model's vector
  *   TRAIN_DENSE:   master->values (the model's matrix itself while that is dense)
@@ -42,6 +45,8 @@ struct train_parameter {
     unsigned char *keep;      /* elements, 0 or 1; NULL = all kept, or sparse in TRAIN_SUPPORT */
     size_t support;           /* kept entries */
     int minimum_lowered;      /* the minimum per neuron did not fit at the last selection */
+    enum update_stage stage;  /* of this step's update */
+    int changed;              /* this step chose another support */
     int replaced;             /* this step gave the model another matrix object */
 };
 
@@ -104,7 +109,10 @@ struct sn_trainer {
     char *checkpoint_path;
     size_t step; /* steps done */
     double loss, text_loss, task_loss, gradient_rms, learning_rate;
-    int broken; /* a step failed after it had begun to change weights */
+    struct step_plan plan; /* of an unfinished step */
+    double unfinished_loss;
+    int unfinished; /* weights have moved, and memory lacked for what follows: the next step does that first */
+    int broken; /* a step failed otherwise after it had begun to change weights */
 };
 
 /* settings.c */
@@ -153,9 +161,9 @@ int train_select(struct sn_trainer *trainer, struct sn_context *context,
 /* Selects of a 1-D parameter. */
 int train_select_vector(struct sn_trainer *trainer, struct sn_context *context,
                         struct train_parameter *parameter, const struct step_plan *plan);
-/* AdamW on trainer->arrays. */
+/* AdamW on trainer->arrays; unless the step is unfinished, and has had it. Opens the parameters' updates. */
 int train_adamw(struct sn_trainer *trainer, const struct step_plan *plan);
-/* Zeroes what the keep mask drops, and decays where decay comes after the mask (order "script"). */
+/* Zeroes what the keep mask drops, unless the parameter is beyond that already, and decays where decay comes after the mask (order "script"). */
 int train_mask(struct sn_trainer *trainer, struct sn_context *context, struct train_parameter *parameter,
                const struct step_plan *plan);
 typedef int (*parameter_function)(struct sn_trainer *trainer, struct sn_context *context,
