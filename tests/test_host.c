@@ -332,6 +332,7 @@ static void start_storm(void)
 static void end_storm(void)
 {
     struct itimerval none = {{0, 0}, {0, 0}};
+    n_signals = STORM_SIGNALS;
     ck_assert_int_eq(setitimer(ITIMER_REAL, &none, NULL), 0);
 }
 
