@@ -33,6 +33,9 @@ static int run_with_file(struct world *w)
     X(sn_circuit_extract, "steps=2 batch=2 k_coef=0.001", B(MODEL) | B(MEANS) | B(TASK), 0,             \
       KEEPS_MEMORY | CANCELS,                                                                           \
       sn_circuit_extract(MADE(sn_circuit, O_CIRCUIT), CONTEXT, MODEL, MEANS, TASK, NULL, OPTIONS))      \
+    X(sn_circuit_refine, "target_loss=0.6", B(MEANS) | B(TASK), B(OTHER), KEEPS_MEMORY | CANCELS,       \
+      sn_circuit_refine(MADE(sn_circuit, O_CIRCUIT), CONTEXT, OBJECT(sn_circuit, O_OTHER), MEANS, TASK, \
+                        NULL, OPTIONS))                                                                 \
     X(sn_circuit_estimate_memory, "steps=2 batch=2", B(MODEL) | B(MEANS) | B(TASK), 0, 0,               \
       sn_circuit_estimate_memory(OUT.sizes, CONTEXT, MODEL, MEANS, TASK, NULL, OPTIONS))                \
     X(sn_search_create, "runs=2 steps=2 batch=2 target_loss=0.4", B(MODEL) | B(MEANS) | B(TASK), 0, 0,  \
