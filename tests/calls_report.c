@@ -28,6 +28,16 @@ static int write_page(struct world *w)
     return sn_report_write_html(CONTEXT, CIRCUIT, &page, TO("page.html"));
 }
 
+/* Length and hash (FNV-1a) of what came. */
+static int take_text(const char *text, size_t length, void *payload)
+{
+    struct outputs *out = payload;
+    for (size_t i = 0; i < length; i++)
+        out->sets[0] = (out->sets[0] ^ (unsigned char)text[i]) * 1099511628211u;
+    out->sizes[0] += length;
+    return 0;
+}
+
 #define CALLS(X)                                                                                        \
     X(sn_report_write_json, "", 0, B(CIRCUIT), WRITES,                                                  \
       sn_report_write_json(CONTEXT, CIRCUIT, TO("circuit.json")))                                       \
@@ -39,6 +49,8 @@ static int write_page(struct world *w)
       sn_report_write_svg(CONTEXT, CIRCUIT, TO("circuit.svg")))                                         \
     X(sn_report_write_html, "", B(TOKENIZER) | B(EVIDENCE) | B(TASK) | B(OTHER), B(CIRCUIT),            \
       WRITES | CANCELS, write_page(w))                                                                  \
+    X(sn_report_send, "", 0, B(CIRCUIT), 0,                                                             \
+      sn_report_send(CONTEXT, CIRCUIT, SN_REPORT_JSON, NULL, take_text, &w->out))                       \
     X(sn_plot_create, "log_x=1", 0, 0, 0,                                                               \
       sn_plot_create(MADE(sn_plot, O_PLOT), CONTEXT, "title", "x", "y", OPTIONS))                       \
     X(sn_plot_free, "", B(PLOT), 0, ALLOCATES_NOTHING, free_plot(w))                                    \
