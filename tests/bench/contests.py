@@ -136,7 +136,7 @@ def one_token():
 
 
 def whole_model(quick):
-    sequences, pairs, length = (2, 8, 32) if quick else (4, 64, 128)
+    sequences, pairs, length = (1, 8, 32) if quick else (4, 64, 128)
     batch, tokens = f"batch={sequences} tokens=256", f"{sequences} x 256 tokens"
     works = [  # name, job of the peer, settings, our jobs and what is asked of each
         (f"logits of {tokens}", "forward", batch, {"forward": ("forward", 14)}),
