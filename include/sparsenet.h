@@ -354,7 +354,7 @@ SN_API int sn_trainer_add_task(sn_trainer *trainer, const sn_task *task, double 
 /* One optimizer step on the next batch; `*loss` (may be NULL) is the batch's mean cross-entropy before
  * the step, by weight where prompts are among its windows. Errors: SN_ERROR_NUMERIC stops before
  * anything is changed; after SN_ERROR_MEMORY the next call goes on where this one stopped, with the same
- * bits in the end (and saving waits for it, SN_ERROR_STATE). */
+ * bits in the end (saving, validating and snapshots wait for it: SN_ERROR_STATE). */
 SN_API int sn_trainer_step(double *loss, sn_trainer *trainer);
 /* Steps until the run's end or `n_steps` (0 = to the end). Progress stage "train", value = loss. */
 SN_API int sn_trainer_run(sn_trainer *trainer, size_t n_steps);
@@ -519,11 +519,12 @@ SN_API int sn_evaluate(sn_evaluation *result, sn_context *context, sn_model *mod
 SN_API int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model,
                               const sn_means *means, const sn_task *task, const sn_task *develop,
                               const sn_options *options);
-/* From a circuit, found otherwise, for a stricter target or chosen by hand, to the smallest inside it that meets the target
- * on both tasks: greedy removal, elimination, exchanges, and growing, by the options of sn_circuit_extract that concern
- * them ("target_loss", "calibrated", "greedy", "swap", "grow", "necessity"; "method": whether nodes or edges are removed,
- * always edges where some have been cut already). `circuit` stays as it is. Errors: SN_ERROR_TARGET when it misses the target. Progress
- * stages "greedy", "eliminate", "swap", "grow". */
+/* From a circuit, found otherwise, for a stricter target or chosen by hand, to the smallest inside it that meets
+ * the target on both tasks: greedy removal, elimination, exchanges, and growing, by the options of
+ * sn_circuit_extract that concern them ("target_loss", "calibrated", "greedy", "swap", "grow", "necessity";
+ * "method": whether nodes or edges are removed, always edges where some have been cut already). `circuit` stays
+ * as it is. Errors: SN_ERROR_TARGET when it misses the target. Progress stages "greedy", "eliminate", "swap",
+ * "grow". */
 SN_API int sn_circuit_refine(sn_circuit **out, sn_context *context, const sn_circuit *circuit,
                              const sn_means *means, const sn_task *task, const sn_task *develop,
                              const sn_options *options);

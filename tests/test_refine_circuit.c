@@ -113,9 +113,8 @@ START_TEST(a_circuit_that_misses_the_target_is_refused)
         setting_open(&s, method);
         ok(sn_circuit_remove_node(s.whole, context, planted_nodes[1]));
         ok(sn_circuit_remove_node(s.whole, context, backup_nodes[1]));
-        ck_assert_int_eq(
-            sn_circuit_refine(&none, context, s.whole, s.means, s.task, NULL, s.options),
-            SN_ERROR_TARGET);
+        ck_assert_int_eq(sn_circuit_refine(&none, context, s.whole, s.means, s.task, NULL, s.options),
+                         SN_ERROR_TARGET);
         ck_assert_ptr_null(none);
         ck_assert_ptr_nonnull(strstr(sn_context_message(context), "the circuit to start from"));
         ck_assert_int_eq(sn_circuit_refine(&none, context, NULL, s.means, s.task, NULL, s.options),
@@ -145,9 +144,8 @@ START_TEST(it_can_be_cancelled)
         sn_circuit *none;
         setting_open(&s, i / 2);
         sn_context_set_progress(context, stop_at, stages[i % 2]);
-        ck_assert_int_eq(
-            sn_circuit_refine(&none, context, s.whole, s.means, s.task, NULL, s.options),
-            SN_ERROR_CANCELLED);
+        ck_assert_int_eq(sn_circuit_refine(&none, context, s.whole, s.means, s.task, NULL, s.options),
+                         SN_ERROR_CANCELLED);
         ck_assert_ptr_null(none);
         sn_context_set_progress(context, NULL, NULL);
         sn_circuit_free(refine(&s, s.whole));

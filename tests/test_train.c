@@ -987,6 +987,50 @@ START_TEST(every_allocation_may_fail)
 }
 END_TEST
 
+/* Each allocation of a second step refused in turn: where weights had begun to move, nobody sees them. */
+START_TEST(a_step_half_made_is_not_shown)
+{
+    size_t half_made = 0;
+    for (size_t n = 1;; n++) {
+        struct oom oom = {0};
+        sn_allocator allocator = oom_allocator(&oom);
+        sn_context *own;
+        sn_options *options;
+        sn_trainer *trainer;
+        sn_model *copy;
+        double loss;
+        ok(sn_context_create(&own, &allocator));
+        ok(sn_options_create(&options, own));
+        ok(sn_options_set(options, own, "steps", 4));
+        ok(sn_trainer_create(&trainer, own, model, options));
+        ok(sn_trainer_add_corpus(trainer, corpus, 1, 0));
+        ok(sn_trainer_step(NULL, trainer));
+        atomic_store(&oom.n_allocations, 0);
+        atomic_store(&oom.fail_at, n);
+        int status = sn_trainer_step(NULL, trainer);
+        atomic_store(&oom.fail_at, 0);
+        if (trainer->unfinished) {
+            half_made++;
+            ck_assert_int_eq(sn_trainer_snapshot(&copy, trainer), SN_ERROR_STATE);
+            ck_assert_ptr_null(copy);
+            ck_assert_int_eq(sn_trainer_validate(&loss, trainer, corpus, 2), SN_ERROR_STATE);
+            ck_assert_int_eq(sn_trainer_save(trainer, "/nonexistent/folder/state"), SN_ERROR_STATE);
+            ok(sn_trainer_step(NULL, trainer));
+        }
+        ok(sn_trainer_snapshot(&copy, trainer));
+        ok(sn_trainer_validate(&loss, trainer, corpus, 2));
+        sn_model_free(copy);
+        sn_trainer_free(trainer);
+        sn_options_free(options);
+        sn_context_free(own);
+        if (status == SN_OK)
+            break;
+        ck_assert_int_eq(status, SN_ERROR_MEMORY);
+    }
+    ck_assert_uint_gt(half_made, 0);
+}
+END_TEST
+
 Suite *train_suite(void);
 Suite *train_suite(void)
 {
@@ -1016,6 +1060,7 @@ Suite *train_suite(void)
     tcase_add_test(tests, batches_mix_sources_by_share);
     tcase_add_test(tests, statistics_count_what_they_say);
     tcase_add_test(tests, every_allocation_may_fail);
+    tcase_add_test(tests, a_step_half_made_is_not_shown);
     TCase *threads = tcase_create("threads"); /* what ThreadSanitizer looks at */
     tcase_add_checked_fixture(threads, set_up, tear_down);
     tcase_set_timeout(threads, 120);

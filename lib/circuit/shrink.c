@@ -289,4 +289,3 @@ int extract_circuit(sn_circuit **out, struct search *search, const struct best *
     *out = circuit;
     return SN_OK;
 }
-

@@ -116,13 +116,9 @@ int sn_trainer_save(sn_trainer *trainer, const char *path)
     struct writer writer = {.context = trainer->context};
     if (!path)
         return fail(trainer->context, SN_ERROR_ARGUMENT, "sn_trainer_save: path is NULL");
-    if (trainer->broken)
-        return fail(trainer->context, SN_ERROR_STATE,
-                    "sn_trainer_save: the trainer failed in the middle of step %zu", trainer->step + 1);
-    if (trainer->unfinished)
-        return fail(trainer->context, SN_ERROR_STATE,
-                    "sn_trainer_save: step %zu lacked memory and is not finished; step again first",
-                    trainer->step + 1);
+    int status = trainer_check_whole(trainer, "sn_trainer_save");
+    if (status != SN_OK)
+        return status;
     writer.status = file_writer_open(&writer.file, trainer->context, path);
     if (writer.status != SN_OK)
         return writer.status;

@@ -192,14 +192,16 @@ int sn_trainer_validate(double *result, sn_trainer *trainer, const sn_corpus *co
                     !result   ? "loss is NULL"
                     : !corpus ? "corpus is NULL"
                               : "n_windows is 0");
+    int status = trainer_check_whole(trainer, "sn_trainer_validate");
     double sum = 0;
     size_t n_tokens = 0, batch = trainer->settings.batch;
     for (size_t first = 0; first < n_windows; first += batch) {
         size_t n = n_windows - first < batch ? n_windows - first : batch;
-        int status = validate_batch(&sum, &n_tokens, trainer, corpus, first, n);
-        if (status != SN_OK)
-            return status;
+        if (status == SN_OK)
+            status = validate_batch(&sum, &n_tokens, trainer, corpus, first, n);
     }
+    if (status != SN_OK)
+        return status;
     *result = sum / (double)n_tokens;
     return SN_OK;
 }

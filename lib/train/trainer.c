@@ -226,20 +226,31 @@ static int update(struct sn_trainer *trainer)
     return SN_OK;
 }
 
-static int check_whole(struct sn_trainer *trainer)
+/* Once broken, no step goes on from here. */
+static int check_sound(struct sn_trainer *trainer, const char *function)
 {
     return trainer->broken
                ? fail(trainer->context, SN_ERROR_STATE,
-                      "the trainer failed in the middle of step %zu; load the last checkpoint",
-                      trainer->step + 1)
+                      "%s: the trainer failed in the middle of step %zu; load the last checkpoint",
+                      function, trainer->step + 1)
                : SN_OK;
+}
+
+int trainer_check_whole(struct sn_trainer *trainer, const char *function)
+{
+    int status = check_sound(trainer, function);
+    if (status == SN_OK && trainer->unfinished)
+        status = fail(trainer->context, SN_ERROR_STATE,
+                      "%s: step %zu lacked memory and is not finished; step again first", function,
+                      trainer->step + 1);
+    return status;
 }
 
 static int step_on(struct sn_trainer *trainer, const struct step_plan *plan,
                    const struct train_batch *batch)
 {
     double rms = 0;
-    int status = check_whole(trainer);
+    int status = check_sound(trainer, "sn_trainer_step");
     if (status == SN_OK)
         status = run_model(trainer, plan, batch, &trainer->unfinished_loss);
     if (status == SN_OK) {
@@ -377,5 +388,7 @@ int sn_trainer_snapshot(sn_model **out, sn_trainer *trainer)
         return SN_ERROR_ARGUMENT;
     if (!out)
         return fail(trainer->context, SN_ERROR_ARGUMENT, "sn_trainer_snapshot: out is NULL");
-    return model_copy(out, trainer->context, trainer->model);
+    *out = NULL;
+    int status = trainer_check_whole(trainer, "sn_trainer_snapshot");
+    return status != SN_OK ? status : model_copy(out, trainer->context, trainer->model);
 }

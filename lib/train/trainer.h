@@ -133,6 +133,8 @@ struct step_plan settings_plan(const struct train_settings *settings, size_t ste
  * fills moments and supports. */
 int trainer_allocate(struct sn_trainer **out, struct sn_context *context, struct sn_model *model,
                      const struct train_settings *settings);
+/* SN_ERROR_STATE while a step is half made: then the weights are nobody's to see. */
+int trainer_check_whole(struct sn_trainer *trainer, const char *function);
 /* How many parameters of a model are trained, and the list of them in trainer->parameters. */
 size_t train_count_parameters(const struct sn_model *model);
 void train_list_parameters(struct sn_trainer *trainer);
@@ -163,7 +165,8 @@ int train_select_vector(struct sn_trainer *trainer, struct sn_context *context,
                         struct train_parameter *parameter, const struct step_plan *plan);
 /* AdamW on trainer->arrays; unless the step is unfinished, and has had it. Opens the parameters' updates. */
 int train_adamw(struct sn_trainer *trainer, const struct step_plan *plan);
-/* Zeroes what the keep mask drops, unless the parameter is beyond that already, and decays where decay comes after the mask (order "script"). */
+/* Zeroes what the keep mask drops, unless the parameter is beyond that already, and decays where decay comes
+ * after the mask (order "script"). */
 int train_mask(struct sn_trainer *trainer, struct sn_context *context, struct train_parameter *parameter,
                const struct step_plan *plan);
 typedef int (*parameter_function)(struct sn_trainer *trainer, struct sn_context *context,
