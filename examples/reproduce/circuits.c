@@ -158,9 +158,7 @@ static void cut_all(struct work *work, sn_search *search, const double *targets,
 
 static void search_targets(struct work *work)
 {
-    const int beside =
-        strcmp(work->spec->family, "width") == 0 || strcmp(work->spec->family, "dense_gradients") == 0;
-    const struct cuts *cuts = beside               ? &headline_study
+    const struct cuts *cuts = work->spec->beside   ? &headline_study
                               : work->setup->quick ? &quick_study
                                                    : &whole_study;
     sn_search *search = open_search(work, GREEDY);

@@ -144,7 +144,7 @@ static size_t find_grid(const struct model_spec *grid[MAX_GRID],
 {
     size_t n = 0;
     for (size_t i = 0; i < study->n_models && n < MAX_GRID; i++)
-        if (strcmp(study->list[i].family, "width") == 0) {
+        if (study->list[i].in_grid) {
             grid[n] = &study->list[i];
             numbers[n++] = &study->numbers[i];
         }

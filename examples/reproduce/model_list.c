@@ -6,15 +6,20 @@
 #define BLOCK_SIZE 128
 #define N_SEEDS 3
 
-static struct model_spec spec_of(const char *family, size_t d_model, double density, unsigned seed)
+enum { HEADLINE_MODELS, GRID, SAME_WIDTH, DENSE_GRADIENTS };
+
+static struct model_spec spec_of(unsigned group, const char *family, size_t d_model, double density,
+                                 unsigned seed)
 {
     struct model_spec spec = {.family = family,
                               .d_model = d_model,
                               .n_layer = 2,
                               .density = density,
                               .seed = seed,
-                              .support_gradients =
-                                  density < 1 && strcmp(family, "dense_gradients") != 0};
+                              .support_gradients = density < 1 && group != DENSE_GRADIENTS,
+                              .in_grid = group == GRID,
+                              .beside = group == GRID || group == DENSE_GRADIENTS,
+                              .group = group};
     if (density < 1)
         snprintf(spec.name, sizeof spec.name, "%s_d%zu_1in%.0f_s%u", family, d_model, 1 / density, seed);
     else
@@ -24,29 +29,30 @@ static struct model_spec spec_of(const char *family, size_t d_model, double dens
 
 size_t model_list(struct model_spec list[MAX_MODELS], int quick)
 {
+    /* Beside the headline's sparse model of seed 1: three widths, and three numbers of nonzeros at each. */
     static const struct {
         size_t d_model;
         double density;
-    } grid[] = {{64, 1. / 4},   {64, 1. / 8},   {64, 1. / 16},   {128, 1. / 16}, {128, 1. / 32},
-                {128, 1. / 64}, {256, 1. / 64}, {256, 1. / 128}, {256, 1. / 256}};
+    } grid[] = {{64, 1. / 4},   {64, 1. / 8},   {64, 1. / 16},   {128, 1. / 16},
+                {128, 1. / 32}, {128, 1. / 64}, {256, 1. / 128}, {256, 1. / 256}};
     size_t n = 0;
     if (quick) { /* small enough for minutes */
-        list[n++] = spec_of("sparse", 128, 1. / 16, 1);
-        list[n++] = spec_of("narrow", 24, 1, 1);
-        list[n++] = spec_of("dense", 128, 1, 1);
+        list[n++] = spec_of(HEADLINE_MODELS, "sparse", 128, 1. / 16, 1);
+        list[n++] = spec_of(HEADLINE_MODELS, "narrow", 24, 1, 1);
+        list[n++] = spec_of(SAME_WIDTH, "dense", 128, 1, 1);
         return n;
     }
-    /* In the order in which they are wanted, should the time not suffice. */
     for (unsigned seed = 1; seed <= N_SEEDS; seed++) {
-        list[n++] = spec_of("sparse", 256, 1. / 64, seed);
-        list[n++] = spec_of("narrow", 24, 1, seed);
+        list[n++] = spec_of(HEADLINE_MODELS, "sparse", 256, 1. / 64, seed);
+        list[n++] = spec_of(HEADLINE_MODELS, "narrow", 24, 1, seed);
     }
+    list[0].in_grid = 1;
     for (size_t i = 0; i < sizeof grid / sizeof *grid; i++)
-        list[n++] = spec_of("width", grid[i].d_model, grid[i].density, 1);
+        list[n++] = spec_of(GRID, "width", grid[i].d_model, grid[i].density, 1);
     for (unsigned seed = 1; seed <= N_SEEDS; seed++)
-        list[n++] = spec_of("dense_gradients", 256, 1. / 64, seed);
+        list[n++] = spec_of(SAME_WIDTH, "dense", 256, 1, seed);
     for (unsigned seed = 1; seed <= N_SEEDS; seed++)
-        list[n++] = spec_of("dense", 256, 1, seed);
+        list[n++] = spec_of(DENSE_GRADIENTS, "dense_gradients", 256, 1. / 64, seed);
     return n;
 }
 

@@ -12,6 +12,11 @@ struct model_spec {
     double density; /* of every matrix and embedding; 1: a dense model, without AbsTopK */
     unsigned seed;
     int support_gradients;
+    int in_grid; /* of figure 3 */
+    int beside;  /* of the headline loss and the first tasks alone */
+    /* Models of one group are trained and their circuits found before those of the next: groups come in the order
+     * in which they are wanted. */
+    unsigned group;
 };
 
 #define MAX_MODELS 32
