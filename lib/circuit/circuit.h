@@ -155,6 +155,10 @@ size_t means_size(const struct sn_means *means);
 /* Means given by the caller: means_size floats (copied), or NULL = zeros. */
 int means_create_values(struct sn_means **out, struct sn_context *context, struct sn_model *model,
                         const float *values);
+/* ---- fold.c: whether AbsTopK chooses among nodes that linear maps write, so that a folded circuit has to compute
+ * ablated ones too. */
+int fold_keeps_competitors(const struct config *config);
+
 /* SN_ERROR_ARGUMENT unless the means are those of `model`. */
 int means_check(const struct sn_means *means, struct sn_context *context, const struct sn_model *model,
                 const char *function);

@@ -3,20 +3,24 @@
 
 #include <string.h>
 
-static int open_sessions(struct judge *judge, const struct sn_means *means, enum judge_gates gates)
+int judge_open_sessions(struct judge *judge, struct sn_model *model, enum gradient_mode mode)
 {
-    struct sn_model *model = judge->model;
-    int status = SN_OK;
-    if (gates == JUDGE_EDGES) {
-        status = gated_create(&judge->gated, judge->context, model, &judge->layout, means);
-        model = judge->gated.model;
-    }
-    if (status == SN_OK)
-        status = session_create(&judge->session, judge->context, model,
-                                gates == JUDGE_EDGES ? GRADIENT_SUPPORT : GRADIENT_NONE);
+    int status = session_create(&judge->session, judge->context, model, mode);
     if (status == SN_OK)
         status = session_create_forward(&judge->measuring, judge->context, model);
+    if (status == SN_OK) {
+        session_run_selected_only(judge->session);
+        session_run_selected_only(judge->measuring);
+    }
     return status;
+}
+
+static int open_model(struct judge *judge, const struct sn_means *means, enum judge_gates gates)
+{
+    if (gates == JUDGE_NODES)
+        return judge_open_sessions(judge, judge->model, GRADIENT_NONE);
+    int status = gated_create(&judge->gated, judge->context, judge->model, &judge->layout, means);
+    return status == SN_OK ? judge_open_sessions(judge, judge->gated.model, GRADIENT_SUPPORT) : status;
 }
 
 static int open_parts(struct judge *judge, const struct sn_means *means, enum judge_gates gates)
@@ -24,11 +28,7 @@ static int open_parts(struct judge *judge, const struct sn_means *means, enum ju
     struct sn_context *context = judge->context;
     int status = node_layout_create(&judge->layout, context, judge->model);
     if (status == SN_OK)
-        status = open_sessions(judge, means, gates);
-    if (status == SN_OK) {
-        session_run_selected_only(judge->session);
-        session_run_selected_only(judge->measuring);
-    }
+        status = open_model(judge, means, gates);
     if (status == SN_OK && means) {
         status = gates_create(&judge->gates, context, &judge->layout, means->values);
         judge->has_gates = status == SN_OK;
@@ -50,6 +50,7 @@ int judge_open(struct judge *judge, struct sn_context *context, struct sn_model 
     memset(judge, 0, sizeof *judge);
     judge->context = context;
     judge->model = model;
+    judge->means = means;
     judge->tasks[JUDGE_FIT] = fit;
     judge->tasks[JUDGE_TASK] = task;
     pair_batch_init(&judge->batch, context->memory);
@@ -66,6 +67,7 @@ void judge_close(struct judge *judge)
     gates_free(&judge->gates);
     sn_session_free(judge->session);
     sn_session_free(judge->measuring);
+    sn_model_free(judge->folded);
     gated_free(&judge->gated);
     pair_batch_free(&judge->batch);
     for (int set = 0; set < JUDGE_SETS; set++)

@@ -11,6 +11,21 @@
 
 enum fold_topk { FOLD_EXACT, FOLD_OFF };
 
+/* Of which AbsTopK chooses among nodes that linear maps write. */
+static const enum topk_place inner_places[] = {TOPK_ATTN_Q,   TOPK_ATTN_K,     TOPK_ATTN_V,
+                                               TOPK_ATTN_OUT, TOPK_MLP_NEURON, TOPK_MLP_OUT};
+#define N_INNER (sizeof inner_places / sizeof *inner_places)
+
+int fold_keeps_competitors(const struct config *config)
+{
+    for (size_t i = 0; i < N_INNER; i++) {
+        size_t width = config_place_width(config, inner_places[i]);
+        if (config_topk(config, inner_places[i], width) < width)
+            return 1;
+    }
+    return 0;
+}
+
 struct fold {
     struct sn_context *context;
     const struct sn_circuit *circuit; /* lent */
@@ -62,11 +77,9 @@ static int holds_nodes(const struct fold *fold)
 
 static void set_config(struct fold *fold, enum fold_topk topk)
 {
-    static const unsigned inner = 1u << TOPK_ATTN_Q | 1u << TOPK_ATTN_K | 1u << TOPK_ATTN_V |
-                                  1u << TOPK_ATTN_OUT | 1u << TOPK_MLP_NEURON | 1u << TOPK_MLP_OUT;
     fold->config = fold->gated.model->config;
-    if (topk == FOLD_OFF)
-        fold->config.topk_places &= ~inner;
+    for (size_t i = 0; topk == FOLD_OFF && i < N_INNER; i++)
+        fold->config.topk_places &= ~(1u << inner_places[i]);
     if (holds_nodes(fold))
         fold->config.held_nodes = 1;
 }

@@ -16,7 +16,10 @@ enum judge_set { JUDGE_FIT, JUDGE_TASK, JUDGE_SETS };
 
 struct judge {
     struct sn_context *context;
-    struct sn_model *model; /* lent */
+    struct sn_model *model;       /* lent */
+    const struct sn_means *means; /* lent, or NULL */
+    struct sn_model *folded;      /* what the sessions run instead of `model` (judge_fold), or NULL */
+    size_t n_folded;              /* nodes that it keeps */
     struct node_layout layout;
     const struct sn_task *tasks[JUDGE_SETS]; /* lent; the same one twice is run once */
     struct sn_session *session;              /* with a backward, for gradients */
@@ -46,6 +49,13 @@ int judge_open(struct judge *judge, struct sn_context *context, struct sn_model 
                const struct sn_means *means, const struct sn_task *fit, const struct sn_task *task,
                enum judge_gates gates);
 void judge_close(struct judge *judge);
+/* From here on only nodes of `kept` will be kept, all others ablated with their means: where it saves much, sessions
+ * run the model of that circuit. Not with masks of edges. After a failure the judge can only be closed. */
+int judge_fold(struct judge *judge, const unsigned char *kept);
+/* Any set of nodes again. */
+int judge_unfold(struct judge *judge);
+/* The sessions, of the judge's model or what stands in for it. */
+int judge_open_sessions(struct judge *judge, struct sn_model *model, enum gradient_mode mode);
 /* Sets the masks and attaches the gates to judge->session (learning) or judge->measuring, until gates_detach. */
 int judge_set_masks(struct judge *judge, const unsigned char *kept, int ablate, int learning);
 /* Sets the masks (ablate: SN_ABLATE_*; kept may be NULL where it does not matter), runs at most `limit`

@@ -151,6 +151,24 @@ void search_order_leaders(struct search *search, const unsigned char *wanted, un
     search->n_order = n;
 }
 
+int search_narrow(struct search *search, const unsigned char *kept)
+{
+    search->narrow = 1;
+    return judge_fold(&search->judge, kept);
+}
+
+int search_widen(struct search *search)
+{
+    search->narrow = 0;
+    return judge_unfold(&search->judge);
+}
+
+/* After some have left. */
+static int narrow_further(struct search *search, const unsigned char *kept)
+{
+    return search->narrow ? judge_fold(&search->judge, kept) : SN_OK;
+}
+
 static void keep_first(struct search *search, unsigned char *kept, size_t k)
 {
     memset(kept, 0, search->n);
@@ -264,6 +282,8 @@ int refine_greedy(struct search *search, unsigned char *kept, double floor, size
     for (size_t first = 0; status == SN_OK && first < search->n_order; first += block) {
         size_t last = first + block < search->n_order ? first + block : search->n_order;
         status = remove_block(&removal, first, last);
+        if (status == SN_OK)
+            status = narrow_further(search, kept);
     }
     *removed = removal.removed;
     return status;
@@ -362,6 +382,8 @@ int refine_eliminate(struct search *search, unsigned char *kept)
                               (double)search->n_order);
         if (status == SN_OK)
             status = eliminate_some(&e, &removed);
+        if (status == SN_OK)
+            status = narrow_further(search, kept);
     }
     return status;
 }

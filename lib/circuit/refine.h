@@ -17,6 +17,7 @@ struct search {
     double *signed_score; /* n: the last attribution with its sign */
     double loss;          /* of the last search_meets: worse set, calibrated or raw as the target is */
     double accuracy;      /* likewise, calibrated */
+    int narrow;           /* between search_narrow and search_widen */
     double necessity;     /* of the last search_necessity */
     struct calibration complement; /* fitted by the last search_necessity */
     struct curve
@@ -46,6 +47,10 @@ void search_set_group(const struct search *search, unsigned char *kept, size_t l
 void search_order_leaders(struct search *search, const unsigned char *wanted, unsigned char value);
 /* signed_score = gradient x (activation - mean) of each node, the gradient by its mask; score = its size. */
 int search_score_attribution(struct search *search, const unsigned char *kept);
+
+/* Nodes only leave `kept` from here on: measuring may cost what it keeps, until search_widen. */
+int search_narrow(struct search *search, const unsigned char *kept);
+int search_widen(struct search *search);
 
 /* The smallest number of nodes, in order of falling tau, that meets the target: kept (n) is set.
  * SN_ERROR_TARGET when not even all nodes do. */

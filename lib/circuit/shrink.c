@@ -83,12 +83,14 @@ static int remove_nodes(struct search *search, unsigned char *kept, double half)
 {
     double target = search->settings.target_loss;
     size_t removed = 1;
-    int status = SN_OK;
+    int status = search_narrow(search, kept);
     search->settings.target_loss = half;
     for (size_t pass = 0; status == SN_OK && removed && pass < search->settings.greedy; pass++)
         status = refine_greedy(search, kept, 0, &removed);
     search->settings.target_loss = target;
-    return status == SN_OK && search->settings.greedy ? refine_eliminate(search, kept) : status;
+    if (status == SN_OK && search->settings.greedy)
+        status = refine_eliminate(search, kept);
+    return status == SN_OK ? search_widen(search) : status;
 }
 
 static int shrink_nodes(struct search *search, const float *tau, unsigned char *kept, double full_loss)
