@@ -162,22 +162,23 @@ void figure_3(const struct study *study)
         return;
     for (size_t i = 0; i < n; i++)
         sides[i] = (struct side){grid[i]->name, "search"};
-    compare_sizes(cells, &study->rows, sides, n, 1, HEADLINE, 0, EDGES);
+    fit_sizes(cells, &study->rows, sides, n, HEADLINE, 0, EDGES);
     struct curve *curves = new_curves(n);
     FILE *table =
         study_table(study, "fig3", "model,d_model,density,support,pretraining_loss,edges,tasks");
     fprintf(study->report,
             "\n## Width and nonzeros (the paper's figure 3)\n\n![](fig3.svg)\n\nEdges at uncalibrated "
-            "loss %g over"
-            " the %zu tasks that all these models solve.\n\n"
-            "| d_model | nonzeros | pretraining loss | edges |\n|---|---|---|---|\n",
-            HEADLINE, cells[0].n_tasks);
+            "loss %g, as if every model solved the same tasks: the logarithm of each circuit's size is "
+            "taken as a "
+            "sum of\nwhat belongs to the model and what to the task, fitted by least squares.\n\n"
+            "| d_model | nonzeros | pretraining loss | edges | circuits |\n|---|---|---|---|---|\n",
+            HEADLINE);
     for (size_t i = 0; i < n; i++) {
         double loss = model_loss(numbers[i]);
         fprintf(table, "%s,%zu,%g,%zu,%.4f,%.2f,%zu\n", grid[i]->name, grid[i]->d_model,
                 grid[i]->density, numbers[i]->nonzeros, loss, cells[i].size, cells[i].n_tasks);
-        fprintf(study->report, "| %zu | %zu | %.3f | %.1f |\n", grid[i]->d_model, numbers[i]->nonzeros,
-                loss, cells[i].size);
+        fprintf(study->report, "| %zu | %zu | %.3f | %.1f | %zu |\n", grid[i]->d_model,
+                numbers[i]->nonzeros, loss, cells[i].size, cells[i].n_tasks);
         if (cells[i].size == 0)
             continue;
         char name[80];

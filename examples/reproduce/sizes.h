@@ -1,5 +1,5 @@
-/* Sizes of circuits over tasks and seeds, as the figures compare them: always over tasks that every model of the
- * comparison solves. */
+/* Sizes of circuits over tasks and seeds, as the figures compare them: over tasks that every model of the comparison
+ * solves, or, of many models, by a fit. */
 #ifndef REPRODUCE_SIZES_H
 #define REPRODUCE_SIZES_H
 
@@ -26,5 +26,11 @@ struct side {
 /* Means of `n_sides` sides over tasks which all sides have at this target, seed by seed: side[seed * n_sides + i]. */
 void compare_sizes(struct cell *cells, const struct rows *rows, const struct side *sides, size_t n_sides,
                    size_t n_seeds, double target, int calibrated, enum measure measure);
+
+/* Sizes of models that do not all solve the same tasks, as if they did: each logarithm is a sum of what belongs to the
+ * model and what to the task, fitted by least squares to the circuits that there are of tasks which at least two sides
+ * solve. A cell's size is the model's at the mean of the tasks; n_tasks: those of its own that were used. Of one seed. */
+void fit_sizes(struct cell *cells, const struct rows *rows, const struct side *sides, size_t n_sides,
+               double target, int calibrated, enum measure measure);
 
 #endif
