@@ -40,7 +40,7 @@ fi
 # The report of what is there, should a model be missing.
 rm "$work/stopped/report.md" "$work/stopped/models/dense_d128_s1.csv"
 "$program" "$work/stopped" "${little[@]}" --report > "$work/said"
-grep -q '^| narrow_d24_s1' "$work/stopped/report.md"
+grep -q '^| narrow_d16_s1' "$work/stopped/report.md"
 if grep -q '^| dense_d128_s1\|: done in' "$work/stopped/report.md" "$work/said"; then
     echo "--report made a model, or wrote of one that is not there"
     exit 1

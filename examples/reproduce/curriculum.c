@@ -3,8 +3,7 @@
 #include <string.h>
 
 #define N_LESSONS 4
-#define N_FIRST 2      /* lessons that go by the names of the tasks; the others by what is missed */
-#define DENSE_RATE 0.4 /* of a sparse model's learning rates */
+#define N_FIRST 2 /* lessons that go by the names of the tasks; the others by what is missed */
 /* Of a model START_WIDTH wide; wider ones start with as many weights a channel. */
 #define START_DENSITY 0.4
 #define START_WIDTH 128
@@ -96,7 +95,7 @@ int curriculum_stage(struct stage *stage, const struct model_spec *spec, const s
     stage->steps = (size_t)(setup->scale * (setup->quick ? 0.5 : 1) * (double)lesson->steps);
     if (stage->steps == 0)
         stage->steps = 1;
-    stage->learning_rate = (spec->density < 1 ? 1 : DENSE_RATE) * lesson->learning_rate;
+    stage->learning_rate = spec->rate * lesson->learning_rate;
     share_windows(stage, lesson, texts, number < N_FIRST ? NULL : skill);
     return 1;
 }

@@ -10,6 +10,7 @@ struct model_spec {
                          * "dense_gradients": as "sparse", but trained with gradients of every weight */
     size_t d_model, n_layer;
     double density; /* of every matrix and embedding; 1: a dense model, without AbsTopK */
+    double rate;    /* of the curriculum's learning rates */
     unsigned seed;
     int support_gradients;
     int in_grid; /* of figure 3 */
