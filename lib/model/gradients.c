@@ -173,7 +173,8 @@ int sn_session_gradient(float *values, size_t capacity, size_t *needed, sn_sessi
                     "sn_session_gradient: the model has no tensor \"%s\"", tensor ? tensor : "(null)");
     const struct parameter *p = &session->model->parameters[index];
     size_t count = p->cols ? p->rows * p->cols : p->rows;
-    if (!session->gradients[index])
+    int is_empty = session->mode == GRADIENT_SUPPORT && p->trainable && p->matrix && !parameter_size(p);
+    if (!session->gradients[index] && !is_empty)
         return fail(session->context, SN_ERROR_STATE, "no gradient is kept for %s", tensor);
     if (count == session->gradient_size[index])
         return copy_out(session->context, tensor, values, capacity, needed, session->gradients[index],
