@@ -1233,7 +1233,7 @@ SN_API int sn_matrix_multiply_transposed(float *dx, sn_context *context, const s
 SN_API int sn_matrix_gradient(float *values, sn_context *context, const sn_matrix *matrix,
                               const float *dy, const float *x, size_t n_tokens);
 /* Per row of x (n_tokens x width): keep the k entries largest in magnitude, ties to the lowest index,
- * zero the rest (paper 2.1). y may be x. */
+ * zero the rest (paper 2.1). A NaN counts as larger than infinity. y may be x. */
 SN_API int sn_abs_topk(float *y, sn_context *context, const float *x, size_t n_tokens, size_t width,
                        size_t k);
 
@@ -1242,7 +1242,7 @@ SN_API int sn_abs_topk(float *y, sn_context *context, const float *x, size_t n_t
 #define SN_AXIS_COLUMN 2
 /* keep[i] = 1 for the k entries of the rows x cols matrix w largest in magnitude, after the `minimum`
  * largest of every row or column have been reserved (they count inside k); ties to the lowest flat
- * index. Errors: SN_ERROR_ARGUMENT where minimum x neurons > k. */
+ * index, a NaN counts as larger than infinity. Errors: SN_ERROR_ARGUMENT where minimum x neurons > k. */
 SN_API int sn_magnitude_select(unsigned char *keep, sn_context *context, const float *w, size_t rows,
                                size_t cols, size_t k, int axis, size_t minimum);
 

@@ -130,6 +130,8 @@ void world_create(struct world *world, const struct call *call);
 int world_run(struct world *world, const struct call *call);
 /* Of what the call gave and of the objects it looks at; frees what it made. */
 uint64_t world_digest(struct world *world, const struct call *call);
+/* Frees what the call made, unseen. */
+void world_drop(struct world *world);
 /* Of those of its objects whose digest can be taken without changing them. */
 uint64_t world_state(struct world *world, const struct call *call);
 /* Frees everything and demands that nothing is left. */

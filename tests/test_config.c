@@ -182,7 +182,7 @@ static const struct {
     {"{\"d_model\":\"3\"}", "c.json: d_model: must be a whole number 1 .. 1048576, not \"3\""},
     {"{\"d_model\":null}", "d_model"},
     {"{\"d_model\":0}", "d_model"},
-    {"{\"n_layer\":1.5}", "n_layer: must be a whole number 1 .. 4096, not 1.5"},
+    {"{\"n_layer\":1.5}", "n_layer: must be a whole number 0 .. 4096, not 1.5"},
     {"{\"n_head\":0}", "n_head"},
     {"{\"n_head\":-2}", "n_head"},
     {"{\"vocab_size\":1099511627776}", "vocab_size"},

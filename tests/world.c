@@ -214,6 +214,13 @@ uint64_t world_digest(struct world *w, const struct call *call)
     return w->hash;
 }
 
+void world_drop(struct world *w)
+{
+    if (w->made_kind && w->made && w->made != w)
+        kind_of(w->made_kind)->free(w->made);
+    w->made = NULL;
+}
+
 uint64_t world_state(struct world *w, const struct call *call)
 {
     w->hash = 0xCBF29CE484222325u;

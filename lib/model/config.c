@@ -21,7 +21,7 @@ static const struct {
 } sizes[] = {
     {"block_size", AT(block_size), 1, MAX_TOKENS},
     {"vocab_size", AT(vocab_size), 1, MAX_TOKENS},
-    {"n_layer", AT(n_layer), 1, MAX_LAYERS},
+    {"n_layer", AT(n_layer), 0, MAX_LAYERS},
     {"n_head", AT(n_head), 1, MAX_HEADS},
     {"d_head", AT(d_head), 1, MAX_HEADS},
     {"d_model", AT(d_model), 1, MAX_WIDTH},

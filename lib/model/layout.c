@@ -323,7 +323,8 @@ int model_find(const struct sn_model *model, const char *name)
     static const char prefix[] = "transformer.h.";
     if (strncmp(name, prefix, sizeof prefix - 1) == 0)
         return find_in_layer(model, name, name + sizeof prefix - 1);
-    int index = find_between(model, name, 0, (size_t)model->layers[0].ln_1);
+    size_t first_layer = (size_t)(model->config.n_layer ? model->layers[0].ln_1 : model->ln_f);
+    int index = find_between(model, name, 0, first_layer);
     return index >= 0 ? index : find_between(model, name, (size_t)model->ln_f, model->n_parameters);
 }
 
