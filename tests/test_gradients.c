@@ -193,8 +193,8 @@ static void compare(struct random_case *c, size_t parameter, const float *gradie
         sum += (double)gradient[i] * direction[i];
         norm += (double)gradient[i] * (double)gradient[i];
     }
-    /* A small gradient may be the difference of large ones: some share of the whole counts too. */
-    double error = fabs(sum - expected), share = error / (sqrt(norm) + 0.02 * c->norm + 1e-6);
+    /* A small gradient may be the difference of large ones: some share of the whole, and of 1, counts too. */
+    double error = fabs(sum - expected), share = error / (sqrt(norm) + 0.02 * c->norm + 0.01);
     c->worst = fmax(c->worst, share);
     ck_assert_msg(share < 1e-4, "%s of %s: the gradient says %.9g, differences say %.9g (norm %g)\n%s",
                   what, c->model->parameters[parameter].name, sum, expected, sqrt(norm), c->config);

@@ -2,7 +2,6 @@
  * context by the two processes of a fork. Everybody gets the bits that a lone run gives. */
 #include <check.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "circuit_cases.h"
+#include "host_loop.h"
 #include "temporary.h"
 
 #define N_TOKENS 200
@@ -183,33 +183,6 @@ END_TEST
 
 /* ----------------------------------------------------------------------- the host's loop */
 
-struct host {
-    void (*body)(void *payload, size_t index);
-    void *body_payload;
-    size_t n;
-    atomic_size_t next;
-};
-
-static void *host_thread(void *payload)
-{
-    struct host *host = payload;
-    for (size_t i; (i = atomic_fetch_add(&host->next, 1)) < host->n;)
-        host->body(host->body_payload, host->n - 1 - i); /* any order must do */
-    return NULL;
-}
-
-static void host_loop(size_t n, void (*body)(void *payload, size_t index), void *body_payload,
-                      void *payload)
-{
-    struct host host = {.body = body, .body_payload = body_payload, .n = n};
-    pthread_t threads[3];
-    (void)payload;
-    for (int i = 0; i < 3; i++)
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, host_thread, &host), 0);
-    for (int i = 0; i < 3; i++)
-        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-}
-
 START_TEST(the_hosts_loop_gives_the_same_bits)
 {
     struct temporary folder;
@@ -220,7 +193,7 @@ START_TEST(the_hosts_loop_gives_the_same_bits)
     for (int i = 0; i < 2; i++) {
         snprintf(paths[i], sizeof paths[i], "%s/%d", folder.folder, i);
         if (i)
-            ok(sn_context_set_parallel_for(context, host_loop, NULL, 3));
+            ok(sn_context_set_parallel_for(context, host_loop, NULL, HOST_THREADS));
         sn_trainer *trainer = open_trainer(context, model, corpus);
         ok(sn_trainer_run(trainer, 0));
         ok(sn_trainer_save(trainer, paths[i]));
