@@ -30,6 +30,9 @@ step "pages of circuits in a real browser" python3 tests/viewer/page_test.py "$B
 step "the script of the pages" bash tests/viewer/lint.sh
 step "reproduce, with next to no training" bash tests/reproduce_test.sh
 
+step "training beside PyTorch" python3 tests/training_torch.py "$BUILD"
+sed 's/^/      /' "$BUILD/tests/step.log"
+
 step "programs in other languages find the circuit that C finds" bash tests/ffi_test.sh programs
 
 step "memory of the largest released shape" "$BUILD/tests/large_memory" "$BUILD"
