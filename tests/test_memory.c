@@ -327,7 +327,7 @@ START_TEST(session_estimate_agrees)
     static const size_t selected[] = {0, 3, 66, 130, N_TOKENS - 1};
     sn_model *model = loaded_model(configs[_i / 4], 0.1);
     int mode = _i % 4;
-    for (size_t threads = 1; threads <= 2; threads++)
+    for (size_t threads = 1; threads <= 3; threads++)
         for (int more = 0; more < 2; more++) {
             size_t before = held(), estimate, again;
             ok(sn_context_set_threads(context, threads));

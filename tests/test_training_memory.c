@@ -33,6 +33,9 @@ static const struct {
     {TIED, "steps=12 batch=8 density=0.05", 1},
     {TIED, "steps=12 batch=8 density=0.1 density_bias=1 recompute=always", 3},
     {TIED, "steps=24 batch=8 density=0.1 gradient=support refresh_interval=4", 1},
+    {TIED, "steps=24 batch=12 density=0.1 gradient=support refresh_interval=4", 3},
+    {TIED, "steps=12 batch=8 density=1", 3}, /* neither weights nor activations are sparse */
+    {WIDE, "steps=12 batch=8 density=1", 3},
     {LARGE, "steps=6 batch=2 density=0.05", 1},
     {LARGE, "steps=12 batch=2 density=0.05 gradient=support refresh_interval=3", 2},
     {LARGE,
@@ -120,6 +123,11 @@ static const struct {
     {WIDE, "steps=2 method=edges", 1, 16, 40},
     {TIED, "steps=2 loss=vocabulary", 1, 24, 40},
     {TIED, "steps=2 scores=attribution", 3, 24, 40},
+    {TIED, "steps=2 method=edges", 3, 24, 40},
+    {WIDE, "steps=2 scores=integrated", 3, 24, 60},
+    {WIDE, "steps=2 runs=3", 3, 24, 40},
+    {TIED, "steps=2 runs=2 method=edges", 2, 24, 40},
+    {LARGE, "steps=2 runs=3", 3, 12, 30},
     {LARGE, "steps=2", 1, 12, 30},
     {LARGE, "steps=2 runs=4", 1, 12, 30},
 };
@@ -172,7 +180,7 @@ static sn_task *easy_task(sn_model *model, size_t n_pairs, size_t longest)
 
 START_TEST(pruning_takes_what_is_said)
 {
-    if (!is_chosen(_i, 1 << 1 | 1 << 2 | 1 << 4))
+    if (!is_chosen(_i, 1 << 1 | 1 << 2 | 1 << 4 | 1 << 8))
         return;
     const char *config = prunings[_i].config;
     sn_model *model;

@@ -9,6 +9,7 @@ struct needs {
     const struct extract_settings *settings;
     int orders; /* whether masks are put in order by gradients: all but the runs of a search do */
     size_t learning, measuring; /* most of any batch, of either session */
+    size_t learned; /* what is left of the first without the gates, in the runs of a search */
 };
 
 static size_t usage(const struct sn_context *context)
@@ -54,15 +55,29 @@ static int ask_set(size_t *most, struct needs *needs, struct sn_session *session
     return status;
 }
 
-static int ask_sessions(struct needs *needs)
+/* What learning runs. Masks of edges leave the nodes alone (prune.c). */
+static int ask_learning(struct needs *needs)
 {
     struct judge *judge = needs->judge;
     const struct extract_settings *settings = needs->settings;
-    size_t learned =
-        settings->loss == LOSS_PAIR ? prune_chunk_tokens(&judge->model->config) : (size_t)-1;
-    int status = gates_attach(&judge->gates, judge->session, 1);
-    if (status == SN_OK && settings->scores == SCORES_LEARNED)
-        status = ask_set(&needs->learning, needs, judge->session, JUDGE_FIT, learned, settings->batch);
+    size_t tokens = settings->loss == LOSS_PAIR ? prune_chunk_tokens(&judge->model->config) : (size_t)-1;
+    int status = SN_OK;
+    if (settings->method == JUDGE_NODES)
+        status = gates_attach(&judge->gates, judge->session, 1);
+    if (status == SN_OK)
+        status = ask_set(&needs->learning, needs, judge->session, JUDGE_FIT, tokens, settings->batch);
+    gates_detach(&judge->gates);
+    if (status == SN_OK && !needs->orders)
+        status = ask_set(&needs->learned, needs, judge->session, JUDGE_FIT, tokens, settings->batch);
+    return status;
+}
+
+static int ask_sessions(struct needs *needs)
+{
+    struct judge *judge = needs->judge;
+    int status = needs->settings->scores == SCORES_LEARNED ? ask_learning(needs) : SN_OK;
+    if (status == SN_OK && needs->orders)
+        status = gates_attach(&judge->gates, judge->session, 1);
     if (status == SN_OK && needs->orders)
         status =
             ask_set(&needs->learning, needs, judge->session, JUDGE_FIT, JUDGE_BATCH_TOKENS, (size_t)-1);
@@ -85,6 +100,14 @@ static size_t refining(const struct extract_settings *settings, size_t n_masks)
            memory_block_size(n_masks * sizeof(double));
 }
 
+/* A run of a search measures once, when it has learned; all else has measured before, and both sessions stand. */
+static size_t at_most(const struct needs *needs, size_t n_masks)
+{
+    size_t measuring = needs->measuring + refining(needs->settings, n_masks);
+    size_t both = measuring + (needs->orders ? needs->learning : needs->learned);
+    return both > needs->learning ? both : needs->learning;
+}
+
 /* Of one search for a circuit; *n_masks of it. */
 static int estimate_search(size_t *bytes, size_t *n_masks, struct sn_context *context, int orders,
                            struct sn_model *model, const struct sn_means *means,
@@ -100,9 +123,7 @@ static int estimate_search(size_t *bytes, size_t *n_masks, struct sn_context *co
     size_t opened = usage(context) - before;
     status = ask_sessions(&needs);
     *n_masks = extract_mask_count(&search);
-    *bytes = opened + needs.learning + needs.measuring +
-             4 * memory_block_size(*n_masks * sizeof(float)) +
-             (orders ? refining(settings, *n_masks) : 0);
+    *bytes = opened + at_most(&needs, *n_masks) + 4 * memory_block_size(*n_masks * sizeof(float));
     search_close(&search);
     return status;
 }
