@@ -4,18 +4,16 @@ set -u
 . tests/steps.sh
 runner=$BUILD/tests/check_all
 
-# Suites whose results hang on the instruction set run once more for each that this machine has.
-isa_suites=
-for file in tests/test_*.c; do
-    suite=${file#tests/test_}
-    suite=${suite%.c}
-    case $suite in
-    kernels* | dense* | matrix* | session* | forward* | backward*) isa_suites="$isa_suites $suite" ;;
-    esac
-done
+# Suites whose results hang on the instruction set run once more for each other one that this machine has;
+# the suites kernels* run every table by themselves.
+isa_suites="matrix session session_rows generate"
 
-isas() {
+# All but the best of this machine, on which everything runs anyway.
+other_isas() {
+    local isa best
+    best=$("$runner" base 2> /dev/null | sed -n 's/^kernels: //p')
     for isa in portable avx2 avx512; do
+        [ $isa = "$best" ] && continue
         SPARSENET_ISA=$isa "$runner" base > /dev/null 2>&1
         [ $? = 77 ] || echo $isa
     done
@@ -57,27 +55,43 @@ symbols() {
         diff -u tests/data/symbols.txt - || { echo "if that is meant: make symbols-update (docs/release.md)"; return 1; }
 }
 
+# Steps run two and more at a time. Those that call `make install` or `make man` wait for one another, and stand
+# between others that they need not wait for.
+suites() {
+    # shellcheck disable=SC2046 # words are meant
+    step "suites, part $1 of 6" "$runner" $(part "$1" 6)
+}
+
 step "ladder" bash tests/check_ladder.sh
 step "ladder self-test" bash tests/check_ladder.sh --self-test
 step "public header, C89 to C17 and C++98 to C++20, gcc and clang" header
 step "exported symbols" symbols
-step "all suites" "$runner"
-for isa in $(isas); do
-    [ -z "$isa_suites" ] || step "suites on $isa:$isa_suites" on_isa $isa "$runner" $isa_suites
+step "manual pages" bash tests/package/man_test.sh
+suites 1
+step_after "manual pages" "install, link by pkg-config, uninstall" bash tests/install_test.sh
+suites 2
+step_after "install, link by pkg-config, uninstall" "install, link by CMake, uninstall" \
+    bash tests/install_test.sh cmake
+suites 3
+suites 4
+prepared="bindings: installed, with C's own numbers"
+step_after "install, link by CMake, uninstall" "$prepared" bash tests/ffi_test.sh prepare
+suites 5
+for language in python cpp lua node; do
+    step_after "$prepared" "bindings: $language" bash tests/ffi_test.sh $language
+done
+suites 6
+step "goldens" golden "$BUILD"
+step "goldens from their .pt" golden "$BUILD" --pt
+for isa in $(other_isas); do
+    step "suites on $isa: $isa_suites" on_isa $isa "$runner" $isa_suites
     step "goldens on $isa" on_isa $isa golden "$BUILD"
     step "goldens from their .pt on $isa" on_isa $isa golden "$BUILD" --pt
 done
-step "generated Python is Python" python3 tests/task_syntax.py "$BUILD/tests/task_text"
-step "GraphML in networkx" python3 tests/graphml_networkx.py "$BUILD/tests/circuit_files"
 step "malformed models" bash tests/bad_models.sh
 step "fuzz corpora" bash tests/fuzz/replay.sh
 step "examples" bash tests/examples_test.sh
-step "manual pages" bash tests/package/man_test.sh
 step "the user's flags in every command" bash tests/package/flags_test.sh
-step "install, link by pkg-config, uninstall" bash tests/install_test.sh
-step "install, link by CMake, uninstall" bash tests/install_test.sh cmake
-step "bindings: installed, with C's own numbers" bash tests/ffi_test.sh prepare
-for language in python cpp lua node; do
-    step "bindings: $language" bash tests/ffi_test.sh $language
-done
+step "generated Python is Python" python3 tests/task_syntax.py "$BUILD/tests/task_text"
+step "GraphML in networkx" python3 tests/graphml_networkx.py "$BUILD/tests/circuit_files"
 finish

@@ -1,25 +1,113 @@
 # shellcheck shell=bash
-# Sourced by check.sh and check_full.sh: runs named steps, counts them, tells the sum.
-n_passed=0 n_failed=0 n_skipped=0 failed_steps=
+# Sourced by check.sh, check_full.sh and .ci/run: runs named steps, JOBS of them at a time (as many as there are
+# processors), and tells of each in the order in which they were asked for; the sum is last. Wants BUILD.
+step_jobs=${JOBS:-$(nproc)}
+steps_begin=$SECONDS
+steps_folder=$BUILD/tests/steps/$(basename "$0")
+rm -rf "$steps_folder"
+mkdir -p "$steps_folder"
+n_steps=0 n_told=0 n_passed=0 n_failed=0 n_skipped=0 failed_steps= cpu_milliseconds=0
+step_names=() step_processes=()
 
-# step NAME COMMAND...: silent when it passes (but for the last line of a Check run).
-step() {
-    local name=$1 start=$SECONDS log=$BUILD/tests/step.log status=0
-    shift
-    "$@" > "$log" 2>&1 || status=$?
-    if [ $status = 77 ]; then
+# step NAME COMMAND...: silent when it passes, but for the last line of Check runs.
+step() { start_step '' "$@"; }
+
+# step_after EARLIER NAME COMMAND...: one that needs what the step EARLIER leaves.
+step_after() {
+    local i
+    for ((i = 0; i < n_steps; i++)); do
+        [ "${step_names[i]}" != "$1" ] || { start_step $i "${@:2}" && return; }
+    done
+    echo "there is no step '$1' before '$2'"
+    exit 1
+}
+
+start_step() {
+    wait_for_steps $((step_jobs - 1))
+    step_names[n_steps]=$2
+    # -m: each in a process group of its own, by which stop_steps finds all that it has started.
+    set -m
+    run_step $n_steps "$1" "${@:3}" < /dev/null &
+    set +m
+    step_processes[n_steps]=$!
+    n_steps=$((n_steps + 1))
+}
+
+# NUMBER EARLIER COMMAND...: leaves NUMBER.log, NUMBER.time (real, user and system seconds) and NUMBER.status.
+run_step() {
+    local base=$steps_folder/$1 earlier=$steps_folder/$2.status status=0
+    [ -z "$2" ] || while [ ! -e "$earlier" ]; do sleep 0.1; done
+    (
+        TIMEFORMAT='%3R %3U %3S'
+        { time "${@:3}" > "$base.log" 2>&1; } 2> "$base.time"
+    ) || status=$?
+    echo $status > "$base.new"
+    mv "$base.new" "$base.status"
+}
+
+# Until at most N still run.
+wait_for_steps() {
+    tell_steps
+    while [ "$(jobs -rp | wc -l)" -gt "$1" ]; do
+        wait -n || true
+        tell_steps
+    done
+}
+
+# Of those that have ended, as far as all before them have.
+tell_steps() {
+    while [ $n_told -lt $n_steps ] && [ -e "$steps_folder/$n_told.status" ]; do
+        tell_step "${step_names[n_told]}" "$steps_folder/$n_told"
+        n_told=$((n_told + 1))
+    done
+}
+
+tell_step() {
+    local name=$1 log=$2.log status real=0.000 user=0 system=0
+    status=$(< "$2.status")
+    read -r real user system < <(tail -n 1 "$2.time") || true
+    cpu_milliseconds=$((cpu_milliseconds + 10#${user/./} + 10#${system/./}))
+    if [ "$status" = 77 ]; then
         n_skipped=$((n_skipped + 1))
         printf 'skip  %s: %s\n' "$name" "$(tail -n 1 "$log")"
-    elif [ $status = 0 ]; then
+    elif [ "$status" = 0 ]; then
         n_passed=$((n_passed + 1))
-        grep -hE '^[0-9]+%: Checks: ' "$log" || true
-        printf 'ok    %s (%d s)\n' "$name" $((SECONDS - start))
+        grep -hE '^[0-9]+%: Checks: |^      ' "$log" || true
+        printf 'ok    %s (%s s)\n' "$name" "${real%??}"
     else
         n_failed=$((n_failed + 1))
         failed_steps="$failed_steps  $name"
         tail -n 200 "$log"
-        printf 'FAIL  %s (status %d)\n' "$name" $status
+        printf 'FAIL  %s (status %s)\n' "$name" "$status"
     fi
+}
+
+stop_steps() {
+    trap - INT TERM
+    local process
+    for process in $(jobs -rp); do
+        kill -- "-$process"
+    done
+    exit 130
+}
+trap stop_steps INT TERM
+
+# part I N: the I-th of N lists of suites that take about as long.
+part() {
+    local file n=0
+    for file in tests/test_*.c; do
+        file=${file#tests/test_}
+        [ $((n++ % $2 + 1)) != "$1" ] || echo "${file%.c}"
+    done
+}
+
+# all_suites N NAME COMMAND...: COMMAND is given the suites' names, in N steps.
+all_suites() {
+    local i
+    for ((i = 1; i <= $1; i++)); do
+        # shellcheck disable=SC2046 # words are meant
+        step "$2, part $i of $1" "${@:3}" $(part "$i" "$1")
+    done
 }
 
 # golden FOLDER [--pt]: the golden cases through FOLDER/tests/golden_check, from whatever weights they have,
@@ -41,11 +129,13 @@ golden() {
 
 # The last line is what CI and people read: "12 passed, 0 failed".
 finish() {
+    wait_for_steps 0
+    printf '%d s, of processors %d s\n' $((SECONDS - steps_begin)) $((cpu_milliseconds / 1000))
     [ -z "$failed_steps" ] || printf 'failed:%s\n' "$failed_steps"
     if [ $n_skipped = 0 ]; then
         printf '%d passed, %d failed\n' $n_passed $n_failed
     else
         printf '%d passed, %d failed, %d skipped\n' $n_passed $n_failed $n_skipped
     fi
-    [ $n_failed = 0 ] && [ $n_passed != 0 ]
+    [ $n_failed = 0 ] && [ $n_passed != 0 ] && [ $n_told = $n_steps ]
 }
