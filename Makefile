@@ -8,7 +8,10 @@
 #                        reproduce-quick: one of each kind, within minutes, into out/reproduce-quick
 #   make tests           build the tests, run none
 #   make check           the tests: about a minute
-#   make check-full      check, the long tests, sanitizers, valgrind, clang
+#   make check-full      check, the long tests, sanitizers, valgrind, clang, and the next three
+#   make check-aarch64   build for aarch64 and run the tests in an emulator (make deps-aarch64)
+#   make coverage        the lines of lib/ that the tests run: at least 90 %
+#   make lint            what the compilers do not see
 #   make fuzz            every parser for FUZZ_SECONDS each (clang)
 #   make check-avx512    the AVX-512 kernels in an emulated machine (make deps-avx512)
 #   make bench           measure beside the peers (make deps-bench); bench-quick: within 4 minutes
@@ -23,7 +26,7 @@
 #
 # Variables: CC, CFLAGS, CXX, CXXFLAGS, CPPFLAGS, LDFLAGS, LDLIBS; PREFIX, LIBDIR, INCLUDEDIR, MANDIR,
 #   DESTDIR;
-#   XSMM=0      without libxsmm (the default where it does not exist: outside x86-64)
+#   XSMM=0      without libxsmm (the default where the compiler does not find it, and outside x86-64)
 #   WERROR=1    warnings are errors
 #   SAN=...     -fsanitize=..., with BUILD=build/... of its own
 #   SPARSENET_SHARED=...  the folder with goldens/ and bad/ that the tests compare with
@@ -37,16 +40,31 @@ LIBDIR  ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR  ?= $(PREFIX)/share/man
 SPARSENET_SHARED ?= ../shared
-LD      ?= ld
-OBJCOPY ?= objcopy
-NM      ?= nm
 CXX     ?= c++
 CLANG_FORMAT ?= clang-format
 LDCONFIG ?= ldconfig
 SEED    ?= 1
 
-MACHINE := $(shell uname -m)
-XSMM    ?= $(if $(filter x86_64,$(MACHINE)),1,0)
+# The compiler tells which machine it is for, and which tools go with it: CC=aarch64-linux-gnu-gcc is enough.
+HERE    := $(shell uname -m)
+MACHINE := $(or $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null))),$(HERE))
+tool     = $(or $(shell $(CC) -print-prog-name=$(1) 2>/dev/null),$(1))
+OBJCOPY ?= $(call tool,objcopy)
+NM      ?= $(call tool,nm)
+ifeq ($(origin LD),default)
+LD       = $(call tool,ld)
+endif
+ifeq ($(origin AR),default)
+AR       = $(call tool,ar)
+endif
+
+# Looked for when it is first needed, not here: `make deps check` installs libxsmm first.
+XSMM_ASKED := $(XSMM)
+ifeq ($(origin XSMM),undefined)
+has_xsmm = $(shell $(CC) $(CPPFLAGS) $(CFLAGS) -include libxsmm.h -x c -E /dev/null > /dev/null 2>&1 && echo 1)
+XSMM     = $(eval XSMM := $(or $(if $(filter x86_64,$(MACHINE)),$(has_xsmm)),0))$(XSMM)
+endif
+DENSE    = $(if $(filter 1,$(XSMM)),libxsmm,the portable kernel$(comma) without libxsmm)
 WERROR  ?= 0
 SAN     ?=
 V       ?= 0
@@ -62,7 +80,7 @@ VERSION := $(MAJOR).$(call version_of,MINOR).$(call version_of,PATCH)
 
 # No -ffast-math anywhere: linking a shared object with it would switch the host process to
 # flush-to-zero. Contraction is left to the kernels, so that the rest rounds the same everywhere.
-LANGUAGE := -std=c11 -D_GNU_SOURCE -Iinclude -Ilib -DSN_XSMM=$(XSMM)
+LANGUAGE  = -std=c11 -D_GNU_SOURCE -Iinclude -Ilib -DSN_XSMM=$(XSMM)
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion $(if $(filter 1,$(WERROR)),-Werror)
 CODE     := -fPIC -fvisibility=hidden -ffp-contract=off
 # Where the tree lies stays out of the objects: the same sources give the same bits in any folder.
@@ -82,8 +100,8 @@ ISA_avx512     += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vect
 endif
 
 XSMM_LIBS_1  := -lxsmm -lxsmmnoblas
-XSMM_LIBS    := $(XSMM_LIBS_$(XSMM))
-LIBRARIES    := $(XSMM_LIBS) -ljansson -lpcre2-8 -lpthread -lm -ldl
+XSMM_LIBS     = $(XSMM_LIBS_$(XSMM))
+LIBRARIES     = $(XSMM_LIBS) -ljansson -lpcre2-8 -lpthread -lm -ldl
 LINK_FLAGS    = $(LDFLAGS) $(SANITIZE)
 # Asked for in the recipe, not here: `make deps check` installs pkg-config first.
 CHECK_LIBS    = $(shell pkg-config --libs check 2>/dev/null || echo -lcheck)
@@ -111,7 +129,8 @@ FLAGS := $(BUILD)/flags
 .PHONY: always
 $(FLAGS): always
 	@mkdir -p $(@D)
-	@echo '$(COMPILE) $(LINK_FLAGS)' | cmp -s - $@ || echo '$(COMPILE) $(LINK_FLAGS)' > $@
+	@echo '$(COMPILE) $(LINK_FLAGS)' | cmp -s - $@ || { echo '$(COMPILE) $(LINK_FLAGS)' > $@; \
+		echo 'for $(MACHINE); dense products by $(DENSE)'; }
 
 $(BUILD)/lib/kernels/portable.o: private ISA = $(ISA_portable)
 $(BUILD)/lib/kernels/avx2.o:     private ISA = $(ISA_avx2)
@@ -124,7 +143,7 @@ $(BUILD)/%.o: %.c $(FLAGS)
 
 # The tool that joins them runs here and now, whatever machine the library is for: the user's flags are for it too,
 # unless it has a compiler of its own.
-HOSTCC   ?= $(CC)
+HOSTCC   ?= $(if $(filter $(HERE),$(MACHINE)),$(CC),cc)
 HOST_FLAGS ?= $(if $(filter-out $(CC),$(HOSTCC)),-O1,$(CPPFLAGS) $(CFLAGS) $(LDFLAGS))
 $(BUILD)/embed: $(VIEWER)/embed.c $(FLAGS)
 	$(call say,HOSTCC,$<)
@@ -193,7 +212,7 @@ $(BUILD)/examples/cpp/%: examples/cpp/%.cpp $(STATIC)
 	$(Q)$(CXX) -std=c++17 -Iinclude $(WARNINGS) -pedantic $(CPPFLAGS) $(CXXFLAGS) $(SANITIZE) \
 		-MMD -MP -MF $@.d -MT $@ -o $@ $< $(STATIC) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
 
-$(REPRODUCE_OBJECTS): private LANGUAGE := -std=c11 -D_GNU_SOURCE -Iinclude
+$(REPRODUCE_OBJECTS): private LANGUAGE  = -std=c11 -D_GNU_SOURCE -Iinclude
 
 $(REPRODUCE): $(REPRODUCE_OBJECTS) $(STATIC)
 	$(call say,LINK,$@)
@@ -302,6 +321,10 @@ check: tests all
 check-full: check
 	$(CHECK) tests/check_full.sh
 
+.PHONY: check-aarch64 coverage lint
+check-aarch64 coverage lint: # JOBS=n: so many steps at a time
+	$(CHECK) tests/only.sh $(@:check-%=%)
+
 # The AVX-512 kernels on any CPU, in an emulated machine (make deps-avx512).
 .PHONY: check-avx512
 check-avx512: $(RUNNER) $(BUILD)/tests/golden_check
@@ -392,9 +415,10 @@ deb:
 # -------------------------------------------------------------- dependencies
 
 DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check graphviz python3 g++ \
-	$(if $(filter 1,$(XSMM)),libxsmm-dev)
+	$(if $(filter x86_64,$(MACHINE)),$(if $(filter 0,$(XSMM_ASKED)),,libxsmm-dev))
 DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex python3-networkx libsimde-dev \
-	chromium nodejs eslint python3-numpy luajit cmake mandoc abigail-tools
+	chromium nodejs eslint python3-numpy luajit cmake mandoc abigail-tools gcovr clang-tidy $(DEPS_AARCH64)
+DEPS_AARCH64 := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 DEPS_PACKAGE := debhelper dpkg-dev lintian
 DEPS_BENCH := python3 python3-torch python3-numpy python3-scipy libopenblas0-pthread
 DEPS_AVX512 := bochs bochs-term busybox-static isolinux syslinux-common xorriso cpio python3
@@ -418,12 +442,21 @@ define install_koffi
 	echo 'deps: without koffi (npm), the tests of the binding for Node.js are skipped'
 endef
 
-.PHONY: deps deps-ci deps-package deps-bench deps-avx512
+define fetch_aarch64
+bash tests/aarch64/root.sh $(BUILD)/aarch64/root || \
+	echo 'deps: without the arm64 libraries, the tests of aarch64 are skipped'
+endef
+
+.PHONY: deps deps-ci deps-package deps-bench deps-avx512 deps-aarch64
 deps:
 	$(call install_packages,$(DEPS))
 deps-ci:
 	$(call install_packages,$(DEPS) $(DEPS_CI))
 	@$(install_koffi)
+	@$(fetch_aarch64)
+deps-aarch64:
+	$(call install_packages,$(DEPS) $(DEPS_AARCH64))
+	@$(fetch_aarch64)
 deps-package:
 	$(call install_packages,$(DEPS) $(DEPS_PACKAGE))
 deps-bench:

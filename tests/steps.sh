@@ -2,8 +2,9 @@
 # Sourced by check.sh, check_full.sh and .ci/run: runs named steps, JOBS of them at a time (as many as there are
 # processors), and tells of each in the order in which they were asked for; the sum is last. Wants BUILD.
 step_jobs=${JOBS:-$(nproc)}
+build_jobs=$(((step_jobs + 1) / 2)) # of a step that builds, beside which others run
 steps_begin=$SECONDS
-steps_folder=$BUILD/tests/steps/$(basename "$0")
+steps_folder=$BUILD/tests/steps/$(basename "$0" .sh)${1:+_$1}
 rm -rf "$steps_folder"
 mkdir -p "$steps_folder"
 n_steps=0 n_told=0 n_passed=0 n_failed=0 n_skipped=0 failed_steps= cpu_milliseconds=0
@@ -12,14 +13,22 @@ step_names=() step_processes=()
 # step NAME COMMAND...: silent when it passes, but for the last line of Check runs.
 step() { start_step '' "$@"; }
 
-# step_after EARLIER NAME COMMAND...: one that needs what the step EARLIER leaves.
+# step_after EARLIER NAME COMMAND...: one that needs what the step EARLIER, or those before it, leave; '' for none.
 step_after() {
     local i
+    [ -n "$1" ] || { start_step '' "${@:2}" && return; }
     for ((i = 0; i < n_steps; i++)); do
         [ "${step_names[i]}" != "$1" ] || { start_step $i "${@:2}" && return; }
     done
     echo "there is no step '$1' before '$2'"
     exit 1
+}
+
+# step_alone NAME COMMAND...: one that measures, beside which nothing runs.
+step_alone() {
+    wait_for_steps 0
+    step "$@"
+    wait_for_steps 0
 }
 
 start_step() {
@@ -35,8 +44,10 @@ start_step() {
 
 # NUMBER EARLIER COMMAND...: leaves NUMBER.log, NUMBER.time (real, user and system seconds) and NUMBER.status.
 run_step() {
-    local base=$steps_folder/$1 earlier=$steps_folder/$2.status status=0
-    [ -z "$2" ] || while [ ! -e "$earlier" ]; do sleep 0.1; done
+    local base=$steps_folder/$1 i status=0
+    for ((i = 0; i <= ${2:--1}; i++)); do
+        while [ ! -e "$steps_folder/$i.status" ]; do sleep 0.1; done
+    done
     (
         TIMEFORMAT='%3R %3U %3S'
         { time "${@:3}" > "$base.log" 2>&1; } 2> "$base.time"
@@ -101,12 +112,12 @@ part() {
     done
 }
 
-# all_suites N NAME COMMAND...: COMMAND is given the suites' names, in N steps.
+# all_suites N EARLIER NAME COMMAND...: COMMAND is given the suites' names, in N steps after the step EARLIER.
 all_suites() {
     local i
     for ((i = 1; i <= $1; i++)); do
         # shellcheck disable=SC2046 # words are meant
-        step "$2, part $i of $1" "${@:3}" $(part "$i" "$1")
+        step_after "$2" "$3, part $i of $1" "${@:4}" $(part "$i" "$1")
     done
 }
 

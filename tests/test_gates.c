@@ -291,7 +291,7 @@ START_TEST(calibration_is_the_optimum)
     /* each shift and a wide range of overlaps, whatever the step */
     for (int round = 0; round < 12; round += long_tests() ? 1 : 4) {
         double difference[40];
-        struct calibration grid;
+        struct calibration grid = {0, 0};
         double overlap = 0.3 * round, shift = round % 3 - 1;
         for (size_t i = 0; i < 40; i++)
             difference[i] =

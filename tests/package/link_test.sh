@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # link_test.sh FOLDER [LIBRARIES]: builds a C and a C++17 program in FOLDER against the libsparsenet that
 # pkg-config finds (shared and static) and runs them, with the shared library in LIBRARIES (by default
-# where pkg-config says that it is). Wants CC, CXX; PKG_CONFIG_FLAGS are for pkg-config.
+# where pkg-config says that it is). Wants CC, CXX; PKG_CONFIG_FLAGS are for pkg-config, and EMULATOR runs
+# them where they are for another machine.
 set -eu
 here=$(dirname "$0")
 folder=$1
@@ -18,7 +19,8 @@ compile() { # OUT COMPILER SOURCE FLAGS
 libraries=${2:-$(flags --variable=libdir)}
 run() {
     local said
-    said=$(LD_LIBRARY_PATH=$libraries "$folder/$1")
+    # shellcheck disable=SC2086 # a command and its options
+    said=$(LD_LIBRARY_PATH=$libraries ${EMULATOR:-} "$folder/$1")
     [ "$said" = "$(flags --modversion)" ] && return
     echo "$1 says '$said', pkg-config $(flags --modversion)"
     exit 1
