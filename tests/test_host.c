@@ -14,11 +14,9 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
-#if defined(__SSE__)
-#include <xmmintrin.h>
-#endif
 
 #include "calls.h"
+#include "host_mode.h"
 
 extern char **environ;
 
@@ -58,8 +56,8 @@ static void look_at_host(struct host_state *state)
     snprintf(state->decimal_mark, sizeof state->decimal_mark, "%s", localeconv()->decimal_point);
     ck_assert_ptr_nonnull(getcwd(state->folder, sizeof state->folder));
     state->rounding = fegetround();
-#if defined(__SSE__)
-    state->float_mode = _mm_getcsr() & ~0x3Fu;
+#ifdef HOST_MODE
+    state->float_mode = host_mode();
 #endif
     pthread_sigmask(SIG_SETMASK, NULL, &state->mask);
     for (int i = 1; i < 64; i++)
@@ -259,25 +257,20 @@ START_TEST(messages_have_a_point_in_any_locale)
 }
 END_TEST
 
-#if defined(__SSE__)
-#define FLUSHES                                                                                         \
-    0x8040u /* to zero, both what comes in and what comes out: what -ffast-math does to a host */
-#endif
-
 /* Runs with the host's float mode; it must be the same afterwards. */
 static uint64_t run_in_mode(const struct call *call, int rounding, unsigned flushes)
 {
     static struct world world;
     world_create(&world, call);
     ck_assert_int_eq(fesetround(rounding), 0);
-#if defined(__SSE__)
-    unsigned mode = (_mm_getcsr() | flushes) & ~0x3Fu;
-    _mm_setcsr(mode);
+#ifdef HOST_MODE
+    unsigned plain = host_mode(), mode = plain | flushes;
+    set_host_mode(mode);
 #endif
     int status = world_run(&world, call), after = fegetround();
-#if defined(__SSE__)
-    unsigned mode_after = _mm_getcsr() & ~0x3Fu;
-    _mm_setcsr(0x1F80);
+#ifdef HOST_MODE
+    unsigned mode_after = host_mode();
+    set_host_mode(plain);
     ck_assert_msg(mode_after == mode, "%s: the float mode is %x, not %x", call->symbol, mode_after,
                   mode);
 #else
@@ -297,8 +290,8 @@ START_TEST(every_call_keeps_the_float_mode)
 {
     const struct call *call = call_at((size_t)_i);
     (void)run_in_mode(call, FE_TOWARDZERO, 0);
-#if defined(FLUSHES)
-    ck_assert_msg(run_in_mode(call, FE_TONEAREST, FLUSHES) == run_plainly(call),
+#ifdef HOST_MODE
+    ck_assert_msg(run_in_mode(call, FE_TONEAREST, HOST_FLUSHES) == run_plainly(call),
                   "%s: another result where the host flushes to zero", call->symbol);
 #endif
 }

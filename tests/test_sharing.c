@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "circuit_cases.h"
+#include "fork_threads.h"
 #include "host_loop.h"
 #include "temporary.h"
 
@@ -256,10 +257,7 @@ Suite *sharing_suite(void)
     const TTest *forks[] = {both_sides_of_a_fork_go_on};
     Suite *suite = suite_create("sharing");
     add_cases(suite, "threads", threads, sizeof threads / sizeof *threads);
-#if defined(__SANITIZE_THREAD__) /* which knows no threads after a fork */
-    (void)forks;
-#else
-    add_cases(suite, "forks", forks, sizeof forks / sizeof *forks);
-#endif
+    if (child_may_have_threads())
+        add_cases(suite, "forks", forks, sizeof forks / sizeof *forks);
     return suite;
 }

@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 #include "base/context.h"
-#include "base/float_mode.h"
 #include "base/threads.h"
+#include "fork_threads.h"
+#include "host_mode.h"
 #include "oom.h"
 
 #define N_CHUNKS 1000
@@ -189,7 +190,7 @@ END_TEST
 
 /* -------------------------------------------------------------- float mode */
 
-#if defined(__SSE__)
+#ifdef HOST_MODE
 struct flush {
     atomic_int n_kept; /* denormals that were not flushed */
 };
@@ -206,13 +207,13 @@ static int make_denormal(void *payload, size_t chunk, size_t worker)
 
 START_TEST(denormals_are_flushed_inside_only)
 {
-    unsigned int mode = _mm_getcsr(), strange = 0x1F80u | 0x6000u; /* rounding towards zero */
+    unsigned mode = host_mode(), strange = mode | HOST_TOWARD_ZERO;
     sn_context *context = create(thread_counts[_i]);
     struct flush flush = {0};
-    _mm_setcsr(strange);
+    set_host_mode(strange);
     int status = parallel_for(context, 100, make_denormal, &flush);
-    unsigned int after = _mm_getcsr();
-    _mm_setcsr(mode);
+    unsigned after = host_mode();
+    set_host_mode(mode);
     ck_assert_int_eq(status, SN_OK);
     ck_assert_uint_eq(after, strange);
     ck_assert_int_eq(flush.n_kept, 0);
@@ -446,15 +447,12 @@ Suite *threads_suite(void)
     tcase_add_test(loops, lowest_failure_wins_whenever_it_comes);
     tcase_add_test(loops, lack_of_memory_has_a_message);
     tcase_add_test(loops, loops_survive_lack_of_memory);
-#if defined(__SSE__)
+#ifdef HOST_MODE
     tcase_add_loop_test(loops, denormals_are_flushed_inside_only, 0, N_COUNTS);
 #endif
     tcase_add_test(loops, contexts_are_independent);
-#if !defined(__SANITIZE_THREAD__) /* which knows no threads after a fork */
-    tcase_add_test(fork_case, pool_survives_fork);
-#else
-    (void)pool_survives_fork;
-#endif
+    if (child_may_have_threads())
+        tcase_add_test(fork_case, pool_survives_fork);
     tcase_add_test(fork_case, signals_stay_on_the_hosts_threads);
     tcase_add_loop_test(hosts, host_runs_the_chunks, 0, N_COUNTS);
     tcase_add_test(hosts, host_with_more_threads_than_announced);

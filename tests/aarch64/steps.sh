@@ -15,7 +15,7 @@ aarch64_compiler() {
 # The environment of whatever builds or tests for aarch64.
 aarch64() {
     env PKG_CONFIG_LIBDIR="$aarch64_libraries/pkgconfig" CC="$(aarch64_compiler gcc)" CXX="$(aarch64_compiler g++)" \
-        EMULATOR="$aarch64_emulator" CK_TIMEOUT_MULTIPLIER=30 "$@"
+        EMULATOR="$aarch64_emulator" SN_TEST_EMULATED=1 CK_TIMEOUT_MULTIPLIER=30 "$@"
 }
 
 aarch64_build() {
