@@ -417,7 +417,7 @@ deb:
 DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check graphviz python3 g++ \
 	$(if $(filter x86_64,$(MACHINE)),$(if $(filter 0,$(XSMM_ASKED)),,libxsmm-dev))
 DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex python3-networkx libsimde-dev \
-	chromium nodejs eslint python3-numpy luajit cmake mandoc abigail-tools gcovr clang-tidy $(DEPS_AARCH64)
+	chromium nodejs eslint python3-numpy luajit cmake mandoc abigail-tools gcovr cppcheck $(DEPS_AARCH64)
 DEPS_AARCH64 := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 DEPS_PACKAGE := debhelper dpkg-dev lintian
 DEPS_BENCH := python3 python3-torch python3-numpy python3-scipy libopenblas0-pthread
