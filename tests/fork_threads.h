@@ -1,5 +1,5 @@
-/* Whether the child of a process with threads may start threads of its own. ThreadSanitizer knows none after a fork, and
- * the user mode of QEMU dies of them (tests/aarch64/steps.sh says SN_TEST_EMULATED=1). */
+/* Whether the child of a process with threads may start threads of its own. ThreadSanitizer knows none after
+ * a fork, and the user mode of QEMU dies of them (tests/aarch64/steps.sh says SN_TEST_EMULATED=1). */
 #ifndef SN_TESTS_FORK_THREADS_H
 #define SN_TESTS_FORK_THREADS_H
 

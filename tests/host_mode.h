@@ -1,5 +1,6 @@
-/* The float mode of the calling thread, as its register has it, and the bits of it that tests set. Where HOST_MODE is not
- * defined, there is none to look at. */
+/* The float mode of the calling thread, as its register has it, and the bits of it that tests set:
+ * HOST_FLUSHES flushes denormals to zero, as -ffast-math does to a host. Without HOST_MODE there is none to
+ * look at. */
 #ifndef SN_TESTS_HOST_MODE_H
 #define SN_TESTS_HOST_MODE_H
 
@@ -7,7 +8,7 @@
 #include <xmmintrin.h>
 #define HOST_MODE
 #define HOST_TOWARD_ZERO 0x6000u
-#define HOST_FLUSHES 0x8040u /* to zero, what comes in and what comes out: what -ffast-math does to a host */
+#define HOST_FLUSHES 0x8040u /* what comes in and what comes out */
 static inline unsigned host_mode(void)
 {
     return _mm_getcsr() & ~0x3Fu; /* without the exceptions that there were */

@@ -528,7 +528,8 @@ START_TEST(all_bytes_come_back)
 }
 END_TEST
 
-/* A large piece, of a megabyte where there is time, costs a bounded number of steps a byte, each of a heap: n log n. */
+/* A large piece, of a megabyte where there is time, costs a bounded number of steps a byte, each of a heap:
+ * n log n. */
 START_TEST(steps_of_huge_pieces)
 {
     static const char *const units[] = {"a", " ", "\n", "ab", "    token", "return ", "\x80", "x"};
