@@ -250,12 +250,19 @@ $(TEST_OBJECTS): private LANGUAGE += -Itests -I$(BUILD)/tests
 # 64-byte vectors without AVX-512: gcc notes that passing them between functions would have another ABI.
 $(BUILD)/tests/kernels_wide.o: private ISA = $(KERNEL_CODE) -Wno-psabi
 
+# Random sequences of calls: the objects of its worlds are those of the suites, and so are the faults of files.
+RANDOM_SOURCES := $(sort $(wildcard tests/random_calls/*.c))
+RANDOM_OBJECTS := $(RANDOM_SOURCES:%.c=$(BUILD)/%.o)
+RANDOM         := $(BUILD)/tests/random_calls/random_calls
+TEST_OBJECTS   += $(RANDOM_OBJECTS)
+$(RANDOM_OBJECTS): private LANGUAGE += -Itests
+
 # Fuzz targets, here with a main that replays files; `make fuzz` drives them by libFuzzer.
 FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ         := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SOURCES))
 
 .PHONY: tests
-tests: $(RUNNER) $(TOOLS) $(BENCH) $(FUZZ) examples
+tests: $(RUNNER) $(RANDOM) $(TOOLS) $(BENCH) $(FUZZ) examples
 
 # A suite is any tests/test_NAME.c; it defines Suite *NAME_suite(void).
 $(BUILD)/tests/suites.inc: $(SUITES) Makefile
@@ -275,6 +282,10 @@ WRAPPED := open write pread fsync rename mkdir fstat fdopendir readdir getrandom
 $(RUNNER): $(SUITE_OBJECTS) $(HELPERS) $(INTERNAL)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK_FLAGS) $(WRAPPED:%=-Wl$(comma)--wrap=%) -o $@ $^ $(CHECK_LIBS) $(LIBRARIES) $(LDLIBS)
+
+$(RANDOM): $(RANDOM_OBJECTS) $(HELPERS) $(INTERNAL)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK_FLAGS) $(WRAPPED:%=-Wl$(comma)--wrap=%) -o $@ $^ $(LIBRARIES) $(LDLIBS)
 
 $(TOOLS): $(BUILD)/tests/%: tests/tools/%.c $(HELPERS) $(INTERNAL) $(FLAGS)
 	$(call say,CC,$@)
