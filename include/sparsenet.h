@@ -1114,6 +1114,8 @@ SN_API const char *sn_model_site_name(const sn_model *model, size_t index);
 /* Channels of a site; 0 when there is no such site. */
 SN_API size_t sn_model_site_width(const sn_model *model, const char *site);
 
+/* Selecting, recording and intervening concern the forwards that follow. What the last forward and backward left, but
+ * for the gradients of weights, is to be read before: then it is gone (SN_ERROR_STATE). */
 /* Restricts logits to these packed token indices (ascending) in the forwards that follow;
  * (NULL, 0) = all tokens. */
 SN_API int sn_session_select_logits(sn_session *session, const size_t *positions, size_t n_positions);

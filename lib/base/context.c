@@ -153,6 +153,15 @@ int fail(struct sn_context *context, int status, const char *format, ...)
     return status;
 }
 
+int no_place(void *out, struct sn_context *context, const char *function)
+{
+    if (out)
+        memset(out, 0, sizeof(void *));
+    if (context && !out)
+        (void)fail(context, SN_ERROR_ARGUMENT, "%s: out is NULL", function);
+    return !context || !out;
+}
+
 int fail_memory(struct sn_context *context, const char *what, size_t bytes)
 {
     if (bytes)

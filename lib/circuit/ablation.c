@@ -74,9 +74,8 @@ int sn_ablation_create(sn_ablation **out, sn_context *context, sn_model *model, 
                        const sn_corpus *corpus, const sn_options *options)
 {
     struct ablation_settings settings;
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     int status = options_read(&settings, context, "sn_ablation_create", specs,
                               sizeof specs / sizeof *specs, options);
     if (status == SN_OK)

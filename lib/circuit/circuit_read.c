@@ -279,9 +279,8 @@ static int read_circuit(struct reader *reader, sn_model *model)
 
 int sn_circuit_load(sn_circuit **out, sn_context *context, sn_model *model, const char *path)
 {
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!model || !path)
         return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_load: %s is NULL", model ? "path" : "model");
     struct reader reader = {.context = context, .path = path};

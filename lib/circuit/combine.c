@@ -60,9 +60,8 @@ static int combine_sets(sn_circuit *circuit, sn_context *context, const sn_circu
 int sn_circuit_combine(sn_circuit **out, sn_context *context, const sn_circuit *a, const sn_circuit *b,
                        int operation)
 {
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!a || !b)
         return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_combine: %s is NULL", a ? "b" : "a");
     if (operation < SN_UNION || operation > SN_DIFFERENCE)

@@ -274,9 +274,8 @@ int sn_contributions_create(sn_contributions **out, sn_context *context, sn_mode
                             const int32_t *tokens, size_t n_tokens, size_t position)
 {
     static const char function[] = "sn_contributions_create";
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!model || !node || !tokens)
         return fail(context, SN_ERROR_ARGUMENT, "%s: %s is NULL", function,
                     !model  ? "model"
@@ -294,9 +293,8 @@ int sn_contributions_create_task(sn_contributions **out, sn_context *context, sn
                                  const sn_task *task)
 {
     static const char function[] = "sn_contributions_create_task";
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!model || !node || !task)
         return fail(context, SN_ERROR_ARGUMENT, "%s: %s is NULL", function,
                     !model  ? "model"

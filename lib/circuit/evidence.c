@@ -289,9 +289,8 @@ int sn_evidence_create(sn_evidence **out, sn_context *context, sn_model *model, 
                        const char *const *nodes, size_t n_nodes, const sn_options *options)
 {
     static const char function[] = "sn_evidence_create";
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!model || !corpus || (!nodes && n_nodes))
         return fail(context, SN_ERROR_ARGUMENT, "%s: %s is NULL", function,
                     !model    ? "model"
@@ -304,9 +303,8 @@ int sn_evidence_create_circuit(sn_evidence **out, sn_context *context, const sn_
                                const sn_corpus *corpus, const sn_options *options)
 {
     static const char function[] = "sn_evidence_create_circuit";
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!circuit || !corpus)
         return fail(context, SN_ERROR_ARGUMENT, "%s: %s is NULL", function,
                     circuit ? "corpus" : "circuit");

@@ -158,9 +158,8 @@ int sn_circuit_extract(sn_circuit **out, sn_context *context, sn_model *model, c
                        const sn_task *task, const sn_task *develop, const sn_options *options)
 {
     static const char function[] = "sn_circuit_extract";
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!develop)
         develop = task;
     struct extract_settings settings;

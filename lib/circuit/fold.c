@@ -239,9 +239,8 @@ int sn_circuit_fold(sn_model **out, sn_context *context, const sn_circuit *circu
     static const struct option_spec specs[] = {
         {"topk", OPTION_CHOICE, offsetof(struct fold_settings, topk), FOLD_EXACT, 0, 0, "exact|off"}};
     struct fold_settings settings;
-    if (!out || !context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!circuit)
         return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_fold: circuit is NULL");
     int status = means_check(means, context, circuit->model, "sn_circuit_fold");

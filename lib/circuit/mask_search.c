@@ -88,9 +88,8 @@ int sn_search_create(sn_search **out, sn_context *context, sn_model *model, cons
                      const sn_task *task, const sn_task *develop, const sn_options *options)
 {
     static const char function[] = "sn_search_create";
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!develop)
         develop = task;
     struct extract_settings settings;
@@ -340,10 +339,9 @@ static int cut(sn_circuit **out, struct sn_search *search, struct search *inner,
 
 int sn_search_circuit(sn_circuit **out, sn_search *search, double target_loss, int calibrated)
 {
-    if (!search || !out)
+    struct sn_context *context = search ? search->context : NULL;
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
-    struct sn_context *context = search->context;
     if (!(target_loss > 0 && target_loss <= 100))
         return fail(context, SN_ERROR_ARGUMENT, "sn_search_circuit: target_loss is %s",
                     SHOWN(target_loss));

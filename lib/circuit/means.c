@@ -240,9 +240,8 @@ static int run_all(struct means_run *run, float *values)
 int sn_means_create(sn_means **out, sn_context *context, sn_model *model, const sn_corpus *corpus,
                     const sn_options *options)
 {
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!model || !corpus)
         return fail(context, SN_ERROR_ARGUMENT, "sn_means_create: %s is NULL",
                     model ? "corpus" : "model");

@@ -47,9 +47,8 @@ void circuit_drop_paths(struct sn_circuit *circuit)
 
 int sn_circuit_create(sn_circuit **out, sn_context *context, sn_model *model, const char *task)
 {
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!model)
         return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_create: model is NULL");
     sn_circuit *circuit = memory_allocate_zeroed(context->memory, sizeof *circuit);

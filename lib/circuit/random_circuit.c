@@ -108,9 +108,8 @@ static int draw_edges(sn_circuit *circuit, sn_context *context, const sn_circuit
 int sn_circuit_create_random(sn_circuit **out, sn_context *context, const sn_circuit *like,
                              uint64_t seed)
 {
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!like)
         return fail(context, SN_ERROR_ARGUMENT, "sn_circuit_create_random: like is NULL");
     sn_circuit *circuit = NULL;

@@ -26,9 +26,8 @@ int sn_circuit_refine(sn_circuit **out, sn_context *context, const sn_circuit *c
     struct extract_settings settings;
     struct search search;
     struct best best;
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!circuit)
         return fail(context, SN_ERROR_ARGUMENT, "%s: circuit is NULL", function);
     if (!develop)

@@ -160,9 +160,8 @@ static int make(struct sharing *sharing)
 int sn_shared_create(sn_shared **out, sn_context *context, const sn_circuit *const *circuits,
                      size_t n_circuits)
 {
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     int status = check(context, circuits, n_circuits);
     if (status != SN_OK)
         return status;

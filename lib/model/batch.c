@@ -218,7 +218,7 @@ void batch_add_to_tokens(const struct sn_session *session, size_t row_panel, flo
 int batch_set(struct sn_session *session, const int32_t *tokens, const size_t *offsets,
               const size_t *shared, size_t n_sequences)
 {
-    session->forward_done = session->backward_done = 0;
+    session_forget_run(session);
     int status = check_offsets(session, offsets, shared, n_sequences);
     size_t n_tokens = status == SN_OK ? offsets[n_sequences] : 0;
     if (status == SN_OK && tokens)

@@ -43,9 +43,8 @@ int sn_generator_create(sn_generator **out, sn_context *context, sn_model *model
         {"seed", OPTION_INTEGER, offsetof(struct generator_settings, seed), 0, 0, 9e15, NULL},
     };
     struct generator_settings settings;
-    if (!out || !context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!model)
         return fail(context, SN_ERROR_ARGUMENT, "sn_generator_create: model is NULL");
     int status = options_read(&settings, context, "sn_generator_create", specs,

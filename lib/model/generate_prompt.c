@@ -50,7 +50,7 @@ static void release_run(struct sn_session *session)
     plan_free(session);
     session->arena = session->scratch = NULL;
     session->arena_size = session->scratch_total = 0;
-    session->forward_done = 0;
+    session_forget_run(session);
 }
 
 int generator_prompt(struct sn_generator *generator, const int32_t *tokens, size_t n_tokens)

@@ -72,9 +72,8 @@ int sn_session_create(sn_session **out, sn_context *context, sn_model *model, co
          RECOMPUTE_CHOICES},
     };
     struct session_settings settings;
-    if (!out || !context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!model)
         return fail(context, SN_ERROR_ARGUMENT, "sn_session_create: model is NULL");
     int status = options_read(&settings, context, "sn_session_create", specs,
@@ -204,7 +203,7 @@ int sn_session_select_logits(sn_session *session, const size_t *positions, size_
         return SN_ERROR_ARGUMENT;
     if (!positions && n_positions)
         return fail(session->context, SN_ERROR_ARGUMENT, "sn_session_select_logits: positions is NULL");
-    session->forward_done = 0;
+    session_forget_run(session);
     return batch_select(session, positions, n_positions);
 }
 

@@ -127,6 +127,12 @@ struct sn_session {
     void *visit_payload;
 };
 
+/* Its results are no longer to be had: of another shape from now on, or half made. */
+static inline void session_forget_run(struct sn_session *session)
+{
+    session->forward_done = session->backward_done = 0;
+}
+
 /* A range of the arena. */
 struct arena {
     unsigned char *base; /* NULL while only sizes are counted */

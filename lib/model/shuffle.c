@@ -39,9 +39,8 @@ static int shuffle_parameter(struct parameter *parameter, struct sn_context *con
 
 int sn_model_create_shuffled(sn_model **out, sn_context *context, const sn_model *model, uint64_t seed)
 {
-    if (!context || !out)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     if (!model)
         return fail(context, SN_ERROR_ARGUMENT, "sn_model_create_shuffled: model is NULL");
     struct sn_model *copy;

@@ -18,7 +18,7 @@ int session_attach(struct sn_session *session, size_t site, struct intervention 
     }
     session->attachments[session->n_attachments++] =
         (struct attachment){.intervention = intervention, .site = site};
-    session->forward_done = 0;
+    session_forget_run(session);
     return SN_OK;
 }
 
@@ -38,7 +38,7 @@ void session_detach(struct sn_session *session, struct intervention *interventio
             session->attachments[kept++] = session->attachments[i];
     }
     session->n_attachments = kept;
-    session->forward_done = 0;
+    session_forget_run(session);
 }
 
 #define IN_FRONT 2 /* for `readers` */
@@ -293,7 +293,7 @@ int sn_session_record(sn_session *session, const char *site)
     if (status != SN_OK)
         return status;
     session->records[index].wanted = 1;
-    session->forward_done = 0;
+    session_forget_run(session);
     return SN_OK;
 }
 

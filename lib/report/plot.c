@@ -55,9 +55,8 @@ int sn_plot_create(sn_plot **out, sn_context *context, const char *title, const 
         {"log_y", OPTION_INTEGER, offsetof(struct plot_settings, log_y), 0, 0, 1, NULL},
     };
     struct plot_settings settings;
-    if (!out || !context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    *out = NULL;
     int status = check_text(context, "sn_plot_create", "title", title);
     if (status == SN_OK)
         status = check_text(context, "sn_plot_create", "x_label", x_label);

@@ -9,10 +9,8 @@
 
 int sn_corpus_create(sn_corpus **out, sn_context *context)
 {
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_corpus_create: out is NULL");
     *out = memory_allocate_zeroed(context->memory, sizeof **out);
     if (!*out)
         return fail_memory(context, "a corpus", sizeof **out);
@@ -316,12 +314,10 @@ static int choose_documents(unsigned char *marks, struct memory *memory, size_t 
 int sn_corpus_split(sn_corpus **validation, sn_corpus *corpus, sn_context *context, double share,
                     uint64_t seed)
 {
-    if (!context)
+    if (no_place(validation, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!validation || !corpus)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_corpus_split: %s is NULL",
-                    validation ? "corpus" : "validation");
-    *validation = NULL;
+    if (!corpus)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_corpus_split: corpus is NULL");
     if (!(share >= 0 && share <= 1))
         return fail(context, SN_ERROR_ARGUMENT, "sn_corpus_split: share is %s; it must be 0 .. 1",
                     SHOWN(share));

@@ -198,11 +198,10 @@ static int load_file(struct sn_tokenizer **tokenizer, struct sn_context *context
 int sn_tokenizer_load(sn_tokenizer **out, sn_context *context, const char *path)
 {
     struct stat target;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out || !path)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_tokenizer_load: %s is NULL", out ? "path" : "out");
-    *out = NULL;
+    if (!path)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_tokenizer_load: path is NULL");
     struct sn_tokenizer *tokenizer = NULL;
     int is_file = stat(path, &target) == 0 && !S_ISDIR(target.st_mode);
     int status =

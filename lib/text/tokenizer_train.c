@@ -189,11 +189,8 @@ int sn_tokenizer_train(sn_tokenizer **out, sn_context *context, const sn_corpus 
     const struct option_spec specs[] = {
         {.key = "required", .kind = OPTION_TEXT, .offset = offsetof(struct settings, required)},
     };
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_tokenizer_train: out is NULL");
-    *out = NULL;
     struct byte_table required;
     byte_table_init(&required, context->memory);
     int status = check_arguments(context, corpus, vocabulary_size);

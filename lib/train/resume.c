@@ -365,11 +365,10 @@ static int take_trainer(struct reader *reader, struct sn_trainer **out)
 
 int sn_trainer_load(sn_trainer **out, sn_context *context, const char *path)
 {
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out || !path)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_trainer_load: %s is NULL", out ? "path" : "out");
-    *out = NULL;
+    if (!path)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_trainer_load: path is NULL");
     struct reader reader = {.context = context};
     struct sn_trainer *trainer = NULL;
     int status = file_open(&reader.file, context, path);

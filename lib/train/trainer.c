@@ -108,11 +108,10 @@ int trainer_allocate(struct sn_trainer **out, struct sn_context *context, struct
 int sn_trainer_create(sn_trainer **out, sn_context *context, const sn_model *model,
                       const sn_options *options)
 {
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out || !model)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_trainer_create: %s is NULL", out ? "model" : "out");
-    *out = NULL;
+    if (!model)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_trainer_create: model is NULL");
     struct train_settings settings;
     struct sn_model *copy = NULL;
     struct sn_trainer *trainer = NULL;
@@ -384,11 +383,8 @@ int sn_trainer_set_checkpoint(sn_trainer *trainer, const char *path)
 
 int sn_trainer_snapshot(sn_model **out, sn_trainer *trainer)
 {
-    if (!trainer)
+    if (no_place(out, trainer ? trainer->context : NULL, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out)
-        return fail(trainer->context, SN_ERROR_ARGUMENT, "sn_trainer_snapshot: out is NULL");
-    *out = NULL;
     int status = trainer_check_whole(trainer, "sn_trainer_snapshot");
     return status != SN_OK ? status : model_copy(out, trainer->context, trainer->model);
 }

@@ -102,6 +102,12 @@ const char *__asan_default_options(void)
     return "allocator_may_return_null=1:quarantine_size_mb=32:malloc_context_size=12";
 }
 
+const char *__ubsan_default_options(void);
+const char *__ubsan_default_options(void)
+{
+    return "print_stacktrace=1:abort_on_error=1";
+}
+
 static void prepare_to_tell(void)
 {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM};
