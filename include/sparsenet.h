@@ -97,8 +97,8 @@ typedef struct sn_allocator {
 
 /* Creates a context with one thread. allocator: copied; NULL takes malloc/realloc/free.
  * The environment variable SPARSENET_ISA = portable|avx2|avx512 forces an instruction set.
- * Errors: SN_ERROR_MEMORY, SN_ERROR_UNSUPPORTED (forced set unknown or absent on this machine);
- * the message of a failed creation is in sn_status_string only. */
+ * Errors: SN_ERROR_ARGUMENT (an allocator that lacks a function), SN_ERROR_MEMORY, SN_ERROR_UNSUPPORTED
+ * (forced set unknown or absent on this machine); the message of a failed creation is in sn_status_string only. */
 SN_API int sn_context_create(sn_context **out, const sn_allocator *allocator);
 /* Lets go of the context and removes its callbacks. Objects may be freed before it or after it, in any order:
  * sessions, generators, trainers and searches hold what they need of it until they are freed themselves; all

@@ -65,6 +65,8 @@ int sn_context_create(sn_context **out, const sn_allocator *allocator)
     if (!out)
         return SN_ERROR_ARGUMENT;
     *out = NULL;
+    if (allocator && (!allocator->allocate || !allocator->reallocate || !allocator->release))
+        return SN_ERROR_ARGUMENT;
     const char *forced = getenv("SPARSENET_ISA");
     const struct kernel_table *kernels = forced && *forced ? kernels_by_name(forced) : kernels_best();
     if (!kernels)

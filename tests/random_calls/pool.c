@@ -289,7 +289,8 @@ void *play_pick(enum kind kind, enum use use)
         play.changed = item->object;
     if (kind == K_CONTEXT && play.polite)
         (void)sn_context_set_memory_limit(item->object, 0);
-    if (kind == K_CONTEXT || kind == K_SESSION || kind == K_GENERATOR || kind == K_TRAINER || kind == K_SEARCH)
+    const int has_context = kind == K_SESSION || kind == K_GENERATOR || kind == K_TRAINER || kind == K_SEARCH;
+    if (kind == K_CONTEXT || (has_context && use == USE_CHANGE)) /* what only reads keeps no message */
         play.context = kind == K_CONTEXT ? item->object : item->context;
     if (play.context)
         leave_sentinel(play.context);

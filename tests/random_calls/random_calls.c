@@ -96,13 +96,14 @@ void _ck_assert_failed(const char *file, int line, const char *expression, const
 
 /* Where there are sanitizers. */
 void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
-const char *__asan_default_options(void);
+#define SEEN __attribute__((visibility("default")))
+const char *__asan_default_options(void) SEEN;
 const char *__asan_default_options(void)
 {
     return "allocator_may_return_null=1:quarantine_size_mb=32:malloc_context_size=12";
 }
 
-const char *__ubsan_default_options(void);
+const char *__ubsan_default_options(void) SEEN;
 const char *__ubsan_default_options(void)
 {
     return "print_stacktrace=1:abort_on_error=1";

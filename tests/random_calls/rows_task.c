@@ -24,9 +24,9 @@ static sn_task *to_grow(void)
 static int add_pair(void)
 {
     const size_t n_a = few(1, 9), n_b = few(1, 9);
-    const int32_t target = token();
+    const int32_t target = token(), other = (int32_t)(((uint32_t)target + 1 + draw(3)) & 7);
     return sn_task_add_pair(to_grow(), C, tokens(n_a), n_a, tokens(n_b), n_b, target,
-                            odd() ? target : (target + 1 + (int32_t)draw(3)) & 7);
+                            odd() ? target : other);
 }
 
 static int add_text_pair(void)

@@ -1,0 +1,65 @@
+#include "small.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void small_must(int status)
+{
+    if (status != SN_OK)
+        abort();
+}
+
+sn_model *small_model(sn_context *context)
+{
+    static const char config[] = "{\"block_size\": 8, \"vocab_size\": 8, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 2,"
+                                 " \"d_model\": 6, \"d_mlp\": 4, \"rms_norm\": true, \"tied_unembed\": false}";
+    sn_model *model;
+    small_must(sn_model_create(&model, context, config, strlen(config), 1));
+    return model;
+}
+
+sn_corpus *small_corpus(sn_context *context)
+{
+    sn_corpus *corpus;
+    small_must(sn_corpus_create(&corpus, context));
+    for (int document = 0; document < 2; document++) {
+        int32_t tokens[24];
+        for (int i = 0; i < 24; i++)
+            tokens[i] = (3 * i + document) % 8;
+        small_must(sn_corpus_add_tokens(corpus, context, tokens, 24));
+    }
+    return corpus;
+}
+
+sn_means *small_means(sn_context *context, sn_model *model)
+{
+    sn_corpus *corpus = small_corpus(context);
+    sn_options *options;
+    sn_means *means;
+    small_must(sn_options_create(&options, context));
+    small_must(sn_options_set(options, context, "tokens", 32));
+    small_must(sn_means_create(&means, context, model, corpus, options));
+    sn_options_free(options);
+    sn_corpus_free(corpus);
+    return means;
+}
+
+sn_task *small_task(sn_context *context)
+{
+    static const int32_t a[3] = {1, 0, 3}, b[3] = {2, 0, 3};
+    sn_task *task;
+    small_must(sn_task_create(&task, context, "small"));
+    small_must(sn_task_add_pair(task, context, a, 3, b, 3, 4, 5));
+    small_must(sn_task_add_pair(task, context, a + 1, 2, b, 3, 5, 4));
+    return task;
+}
+
+sn_circuit *small_circuit(sn_context *context, sn_model *model)
+{
+    sn_circuit *circuit;
+    small_must(sn_circuit_create(&circuit, context, model, "small"));
+    small_must(sn_circuit_add_node(circuit, context, "0.attn.act_in.0"));
+    small_must(sn_circuit_add_node(circuit, context, "0.attn.v.head0.ch1"));
+    small_must(sn_circuit_add_node(circuit, context, "0.attn.resid_delta.2"));
+    return circuit;
+}

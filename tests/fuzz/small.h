@@ -1,0 +1,18 @@
+/* Small objects for targets whose bytes mean something beside others only. All end the process where they cannot be
+ * made: the memory that a target allows must be enough for them. */
+#ifndef SN_TESTS_FUZZ_SMALL_H
+#define SN_TESTS_FUZZ_SMALL_H
+
+#include "fuzz.h"
+
+/* One layer, 8 tokens, 6 channels. */
+sn_model *small_model(sn_context *context);
+/* Its tokens, in two documents of 24. */
+sn_corpus *small_corpus(sn_context *context);
+sn_means *small_means(sn_context *context, sn_model *model);
+sn_task *small_task(sn_context *context);
+/* Of three of its nodes. */
+sn_circuit *small_circuit(sn_context *context, sn_model *model);
+void small_must(int status);
+
+#endif
