@@ -59,7 +59,7 @@ struct play {
     int world;           /* of polite calls */
     sn_model *model;     /* that polite arguments belong to */
     sn_context *context; /* where this call's message is to be; NULL: nowhere */
-    sn_model *tag;       /* of the objects that this call was given */
+    sn_model *tag;       /* of the objects that this call was given; a session's own model lives as long as it */
     struct world worlds[N_WORLDS];
     struct item items[N_KINDS][MOST_ITEMS];
     size_t n_items[N_KINDS];

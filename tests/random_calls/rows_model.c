@@ -155,15 +155,27 @@ static int append(void)
     return sn_generator_append(generator, tokens(n), n);
 }
 
+/* One that holds tokens, in half of all polite calls for sure. */
+static sn_generator *with_tokens(void)
+{
+    sn_generator *generator = GENERATOR;
+    if (generator && play.polite && chance(50)) {
+        (void)sn_generator_reset(generator);
+        (void)sn_generator_record(generator, WORLD_SITE);
+        (void)sn_generator_append(generator, world_tokens, 3);
+    }
+    return generator;
+}
+
 static int next(void)
 {
     int32_t *drawn = odd() ? NULL : block(sizeof *drawn);
-    return sn_generator_next(drawn, GENERATOR);
+    return sn_generator_next(drawn, with_tokens());
 }
 
 static int generator_logits(void)
 {
-    sn_generator *generator = GENERATOR;
+    sn_generator *generator = with_tokens();
     return SIZED(float, sn_generator_logits(out, capacity, needed, generator));
 }
 
@@ -185,7 +197,7 @@ static int generator_intervene(void)
 
 static int generator_activations(void)
 {
-    sn_generator *generator = GENERATOR;
+    sn_generator *generator = with_tokens();
     const char *site = chance(60) ? ONE_OF(WORLD_SITE) : a_site();
     return SIZED(float, sn_generator_activations(out, capacity, needed, generator, site));
 }

@@ -48,19 +48,34 @@ static int forward(void)
 static int forward_range(void)
 {
     sn_session *session = SESSION;
-    const size_t n = draw(3) + (size_t)!odd(), width = play.model ? (size_t)sn_model_config_number(play.model, "d_model") : 6;
-    const size_t last = play.model ? 2 * (size_t)sn_model_config_number(play.model, "n_layer") + 1 : 3;
+    const size_t n = draw(3) + (size_t)!odd(), width = play.tag ? (size_t)sn_model_config_number(play.tag, "d_model") : 6;
+    const size_t last = play.tag ? 2 * (size_t)sn_model_config_number(play.tag, "n_layer") + 1 : 3;
     const size_t first = amount(0, last - 1);
     size_t *offsets = some_offsets(n, 7);
-    const float *residual = floats(offsets[n] * (play.polite ? width : 512));
+    const float *residual = floats(offsets[n] * width);
     const int32_t *ids = tokens(offsets[n]);
     return sn_session_forward_range(session, residual, ids, spoilt(offsets, n), n, first,
                                     first < last ? amount(first + 1, last) : last);
 }
 
+/* One that has, in half of all polite calls, run forward for sure, and backward if that is wanted. */
+static sn_session *that_ran(int backwards)
+{
+    static const int32_t targets[] = {1, 2, -1, 4, 5, 6, 7}, *const ids = world_tokens;
+    sn_session *session = SESSION;
+    if (session && play.polite && chance(50)) {
+        (void)sn_session_record(session, WORLD_SITE);
+        (void)sn_session_select_logits(session, NULL, 0);
+        (void)sn_session_forward(session, ids, world_offsets, 2);
+        if (backwards)
+            (void)sn_session_backward(session, targets);
+    }
+    return session;
+}
+
 static int logits(void)
 {
-    sn_session *session = SESSION;
+    sn_session *session = that_ran(0);
     return SIZED(float, sn_session_logits(out, capacity, needed, session));
 }
 
@@ -78,7 +93,7 @@ static const int32_t *targets(sn_session *session)
 
 static int loss(void)
 {
-    sn_session *session = SESSION;
+    sn_session *session = that_ran(0);
     double *value = odd() ? NULL : block(sizeof *value);
     return sn_session_loss(value, session, targets(session));
 }
@@ -86,7 +101,7 @@ static int loss(void)
 static size_t token_count(sn_session *session, size_t *n_values)
 {
     size_t n = 0;
-    const int64_t width = play.model ? sn_model_config_number(play.model, "d_model") : 1;
+    const int64_t width = play.tag ? sn_model_config_number(play.tag, "d_model") : 1;
     (void)sn_session_residual(NULL, 0, &n, session);
     *n_values = n;
     return width > 0 ? n / (size_t)width : 0;
@@ -109,14 +124,14 @@ static int record(void)
 
 static int activations(void)
 {
-    sn_session *session = SESSION;
+    sn_session *session = that_ran(0);
     const char *site = chance(60) ? ONE_OF(WORLD_SITE) : a_site();
     return SIZED(float, sn_session_activations(out, capacity, needed, session, site));
 }
 
 static int site_gradient(void)
 {
-    sn_session *session = SESSION;
+    sn_session *session = that_ran(1);
     const char *site = chance(60) ? ONE_OF(WORLD_SITE) : a_site();
     return SIZED(float, sn_session_site_gradient(out, capacity, needed, session, site));
 }
@@ -126,7 +141,7 @@ static int intervene(void)
 {
     sn_session *session = SESSION;
     const char *site = a_site();
-    const size_t width = site && play.model ? sn_model_site_width(play.model, site) : 3;
+    const size_t width = site && play.tag ? sn_model_site_width(play.tag, site) : 3;
     size_t n_values, n_tokens = token_count(session, &n_values);
     const size_t n = chance(50) || width == 0 ? width : 1, by_token = chance(20) ? n_tokens : 1;
     size_t *channels = block(n * sizeof *channels);
@@ -143,29 +158,29 @@ static int intervene(void)
 
 static int residual(void)
 {
-    sn_session *session = SESSION;
+    sn_session *session = that_ran(0);
     return SIZED(float, sn_session_residual(out, capacity, needed, session));
 }
 
 static int add_site_gradient(void)
 {
-    sn_session *session = SESSION;
+    sn_session *session = that_ran(0);
     size_t n_values, n_tokens = token_count(session, &n_values);
     const char *site = a_site();
-    const size_t n = site && play.model ? n_tokens * sn_model_site_width(play.model, site) : n_values;
+    const size_t n = site && play.tag ? n_tokens * sn_model_site_width(play.tag, site) : n_values;
     const float *gradient = floats(n);
     return sn_session_add_site_gradient(session, site, gradient, n && odd() ? n - 1 : n);
 }
 
 static int backward(void)
 {
-    sn_session *session = SESSION;
+    sn_session *session = that_ran(0);
     return sn_session_backward(session, targets(session));
 }
 
 static int backward_from(void)
 {
-    sn_session *session = SESSION;
+    sn_session *session = that_ran(0);
     size_t n_logits = 0, n_values;
     (void)sn_session_logits(NULL, 0, &n_logits, session);
     (void)token_count(session, &n_values);
@@ -175,13 +190,13 @@ static int backward_from(void)
 
 static int input_gradient(void)
 {
-    sn_session *session = SESSION;
+    sn_session *session = that_ran(1);
     return SIZED(float, sn_session_input_gradient(out, capacity, needed, session));
 }
 
 static int gradient(void)
 {
-    sn_session *session = SESSION;
+    sn_session *session = that_ran(1);
     const char *tensor = a_tensor();
     return SIZED(float, sn_session_gradient(out, capacity, needed, session, tensor));
 }

@@ -87,7 +87,7 @@ static int check_fresh(void)
 static int quote_lines(void)
 {
     return sn_python_quote_lines(SLOT(task, K_TASK), C, TOKENIZER, SOURCE,
-                                 ONE_OF(")", "", "),", "]"), few(1, 3),
+                                 chance(50) ? ")" : ONE_OF(")", "", "),", "]"), few(1, 3),
                                  settings("min_tokens:i1-2! seed:i0-9 max_tokens:i50-120 context:i0-1"));
 }
 
