@@ -7,6 +7,8 @@
  *  - Every function that can fail returns an int status, SN_OK (0) or one of SN_ERROR_*; the message
  *    of the last failure stands in the context: sn_context_message().
  *  - Out-parameters come first, then the context or the object that owns one, then inputs.
+ *  - NULL in place of an object, an array or a text is refused like any wrong argument, unless the comment
+ *    allows it; a function without a status then answers with 0, NULL or -1.
  *  - sn_X_create/load/... give an owned object through `sn_X **out` (set to NULL on failure);
  *    sn_X_free accepts NULL. A returned `const char *` is lent: it lives as long as its object.
  *  - Arrays are handed out as pointer + capacity + needed: `*needed` is always set to the element
@@ -538,8 +540,8 @@ SN_API int sn_circuit_estimate_memory(size_t *bytes, sn_context *context, sn_mod
  * 3 times as much; "init_bias" from 0.02 to 0.3). All learn for a third of the steps; the third of them that needs the fewest edges
  * at "target_loss" then learns anew for all steps. As many runs go on side by side as the context has threads, with
  * the same results on any number. From their masks circuits can be cut for any target loss.
- * Options: those of sn_circuit_extract; "scores" must be "learned". means and tasks are lent and must outlive the
- * search, which is bound to the context. Errors: as sn_circuit_extract, SN_ERROR_TARGET where the model itself
+ * Options: those of sn_circuit_extract; "scores" must be "learned". means and tasks are lent, must outlive the
+ * search and not change; it is bound to the context. Errors: as sn_circuit_extract, SN_ERROR_TARGET where the model itself
  * misses "target_loss". */
 SN_API int sn_search_create(sn_search **out, sn_context *context, sn_model *model, const sn_means *means,
                             const sn_task *task, const sn_task *develop, const sn_options *options);

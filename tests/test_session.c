@@ -122,6 +122,65 @@ START_TEST(threads_do_not_change_bits)
 }
 END_TEST
 
+static sn_session *recomputing_session(void)
+{
+    sn_options *options;
+    sn_session *session;
+    ok(sn_options_create(&options, context));
+    ok(sn_options_set_text(options, context, "gradients", "dense"));
+    ok(sn_options_set_text(options, context, "recompute", "always"));
+    ok(sn_session_create(&session, context, model, options));
+    sn_options_free(options);
+    return session;
+}
+
+/* The backward has scratch for as many workers as the forward had; an estimate in between lays out nothing anew. */
+START_TEST(more_threads_after_the_forward)
+{
+    size_t offsets[] = {0, 70, 75, 160, 230}, bytes;
+    int32_t tokens[230];
+    static float expected[54 * 24], gradient[54 * 24];
+    fill_tokens(tokens, 230, 23, 11);
+    for (int recomputes = 0; recomputes < 2; recomputes++)
+        for (size_t threads = 1; threads <= 8; threads += 7) {
+            ok(sn_context_set_threads(context, 1));
+            sn_session *session = recomputes ? recomputing_session() : open_session(model, "dense");
+            ok(sn_session_forward(session, tokens, offsets, 4));
+            ok(sn_context_set_threads(context, threads));
+            ok(sn_session_estimate_memory(&bytes, session, 500, 3));
+            ok(sn_session_backward(session, tokens));
+            ok(sn_session_gradient(threads > 1 ? gradient : expected, 36 * 24, &(size_t){0}, session,
+                                   "transformer.h.0.attn.c_attn.weight"));
+            sn_session_free(session);
+        }
+    ck_assert_int_eq(memcmp(gradient, expected, sizeof gradient), 0);
+}
+END_TEST
+
+/* Selecting and recording change the shape of what a run leaves: then it is gone, whole. */
+START_TEST(results_are_forgotten_together)
+{
+    size_t offsets[] = {0, 3}, needed = 0, bytes;
+    const size_t first = 0;
+    int32_t tokens[3] = {1, 2, 3};
+    sn_session *session = open_session(model, "dense");
+    for (int which = 0; which < 2; which++) {
+        ok(sn_session_record(session, "0.attn.act_in"));
+        ok(sn_session_forward(session, tokens, offsets, 1));
+        ok(sn_session_backward(session, tokens));
+        ok(sn_session_input_gradient(NULL, 0, &needed, session));
+        ok(which ? sn_session_record(session, "0.mlp.act_in")
+                 : sn_session_select_logits(session, &first, 1));
+        ok(sn_session_estimate_memory(&bytes, session, 3, 1));
+        ck_assert_int_eq(sn_session_input_gradient(NULL, 0, &needed, session), SN_ERROR_STATE);
+        ck_assert_int_eq(sn_session_site_gradient(NULL, 0, &needed, session, "0.mlp.act_in"),
+                         SN_ERROR_STATE);
+        ok(sn_session_gradient(NULL, 0, &needed, session, "transformer.h.0.attn.c_attn.weight"));
+    }
+    sn_session_free(session);
+}
+END_TEST
+
 START_TEST(selected_logits_equal_all)
 {
     size_t offsets[] = {0, 80, 140}, positions[] = {3, 79, 80, 139}, count, few;
@@ -404,6 +463,7 @@ Suite *session_suite(void)
     Suite *suite = suite_create("session");
     TCase *tests = tcase_create("session");
     tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, results_are_forgotten_together);
     tcase_add_test(tests, ragged_batch_equals_its_sequences);
     tcase_add_test(tests, selected_logits_equal_all);
     tcase_add_test(tests, ranges_compose);
@@ -417,6 +477,7 @@ Suite *session_suite(void)
     TCase *threads = tcase_create("threads"); /* what ThreadSanitizer looks at */
     tcase_add_checked_fixture(threads, set_up, tear_down);
     tcase_add_test(threads, threads_do_not_change_bits);
+    tcase_add_test(threads, more_threads_after_the_forward);
     suite_add_tcase(suite, tests);
     suite_add_tcase(suite, threads);
     return suite;

@@ -17,6 +17,7 @@ struct sn_context {
     struct memory *memory;
     const struct kernel_table *kernels; /* chosen in kernels/dispatch.c */
     struct thread_pool *pool;           /* threads.c; never NULL */
+    size_t most_workers;                /* parallel_limit; 0: no limit */
     sn_progress_callback progress;
     void *progress_payload;
     char message[1024];

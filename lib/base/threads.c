@@ -15,7 +15,7 @@
 struct loop {
     chunk_function function;
     void *payload;
-    size_t n_chunks;
+    size_t n_chunks, n_workers;
     atomic_size_t next;
     atomic_size_t first_failed; /* lowest failed chunk, SIZE_MAX if none */
     atomic_int status;          /* of that chunk */
@@ -162,7 +162,8 @@ static void *worker_main(void *argument)
         struct loop *loop = pool->loop;
         pool->n_running++;
         pthread_mutex_unlock(&pool->lock);
-        run_loop(loop, start.worker);
+        if (start.worker < loop->n_workers)
+            run_loop(loop, start.worker);
         pthread_mutex_lock(&pool->lock);
         if (--pool->n_running == 0)
             pthread_cond_signal(&pool->idle);
@@ -240,7 +241,7 @@ static void host_body(void *payload, size_t index)
     struct host_loop *host = payload;
     if (index >= host->loop->n_chunks)
         return;
-    size_t n = host->pool->host_threads, slot = 0;
+    size_t n = host->loop->n_workers, slot = 0;
     while (atomic_exchange_explicit(&host->pool->host_slots[slot], 1, memory_order_acquire))
         slot = (slot + 1) % n;
     run_chunk(host->loop, index, slot);
@@ -266,6 +267,7 @@ int parallel_for(struct sn_context *context, size_t n_chunks, chunk_function fun
 {
     struct thread_pool *pool = context->pool;
     struct loop loop = {.function = function, .payload = payload, .n_chunks = n_chunks};
+    loop.n_workers = parallel_workers(context);
     atomic_init(&loop.next, 0);
     atomic_init(&loop.first_failed, SIZE_MAX);
     atomic_init(&loop.status, SN_OK);
@@ -273,7 +275,7 @@ int parallel_for(struct sn_context *context, size_t n_chunks, chunk_function fun
     int host_status = SN_OK;
     if (pool->host) {
         host_status = run_on_host(context, &loop);
-    } else if (pool->n_threads > 1 && n_chunks > 1) {
+    } else if (loop.n_workers > 1 && n_chunks > 1) {
         run_on_pool(pool, &loop);
     } else {
         run_loop(&loop, 0);
@@ -290,5 +292,13 @@ int parallel_for(struct sn_context *context, size_t n_chunks, chunk_function fun
 size_t parallel_workers(const struct sn_context *context)
 {
     const struct thread_pool *pool = context->pool;
-    return pool->host ? pool->host_threads : pool->n_threads;
+    size_t n = pool->host ? pool->host_threads : pool->n_threads;
+    return context->most_workers && context->most_workers < n ? context->most_workers : n;
+}
+
+size_t parallel_limit(struct sn_context *context, size_t most)
+{
+    size_t before = context->most_workers;
+    context->most_workers = most;
+    return before;
 }

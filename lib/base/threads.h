@@ -31,5 +31,8 @@ typedef int (*chunk_function)(void *payload, size_t chunk, size_t worker);
 int parallel_for(struct sn_context *context, size_t n_chunks, chunk_function function, void *payload);
 /* How many workers may run at once. */
 size_t parallel_workers(const struct sn_context *context);
+/* Lets no more of them run from now on (0: no limit), and returns the limit until then: for loops over scratch space
+ * that was made when the context had fewer. */
+size_t parallel_limit(struct sn_context *context, size_t most);
 
 #endif

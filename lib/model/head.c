@@ -260,11 +260,13 @@ static int prepare_matrices(struct sn_session *session)
 
 static int finish_backward(struct sn_session *session, const float *residual_gradient)
 {
+    size_t limit = parallel_limit(session->context, session->workers);
     int status = prepare_matrices(session);
     if (status == SN_OK)
         status = head_backward(session, residual_gradient);
     if (status == SN_OK)
         status = backward_sublayers(session);
+    parallel_limit(session->context, limit);
     sites_forget_added(session);
     session->backward_done = status == SN_OK;
     return status;

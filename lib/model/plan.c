@@ -41,6 +41,7 @@ static uint64_t *take_mask(struct arena *arena, const struct config *config, enu
 #define RECOMPUTE_DENSITY 0.125
 
 struct plan_shape {
+    size_t workers;
     size_t panels, row_panels, n_sequences, lse_total;
     size_t last_panels;      /* of the last layer behind its keys and values */
     size_t most;             /* of any layer */
@@ -48,14 +49,20 @@ struct plan_shape {
     size_t inputs;           /* 0, or workers: session_input_slot */
 };
 
-static struct plan_shape plan_shape(const struct sn_session *session, size_t panels, size_t row_panels,
-                                    size_t n_sequences, size_t lse_total)
+static struct plan_shape plan_shape(const struct sn_session *session, size_t workers, size_t panels,
+                                    size_t row_panels, size_t n_sequences, size_t lse_total)
 {
-    size_t workers = parallel_workers(session->context);
     size_t last_panels = session->by_rows ? row_panels : panels;
-    struct plan_shape shape = {panels,    row_panels,  n_sequences,
-                               lse_total, last_panels, last_panels > panels ? last_panels : panels,
-                               panels,    row_panels,  0};
+    struct plan_shape shape = {workers,
+                               panels,
+                               row_panels,
+                               n_sequences,
+                               lse_total,
+                               last_panels,
+                               last_panels > panels ? last_panels : panels,
+                               panels,
+                               row_panels,
+                               0};
     if (!session->keeps && workers < panels)
         shape.slots = shape.row_slots = workers;
     if (session->keeps && session->mode == GRADIENT_NONE && workers < panels)
@@ -136,7 +143,7 @@ static void plan_inside(const struct sn_session *session, struct arena *arena,
         state->pre_act = plan_neurons(session, arena, behind);
     } else if (layer == 0) {
         state->qkv = plan_qkv(session, arena, shape);
-        state->pre_act = plan_neurons(session, arena, parallel_workers(session->context));
+        state->pre_act = plan_neurons(session, arena, shape->workers);
     } else {
         state->qkv = session->layers[0].qkv;
         state->pre_act = session->layers[0].pre_act;
@@ -315,8 +322,7 @@ static int grow(struct sn_session *session, unsigned char **block, size_t *size,
 static int prepare_scratch(struct sn_session *session)
 {
     size_t bytes = scratch_bytes(session_config(session), session->longest, session->keeps);
-    size_t workers = parallel_workers(session->context);
-    int status = grow(session, &session->scratch, &session->scratch_total, workers * bytes,
+    int status = grow(session, &session->scratch, &session->scratch_total, session->workers * bytes,
                       "scratch of the workers");
     session->scratch_size = bytes;
     return status;
@@ -324,8 +330,8 @@ static int prepare_scratch(struct sn_session *session)
 
 static struct plan_shape current_shape(const struct sn_session *session)
 {
-    return plan_shape(session, session->n_panels, session->n_row_panels, session->n_sequences,
-                      session->lse_offset[session->n_sequences]);
+    return plan_shape(session, session->workers, session->n_panels, session->n_row_panels,
+                      session->n_sequences, session->lse_offset[session->n_sequences]);
 }
 
 static void hand_out(struct sn_session *session, const struct plan_shape *shape)
@@ -380,6 +386,7 @@ static struct arena count_run(struct sn_session *session, const struct plan_shap
 
 int plan_prepare(struct sn_session *session)
 {
+    session->workers = parallel_workers(session->context);
     struct plan_shape shape = current_shape(session);
     struct arena count = count_run(session, &shape);
     if (count.overflow)
@@ -445,7 +452,8 @@ static size_t run_bytes(struct sn_session *session, size_t n_tokens, size_t n_se
     int by_rows = session->by_rows;
     session->by_rows = session->selected_only && !session->select_all;
     size_t row_panels = session->select_all ? panels : (session->n_selected + PANEL - 1) / PANEL;
-    struct plan_shape shape = plan_shape(session, panels, row_panels, n_sequences,
+    size_t workers = parallel_workers(session->context);
+    struct plan_shape shape = plan_shape(session, workers, panels, row_panels, n_sequences,
                                          n_tokens + n_sequences * (ATTENTION_TILE - 1));
     int recomputes = session->recomputes;
     struct arena count = count_run(session, &shape);
@@ -459,7 +467,7 @@ static size_t run_bytes(struct sn_session *session, size_t n_tokens, size_t n_se
         shape = current_shape(session);
         hand_out(session, &shape);
     }
-    size_t scratch = parallel_workers(session->context) * scratch_bytes(config, longest, session->keeps);
+    size_t scratch = workers * scratch_bytes(config, longest, session->keeps);
     return memory_block_size(count.used) + memory_block_size(scratch) + sites_bytes(session, panels) +
            fixed;
 }

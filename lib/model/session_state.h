@@ -88,6 +88,7 @@ struct sn_session {
     /* arena */
     unsigned char *arena;
     size_t arena_size;
+    size_t workers;         /* at the last forward: the backward's loops have no more */
     unsigned char *scratch; /* workers x scratch_size */
     size_t scratch_size, scratch_total;
     int slots_by_worker;  /* session_slot */

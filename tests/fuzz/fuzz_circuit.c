@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sn_circuit *circuit;
     if (sn_model_load(&model, context, "tests/data/released") != SN_OK)
         abort();
-    fuzz_check(sn_circuit_load(&circuit, context, model, fuzz_write("circuit.json", data, size)), context);
+    fuzz_check(sn_circuit_load(&circuit, context, model, fuzz_write("circuit.json", data, size)),
+               context);
     if (circuit)
         round_trip(circuit, model, context);
     sn_circuit_free(circuit);

@@ -14,7 +14,8 @@ static void check_documents(const sn_corpus *corpus, sn_context *context, const 
         const char *text = sn_corpus_text(&length, corpus, i);
         const int32_t *tokens = sn_corpus_tokens(&n, corpus, i);
         char *back = malloc(length + 1);
-        if (!back || sn_tokenizer_decode(back, length + 1, &n_back, context, tokenizer, tokens, n) != SN_OK ||
+        if (!back ||
+            sn_tokenizer_decode(back, length + 1, &n_back, context, tokenizer, tokens, n) != SN_OK ||
             n_back != length || memcmp(back, text, length) != 0)
             abort();
         free(back);

@@ -29,7 +29,8 @@ static void begin(struct work *work)
     small_must(sn_options_set(options, work->context, "steps", 2));
     small_must(sn_options_set(options, work->context, "batch", 1));
     small_must(sn_options_set(options, work->context, "target_loss", 20));
-    small_must(sn_search_create(&work->search, work->context, work->model, work->means, work->task, NULL, options));
+    small_must(sn_search_create(&work->search, work->context, work->model, work->means, work->task, NULL,
+                                options));
     sn_options_free(options);
 }
 

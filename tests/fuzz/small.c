@@ -11,8 +11,9 @@ void small_must(int status)
 
 sn_model *small_model(sn_context *context)
 {
-    static const char config[] = "{\"block_size\": 8, \"vocab_size\": 8, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 2,"
-                                 " \"d_model\": 6, \"d_mlp\": 4, \"rms_norm\": true, \"tied_unembed\": false}";
+    static const char config[] =
+        "{\"block_size\": 8, \"vocab_size\": 8, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 2,"
+        " \"d_model\": 6, \"d_mlp\": 4, \"rms_norm\": true, \"tied_unembed\": false}";
     sn_model *model;
     small_must(sn_model_create(&model, context, config, strlen(config), 1));
     return model;

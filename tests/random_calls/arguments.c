@@ -64,9 +64,10 @@ static const char *copy(const char *string)
 
 static double strange_number(void)
 {
-    static const double numbers[] = {0,      -0.0,     1,       -1,    0.5,      NAN,   INFINITY, -INFINITY,
-                                     1e308,  -1e308,   5e-324,  1e-40, 0x1p53,   0x1p63, 0x1p64,  1e18,
-                                     -1e-30, 2147483648.0, 1e-300, 3.5, 4294967296.0, 255, 65537, -0.5};
+    static const double numbers[] = {
+        0,      -0.0,         1,      -1,    0.5,          NAN,    INFINITY, -INFINITY,
+        1e308,  -1e308,       5e-324, 1e-40, 0x1p53,       0x1p63, 0x1p64,   1e18,
+        -1e-30, 2147483648.0, 1e-300, 3.5,   4294967296.0, 255,    65537,    -0.5};
     return numbers[draw(sizeof numbers / sizeof *numbers)];
 }
 
@@ -79,9 +80,18 @@ double real(double low, double high)
 
 size_t amount(size_t low, size_t high)
 {
-    static const size_t strange[] = {0,          1,           SIZE_MAX,     SIZE_MAX - 1, SIZE_MAX / 2,
-                                     SIZE_MAX / 4 + 1, SIZE_MAX / 8 + 1, (size_t)1 << 32, (size_t)1 << 31,
-                                     1000003, (size_t)1 << 48, 257};
+    static const size_t strange[] = {0,
+                                     1,
+                                     SIZE_MAX,
+                                     SIZE_MAX - 1,
+                                     SIZE_MAX / 2,
+                                     SIZE_MAX / 4 + 1,
+                                     SIZE_MAX / 8 + 1,
+                                     (size_t)1 << 32,
+                                     (size_t)1 << 31,
+                                     1000003,
+                                     (size_t)1 << 48,
+                                     257};
     if (odd())
         return chance(30) ? high + 1 : strange[draw(sizeof strange / sizeof *strange)];
     return low + draw(high - low + 1);
@@ -155,11 +165,30 @@ size_t room(size_t needed, void *out)
 
 static const char *strange_text(void)
 {
-    static const char *const texts[] = {
-        "", " ", "\xff\xfe\x80", "\xc0\x80", "%s%n%s", "\"}\\", "\n", "a\tb\x01", "NULL", "-1",
-        "0.mlp.post_act.99999999999999999999", "0.attn.v.head-1.ch0", "99.mlp.post_act.0", "0.mlp", ".",
-        "0.attn.q.head0.ch", "final_resid", "0.resid_mid.0", "\xed\xa0\x80", "</script><!--", "\xf4\x90\x80\x80",
-        "0.attn.act_in.0 ", "required", "1e999"};
+    static const char *const texts[] = {"",
+                                        " ",
+                                        "\xff\xfe\x80",
+                                        "\xc0\x80",
+                                        "%s%n%s",
+                                        "\"}\\",
+                                        "\n",
+                                        "a\tb\x01",
+                                        "NULL",
+                                        "-1",
+                                        "0.mlp.post_act.99999999999999999999",
+                                        "0.attn.v.head-1.ch0",
+                                        "99.mlp.post_act.0",
+                                        "0.mlp",
+                                        ".",
+                                        "0.attn.q.head0.ch",
+                                        "final_resid",
+                                        "0.resid_mid.0",
+                                        "\xed\xa0\x80",
+                                        "</script><!--",
+                                        "\xf4\x90\x80\x80",
+                                        "0.attn.act_in.0 ",
+                                        "required",
+                                        "1e999"};
     if (!chance(10))
         return copy(texts[draw(sizeof texts / sizeof *texts)]);
     const size_t length = chance(50) ? 300 : chance(90) ? 5000 : 1100000;
@@ -206,7 +235,8 @@ const char *a_node(void)
     const int layer = (int)draw((uint64_t)model_number("n_layer", 1));
     if (chance(40)) {
         snprintf(name, sizeof name, "%d.attn.%c.head%d.ch%d", layer, "qkv"[draw(3)],
-                 (int)draw((uint64_t)model_number("n_head", 1)), (int)draw((uint64_t)model_number("d_head", 1)));
+                 (int)draw((uint64_t)model_number("n_head", 1)),
+                 (int)draw((uint64_t)model_number("d_head", 1)));
     } else {
         const size_t i = draw(sizeof plain / sizeof *plain);
         const int channel = (int)draw((uint64_t)model_number(plain[i].width, 1));
@@ -233,7 +263,8 @@ const char *a_tensor(void)
 
 static const char *bad_path(void)
 {
-    static const char *const paths[] = {"", "/", "/nonexistent/file", "/dev/null", "/proc/self/mem", "."};
+    static const char *const paths[] = {"", "/", "/nonexistent/file", "/dev/null", "/proc/self/mem",
+                                        "."};
     return chance(70) ? copy(paths[draw(sizeof paths / sizeof *paths)]) : bad_text();
 }
 
@@ -250,8 +281,8 @@ const char *to_file(void)
 
 const char *from_file(const char *name)
 {
-    static const char *const names[] = {"tokenizer", "texts",   "texts/a.py", "tokens",     "model",  "dense",
-                                        "tensors",   "trainer", "task.jsonl", "circuit"};
+    static const char *const names[] = {"tokenizer", "texts",   "texts/a.py", "tokens",     "model",
+                                        "dense",     "tensors", "trainer",    "task.jsonl", "circuit"};
     if (odd())
         return chance(50) ? bad_path() : copy(world_input(names[draw(sizeof names / sizeof *names)]));
     return copy(world_input(name));
@@ -265,7 +296,8 @@ static void set_number(sn_options *options, sn_context *context, const char *key
 }
 
 /* i1-3: whole, r0.5-2: not; '!' behind it: always set, and never to what would take long. */
-static void set_in_range(sn_options *options, sn_context *context, const char *key, const char *range, int must)
+static void set_in_range(sn_options *options, sn_context *context, const char *key, const char *range,
+                         int must)
 {
     static const double refused[] = {-1, NAN, INFINITY, -INFINITY, 1e300, -0.25};
     char *end;
@@ -312,7 +344,8 @@ const sn_options *settings(const char *keys)
     sn_options *options;
     sn_context *context = play.worlds[play.world].context;
     struct oom *oom = &play.worlds[play.world].oom;
-    const size_t fail_at = atomic_exchange(&oom->fail_at, 0), n_before = atomic_load(&oom->n_allocations);
+    const size_t fail_at = atomic_exchange(&oom->fail_at, 0),
+                 n_before = atomic_load(&oom->n_allocations);
     if (!strchr(keys, '!') && odd())
         return NULL;
     if (odd())

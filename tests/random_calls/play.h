@@ -59,12 +59,13 @@ struct play {
     int world;           /* of polite calls */
     sn_model *model;     /* that polite arguments belong to */
     sn_context *context; /* where this call's message is to be; NULL: nowhere */
-    sn_model *tag;       /* of the objects that this call was given; a session's own model lives as long as it */
+    sn_model
+        *tag; /* of the objects that this call was given; a session's own model lives as long as it */
     struct world worlds[N_WORLDS];
     struct item items[N_KINDS][MOST_ITEMS];
     size_t n_items[N_KINDS];
-    uint64_t call;       /* number of this call, from the beginning of the worlds */
-    void *changed;       /* the object that this call may change */
+    uint64_t call; /* number of this call, from the beginning of the worlds */
+    void *changed; /* the object that this call may change */
     void *lending[MOST_LENT];
     size_t n_lending;
     sn_options *options; /* of this call */
@@ -105,23 +106,24 @@ void play_wrong(const char *what) __attribute__((noreturn));
 /* Blocks of exactly so many bytes, until the call has ended. */
 void *block(size_t size);
 void release_arguments(void);
-float *floats(size_t n);     /* values; NULL or not finite where odd */
+float *floats(size_t n); /* values; NULL or not finite where odd */
 double *doubles(size_t n, double low, double high);
 double real(double low, double high);
 size_t amount(size_t low, size_t high); /* any size where odd */
-size_t few(size_t low, size_t high);    /* where odd: those outside, but not huge, as arrays go with it */
+size_t few(size_t low, size_t high); /* where odd: those outside, but not huge, as arrays go with it */
 int whole(int low, int high);
 uint64_t any_seed(void);
-int32_t token(void);                 /* of the vocabulary of planted models */
-int32_t *tokens(size_t n);           /* n of them */
+int32_t token(void);       /* of the vocabulary of planted models */
+int32_t *tokens(size_t n); /* n of them */
 const char *one_of(const char *const *words, size_t n);
 #define ONE_OF(...)                                                                                     \
-    one_of((const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
-const char *text(void);  /* short, UTF-8 */
+    one_of((const char *const[]){__VA_ARGS__},                                                          \
+           sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+const char *text(void); /* short, UTF-8 */
 const char *a_node(void);
 const char *a_site(void);
 const char *a_tensor(void);
-const char *to_file(void);           /* to write */
+const char *to_file(void);               /* to write */
 const char *from_file(const char *name); /* of the inputs; where odd another one, or none */
 const sn_options *settings(const char *keys);
 size_t room(size_t needed, void *out); /* capacity for so many; *(void **)out becomes NULL where odd */
@@ -177,8 +179,8 @@ struct rows {
     const struct row *rows;
     size_t n;
 };
-extern const struct rows rows_base, rows_text, rows_task, rows_model, rows_session, rows_trainer, rows_circuit,
-    rows_search, rows_evidence, rows_checks, rows_report;
+extern const struct rows rows_base, rows_text, rows_task, rows_model, rows_session, rows_trainer,
+    rows_circuit, rows_search, rows_evidence, rows_checks, rows_report;
 
 #define DEFINE_ROW(symbol, cost, ...)                                                                   \
     static int row_##symbol(void)                                                                       \

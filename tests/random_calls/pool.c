@@ -77,8 +77,9 @@ static const struct {
 
 static int belongs_to_model(enum kind kind)
 {
-    return kind == K_MODEL || kind == K_SESSION || kind == K_GENERATOR || kind == K_TRAINER || kind == K_MEANS ||
-           kind == K_ABLATION || kind == K_SEARCH || kind == K_CIRCUIT || kind == K_BINARISED;
+    return kind == K_MODEL || kind == K_SESSION || kind == K_GENERATOR || kind == K_TRAINER ||
+           kind == K_MEANS || kind == K_ABLATION || kind == K_SEARCH || kind == K_CIRCUIT ||
+           kind == K_BINARISED;
 }
 
 /* ------------------------------------------------------------------- the pool */
@@ -135,7 +136,8 @@ static struct item *add(enum kind kind, void *object)
             kinds[kind].free(remove_item(kind, i));
     }
     struct item *item = &play.items[kind][play.n_items[kind]++];
-    *item = (struct item){.object = object, .call = play.call, .model = play.tag, .context = play.context};
+    *item =
+        (struct item){.object = object, .call = play.call, .model = play.tag, .context = play.context};
     if (kind == K_MODEL)
         item->model = object;
     if (kind == K_CIRCUIT)
@@ -266,7 +268,8 @@ static struct item *choose(enum kind kind, enum use use)
 static struct item *find(enum kind kind, enum use use)
 {
     struct item *item = NULL;
-    if (use == USE_READ && play.polite && play.model == play.worlds[play.world].objects[O_MODEL] && chance(60))
+    if (use == USE_READ && play.polite && play.model == play.worlds[play.world].objects[O_MODEL] &&
+        chance(60))
         item = keep(kind);
     if (!item && use == USE_CHANGE && chance(2))
         item = make(kind);
@@ -289,7 +292,8 @@ void *play_pick(enum kind kind, enum use use)
         play.changed = item->object;
     if (kind == K_CONTEXT && play.polite)
         (void)sn_context_set_memory_limit(item->object, 0);
-    const int has_context = kind == K_SESSION || kind == K_GENERATOR || kind == K_TRAINER || kind == K_SEARCH;
+    const int has_context =
+        kind == K_SESSION || kind == K_GENERATOR || kind == K_TRAINER || kind == K_SEARCH;
     if (kind == K_CONTEXT || (has_context && use == USE_CHANGE)) /* what only reads keeps no message */
         play.context = kind == K_CONTEXT ? item->object : item->context;
     if (play.context)

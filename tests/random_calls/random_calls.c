@@ -24,9 +24,9 @@
 #define MOST_SECONDS 120 /* of one call */
 #define MOST_HELD ((size_t)64 << 20)
 
-static const struct rows *const tables[] = {&rows_base,    &rows_text,    &rows_task,   &rows_model,
-                                            &rows_session, &rows_trainer, &rows_circuit, &rows_search,
-                                            &rows_evidence, &rows_checks, &rows_report};
+static const struct rows *const tables[] = {&rows_base,     &rows_text,    &rows_task,    &rows_model,
+                                            &rows_session,  &rows_trainer, &rows_circuit, &rows_search,
+                                            &rows_evidence, &rows_checks,  &rows_report};
 
 static struct count {
     const struct row *row;
@@ -55,9 +55,10 @@ static void tell(void)
     for (uint64_t i = n_calls > LAST ? n_calls - LAST : 0; i < n_calls; i++)
         fprintf(stderr, "  %s%s: %d\n", last[i % LAST].symbol, last[i % LAST].polite ? "" : " (odd)",
                 last[i % LAST].status);
-    fprintf(stderr, "in call %llu of world %llu; the same again: random_calls --seed %llu --world %llu\n",
-            (unsigned long long)play.call, (unsigned long long)world_number, (unsigned long long)play.seed,
-            (unsigned long long)world_number);
+    fprintf(stderr,
+            "in call %llu of world %llu; the same again: random_calls --seed %llu --world %llu\n",
+            (unsigned long long)play.call, (unsigned long long)world_number,
+            (unsigned long long)play.seed, (unsigned long long)world_number);
 }
 
 static void tell_signal(int number)
@@ -126,8 +127,9 @@ static void prepare_to_tell(void)
 static void *capped_allocate(size_t size, void *payload)
 {
     const struct oom *oom = payload;
-    return size > MOST_HELD || atomic_load(&oom->live_bytes) > MOST_HELD - size ? NULL
-                                                                               : oom_allocate(size, payload);
+    return size > MOST_HELD || atomic_load(&oom->live_bytes) > MOST_HELD - size
+               ? NULL
+               : oom_allocate(size, payload);
 }
 
 static void *capped_reallocate(void *bytes, size_t old_size, size_t new_size, void *payload)
@@ -154,7 +156,8 @@ static int report(const char *stage, size_t done, size_t total, double value, vo
 /* The n-th allocation or file operation fails, or a report of progress is answered by a no. */
 static int disturb(void)
 {
-    const int memory = chance(play.polite ? 3 : 12), files = chance(play.polite ? 2 : 6), stop = chance(3);
+    const int memory = chance(play.polite ? 3 : 12), files = chance(play.polite ? 2 : 6),
+              stop = chance(3);
     play.reports_left = stop ? draw(12) : 4000;
     for (size_t w = 0; w < N_WORLDS; w++) {
         struct oom *oom = &play.worlds[w].oom;
@@ -282,12 +285,14 @@ static int rows_are_whole(void)
 
 static void print_table(void)
 {
-    printf("%-34s %9s %6s %6s %9s  failures by status\n", "function", "calls", "ok", "polite", "ms each");
+    printf("%-34s %9s %6s %6s %9s  failures by status\n", "function", "calls", "ok", "polite",
+           "ms each");
     for (size_t i = 0; i < n_rows; i++) {
         const struct count *c = &counts[i];
         const double n = c->n ? (double)c->n : 1, polite = c->n_polite ? (double)c->n_polite : 1;
         printf("%-34s %9llu %5.1f%% %5.1f%% %9.4f ", c->row->symbol, (unsigned long long)c->n,
-               100 * (double)c->by_status[1] / n, 100 * (double)c->n_polite_ok / polite, 1e3 * c->seconds / n);
+               100 * (double)c->by_status[1] / n, 100 * (double)c->n_polite_ok / polite,
+               1e3 * c->seconds / n);
         if (c->by_status[0])
             printf(" none:%llu", (unsigned long long)c->by_status[0]);
         for (int s = SN_ERROR_ARGUMENT; s <= SN_ERROR_TARGET; s++)
@@ -305,9 +310,10 @@ static void print_sum(double seconds)
         ok += counts[i].by_status[1];
         none += counts[i].by_status[0];
     }
-    printf("%llu calls of %zu functions: %llu succeeded, %llu were refused, %llu had no answer; %.0f s\n",
-           (unsigned long long)n, n_rows, (unsigned long long)ok, (unsigned long long)(n - ok - none),
-           (unsigned long long)none, seconds);
+    printf(
+        "%llu calls of %zu functions: %llu succeeded, %llu were refused, %llu had no answer; %.0f s\n",
+        (unsigned long long)n, n_rows, (unsigned long long)ok, (unsigned long long)(n - ok - none),
+        (unsigned long long)none, seconds);
 }
 
 int main(int n_arguments, char **arguments)

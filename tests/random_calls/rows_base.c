@@ -3,7 +3,8 @@
 
 #include "play.h"
 
-static void in_turn(size_t n, void (*body)(void *payload, size_t index), void *body_payload, void *payload)
+static void in_turn(size_t n, void (*body)(void *payload, size_t index), void *body_payload,
+                    void *payload)
 {
     (void)payload;
     for (size_t i = 0; i < n; i++)
@@ -66,7 +67,8 @@ static int set_threads(void)
 
 static int set_parallel_for(void)
 {
-    return sn_context_set_parallel_for(C, chance(50) ? NULL : in_turn, NULL, chance(80) ? 1 : amount(1, 3));
+    return sn_context_set_parallel_for(C, chance(50) ? NULL : in_turn, NULL,
+                                       chance(80) ? 1 : amount(1, 3));
 }
 
 #define KEYS "steps", "batch", "seed", "window", "density", "tokens", "target_loss"
@@ -78,7 +80,8 @@ static int set_option(void)
 
 static int set_option_text(void)
 {
-    return sn_options_set_text(CHANGE(options, K_OPTIONS), C, ONE_OF("method", "kind", "gradients", "split"),
+    return sn_options_set_text(CHANGE(options, K_OPTIONS), C,
+                               ONE_OF("method", "kind", "gradients", "split"),
                                ONE_OF("nodes", "edges", "zero", "support", "fresh"));
 }
 
@@ -115,7 +118,8 @@ static int add_tensor(void)
         shape[0] = shape[1] = SIZE_MAX / 3;
     if (tensors && sn_tensors_count(tensors) > 40)
         tensors = NULL;
-    return sn_tensors_add(tensors, C, chance(80) ? ONE_OF("a", "b", "c", "d/e", "f.g", "h", "i", "j") : text(),
+    return sn_tensors_add(tensors, C,
+                          chance(80) ? ONE_OF("a", "b", "c", "d/e", "f.g", "h", "i", "j") : text(),
                           odd() ? NULL : shape, n_dimensions, floats(n));
 }
 
@@ -130,8 +134,8 @@ static int tensor_values(void)
     const size_t *shape = NULL;
     size_t n_dimensions = 9, n = 1;
     const sn_tensors *tensors = READ(tensors, K_TENSORS);
-    const float *values =
-        sn_tensors_values(odd() ? NULL : &shape, odd() ? NULL : &n_dimensions, tensors, ONE_OF("a", "b", "c"));
+    const float *values = sn_tensors_values(odd() ? NULL : &shape, odd() ? NULL : &n_dimensions, tensors,
+                                            ONE_OF("a", "b", "c"));
     const int known = shape && n_dimensions < 9;
     for (size_t d = 0; known && d < n_dimensions; d++)
         n *= shape[d];
@@ -162,7 +166,8 @@ static int create_csr(void)
     if (odd())
         indptr[draw(rows + 1)] = chance(50) ? SIZE_MAX - draw(3) : draw(3);
     return sn_matrix_create_csr(SLOT(matrix, K_MATRIX), C, rows, odd() ? SIZE_MAX / 2 : cols,
-                                odd() ? NULL : indptr, odd() ? NULL : indices, chance(10) ? NULL : floats(n));
+                                odd() ? NULL : indptr, odd() ? NULL : indices,
+                                chance(10) ? NULL : floats(n));
 }
 
 /* As for tensors: sizes of which no array can be. */
@@ -194,7 +199,8 @@ static int set_values(void)
 static int product(int which)
 {
     const sn_matrix *matrix = READ(matrix, K_MATRIX);
-    const size_t rows = sn_matrix_rows(matrix), cols = sn_matrix_cols(matrix), n = chance(90) ? draw(5) : 70;
+    const size_t rows = sn_matrix_rows(matrix), cols = sn_matrix_cols(matrix),
+                 n = chance(90) ? draw(5) : 70;
     const float *x = floats(n * cols), *dy = floats(n * rows);
     float *y = block(n * rows * sizeof *y), *dx = block(n * cols * sizeof *dx);
     float *values = block(sn_matrix_support(matrix) * sizeof *values);
@@ -222,8 +228,8 @@ static int magnitude_select(void)
     const float *w = floats(n);
     unsigned char *keep = block(n);
     const size_t k = n ? amount(n / 2, n) : amount(0, 0);
-    return sn_magnitude_select(odd() ? NULL : keep, C, w, rows, cols, k, whole(SN_AXIS_NONE, SN_AXIS_COLUMN),
-                               amount(0, 1));
+    return sn_magnitude_select(odd() ? NULL : keep, C, w, rows, cols, k,
+                               whole(SN_AXIS_NONE, SN_AXIS_COLUMN), amount(0, 1));
 }
 
 static int save_tensors(void)
@@ -251,7 +257,7 @@ static int save_tensors(void)
     X(sn_tensors_load, FAIR, sn_tensors_load(SLOT(tensors, K_TENSORS), C, from_file("tensors")))        \
     X(sn_tensors_free, CHEAP, free_tensors())                                                           \
     X(sn_tensors_add, CHEAP, add_tensor())                                                              \
-    X(sn_tensors_save, FAIR, save_tensors())                                                       \
+    X(sn_tensors_save, FAIR, save_tensors())                                                            \
     X(sn_tensors_count, CHEAP, answer_number((double)sn_tensors_count(READ(tensors, K_TENSORS))))       \
     X(sn_tensors_name, CHEAP, tensor_name())                                                            \
     X(sn_tensors_values, CHEAP, tensor_values())                                                        \

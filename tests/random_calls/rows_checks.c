@@ -6,10 +6,10 @@
 
 static int create_ablation(void)
 {
-    return sn_ablation_create(SLOT(ablation, K_ABLATION), C, MODEL, chance(20) ? NULL : MEANS,
-                              chance(20) ? NULL : TOKENS,
-                              settings("kind:=mean|zero|resample samples:i1-16! window:i1-8 seed:i0-9 draws:i1-2! "
-                                       "together:=token|prompt"));
+    return sn_ablation_create(
+        SLOT(ablation, K_ABLATION), C, MODEL, chance(20) ? NULL : MEANS, chance(20) ? NULL : TOKENS,
+        settings("kind:=mean|zero|resample samples:i1-16! window:i1-8 seed:i0-9 draws:i1-2! "
+                 "together:=token|prompt"));
 }
 
 static int free_ablation(void)
@@ -33,8 +33,9 @@ static int evaluate_ablation(void)
     double *losses = results(&capacity, &needed);
     sn_ablation_result *result = block(sizeof *result);
     result->struct_size = few(sizeof *result, sizeof *result);
-    return sn_evaluate_ablation(odd() ? NULL : result, losses, capacity, needed, C, MODEL, READ(ablation, K_ABLATION),
-                                CIRCUIT, whole(SN_ABLATE_NOTHING, SN_ABLATE_EDGES), TASK, TASK);
+    return sn_evaluate_ablation(odd() ? NULL : result, losses, capacity, needed, C, MODEL,
+                                READ(ablation, K_ABLATION), CIRCUIT,
+                                whole(SN_ABLATE_NOTHING, SN_ABLATE_EDGES), TASK, TASK);
 }
 
 static int measure_controls(void)
@@ -43,8 +44,9 @@ static int measure_controls(void)
     double *losses = results(&capacity, &needed);
     sn_controls *result = block(sizeof *result);
     result->struct_size = few(sizeof *result, sizeof *result);
-    return sn_circuit_measure_controls(odd() ? NULL : result, losses, capacity, needed, C, READ(ablation, K_ABLATION),
-                                       CIRCUIT, few(1, 2), any_seed(), TASK, TASK);
+    return sn_circuit_measure_controls(odd() ? NULL : result, losses, capacity, needed, C,
+                                       READ(ablation, K_ABLATION), CIRCUIT, few(1, 2), any_seed(), TASK,
+                                       TASK);
 }
 
 static int patch_node(void)
@@ -62,7 +64,8 @@ static int patch_path(void)
     double *effects = results(&capacity, &needed);
     sn_patch_result *result = block(sizeof *result);
     result->struct_size = few(sizeof *result, sizeof *result);
-    return sn_patch_path(odd() ? NULL : result, effects, capacity, needed, C, MODEL, a_node(), a_node(), TASK);
+    return sn_patch_path(odd() ? NULL : result, effects, capacity, needed, C, MODEL, a_node(), a_node(),
+                         TASK);
 }
 
 static int replace_node(void)
@@ -70,15 +73,17 @@ static int replace_node(void)
     const int whole_model = chance(50);
     sn_replacement *result = block(sizeof *result);
     result->struct_size = few(sizeof *result, sizeof *result);
-    return sn_replace_node(odd() ? NULL : result, C, MODEL, whole_model ? NULL : MEANS, whole_model ? NULL : CIRCUIT,
-                           chance(50) ? WORLD_NODE : a_node(), a_node(), chance(50) ? NULL : TOKENS,
-                           TASK, TASK, settings("tokens:i16-64! window:i1-8 seed:i0-9"));
+    return sn_replace_node(odd() ? NULL : result, C, MODEL, whole_model ? NULL : MEANS,
+                           whole_model ? NULL : CIRCUIT, chance(50) ? WORLD_NODE : a_node(), a_node(),
+                           chance(50) ? NULL : TOKENS, TASK, TASK,
+                           settings("tokens:i16-64! window:i1-8 seed:i0-9"));
 }
 
 #define ROWS(X)                                                                                         \
     X(sn_ablation_create, FAIR, create_ablation())                                                      \
     X(sn_ablation_free, FAIR, free_ablation())                                                          \
-    X(sn_ablation_draw_count, CHEAP, answer_number((double)sn_ablation_draw_count(READ(ablation, K_ABLATION)))) \
+    X(sn_ablation_draw_count, CHEAP,                                                                    \
+      answer_number((double)sn_ablation_draw_count(READ(ablation, K_ABLATION))))                        \
     X(sn_evaluate_ablation, FAIR, evaluate_ablation())                                                  \
     X(sn_circuit_measure_controls, DEAR, measure_controls())                                            \
     X(sn_patch_node, FAIR, patch_node())                                                                \

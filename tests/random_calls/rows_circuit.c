@@ -50,8 +50,9 @@ static int load_released(void)
     sn_context *context = C;
     const sn_options *options = settings("target_a:i0-5 target_b:i0-5 name:=a|b");
     (void)sn_model_load(&model, context, RELEASED);
-    const int status = sn_circuit_load_released(circuit, task, context, odd() ? MODEL : model,
-                                                odd() ? from_file("circuit") : RELEASED "/viz_data.pt", options);
+    const int status =
+        sn_circuit_load_released(circuit, task, context, odd() ? MODEL : model,
+                                 odd() ? from_file("circuit") : RELEASED "/viz_data.pt", options);
     sn_model_free(model);
     return status;
 }
@@ -63,13 +64,15 @@ static int measure_deltas(void)
 
 static int delta(int (*of)(double *, double *, const sn_circuit *, size_t))
 {
-    double *loss = odd() ? NULL : block(sizeof *loss), *raw_loss = odd() ? NULL : block(sizeof *raw_loss);
+    double *loss = odd() ? NULL : block(sizeof *loss),
+           *raw_loss = odd() ? NULL : block(sizeof *raw_loss);
     return of(loss, raw_loss, CIRCUIT, amount(0, 2));
 }
 
 static int combine(void)
 {
-    return sn_circuit_combine(SLOT(circuit, K_CIRCUIT), C, CIRCUIT, CIRCUIT, whole(SN_UNION, SN_DIFFERENCE));
+    return sn_circuit_combine(SLOT(circuit, K_CIRCUIT), C, CIRCUIT, CIRCUIT,
+                              whole(SN_UNION, SN_DIFFERENCE));
 }
 
 static int fold(void)
@@ -104,7 +107,8 @@ static int trace(void)
 
 static int path(void)
 {
-    double *weight = odd() ? NULL : block(sizeof *weight), *contribution = odd() ? NULL : block(sizeof *contribution);
+    double *weight = odd() ? NULL : block(sizeof *weight),
+           *contribution = odd() ? NULL : block(sizeof *contribution);
     return answer_text(sn_circuit_path(weight, contribution, CIRCUIT, amount(0, 2)));
 }
 
@@ -126,8 +130,8 @@ static int series(void)
 {
     const double *x = NULL, *y = NULL;
     size_t n = 0;
-    const char *name =
-        sn_circuit_series(odd() ? NULL : &x, odd() ? NULL : &y, odd() ? NULL : &n, CIRCUIT, amount(0, 1));
+    const char *name = sn_circuit_series(odd() ? NULL : &x, odd() ? NULL : &y, odd() ? NULL : &n,
+                                         CIRCUIT, amount(0, 1));
     if (name && x)
         answer_bytes(x, n * sizeof *x);
     if (name && y)

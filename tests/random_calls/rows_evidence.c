@@ -24,8 +24,7 @@ static int create_evidence(void)
 
 static int create_evidence_circuit(void)
 {
-    return sn_evidence_create_circuit(SLOT(evidence, K_EVIDENCE), C, CIRCUIT, TOKENS,
-                                      EVIDENCE_SETTINGS);
+    return sn_evidence_create_circuit(SLOT(evidence, K_EVIDENCE), C, CIRCUIT, TOKENS, EVIDENCE_SETTINGS);
 }
 
 static int free_evidence(void)
@@ -46,8 +45,8 @@ static int histogram(void)
     const double *edges = NULL;
     const uint64_t *n_in = NULL;
     size_t n = 0;
-    const int status = sn_evidence_histogram(odd() ? NULL : &edges, odd() ? NULL : &n_in, odd() ? NULL : &n, EVIDENCE,
-                                             amount(0, 1));
+    const int status = sn_evidence_histogram(odd() ? NULL : &edges, odd() ? NULL : &n_in,
+                                             odd() ? NULL : &n, EVIDENCE, amount(0, 1));
     if (status == SN_OK && n_in)
         answer_bytes(n_in, n * sizeof *n_in);
     if (status == SN_OK && edges && n)
@@ -57,7 +56,8 @@ static int histogram(void)
 
 static int context_count(void)
 {
-    return answer_number((double)sn_evidence_context_count(EVIDENCE, amount(0, 1), whole(SN_CONTEXT_TOP, SN_CONTEXT_QUANTILE)));
+    return answer_number((double)sn_evidence_context_count(EVIDENCE, amount(0, 1),
+                                                           whole(SN_CONTEXT_TOP, SN_CONTEXT_QUANTILE)));
 }
 
 static int token_context(void)
@@ -80,15 +80,17 @@ static int create_contributions(void)
     const size_t n = few(1, 8);
     const int whole_model = chance(50);
     const int32_t *ids = tokens(n);
-    return sn_contributions_create(SLOT(contributions, K_CONTRIBUTIONS), C, MODEL, whole_model ? NULL : CIRCUIT,
-                                   whole_model ? NULL : MEANS, a_node(), ids, n, n ? amount(0, n - 1) : 0);
+    return sn_contributions_create(SLOT(contributions, K_CONTRIBUTIONS), C, MODEL,
+                                   whole_model ? NULL : CIRCUIT, whole_model ? NULL : MEANS, a_node(),
+                                   ids, n, n ? amount(0, n - 1) : 0);
 }
 
 static int create_contributions_task(void)
 {
     const int whole_model = chance(50);
-    return sn_contributions_create_task(SLOT(contributions, K_CONTRIBUTIONS), C, MODEL, whole_model ? NULL : CIRCUIT,
-                                        whole_model ? NULL : MEANS, a_node(), TASK);
+    return sn_contributions_create_task(SLOT(contributions, K_CONTRIBUTIONS), C, MODEL,
+                                        whole_model ? NULL : CIRCUIT, whole_model ? NULL : MEANS,
+                                        a_node(), TASK);
 }
 
 static int free_contributions(void)
@@ -129,7 +131,8 @@ static int free_binarised(void)
 static int binarised_node(void)
 {
     double *values = block(2 * sizeof *values);
-    return answer_text(sn_binarised_node(odd() ? NULL : values, odd() ? NULL : values + 1, BINARISED, amount(0, 1)));
+    return answer_text(
+        sn_binarised_node(odd() ? NULL : values, odd() ? NULL : values + 1, BINARISED, amount(0, 1)));
 }
 
 static int binarised_losses(void)
@@ -154,7 +157,8 @@ static int create_shared(void)
     const sn_circuit **circuits = block(n * sizeof *circuits);
     for (size_t i = 0; i < n; i++)
         circuits[i] = CIRCUIT;
-    return sn_shared_create(SLOT(shared, K_SHARED), C, odd() ? NULL : circuits, odd() ? 65 + draw(0) / 2 : n);
+    return sn_shared_create(SLOT(shared, K_SHARED), C, odd() ? NULL : circuits,
+                            odd() ? 65 + draw(0) / 2 : n);
 }
 
 static int free_shared(void)
@@ -174,7 +178,8 @@ static int shared_edge(void)
     const char *from = NULL, *to = NULL;
     float *weight = odd() ? NULL : block(sizeof *weight);
     uint64_t *set = odd() ? NULL : block(sizeof *set);
-    const int status = sn_shared_edge(odd() ? NULL : &from, odd() ? NULL : &to, weight, set, SHARED, amount(0, 1));
+    const int status =
+        sn_shared_edge(odd() ? NULL : &from, odd() ? NULL : &to, weight, set, SHARED, amount(0, 1));
     if (status == SN_OK && from)
         answer_text(from);
     if (status == SN_OK && to)
@@ -187,7 +192,8 @@ static int shared_motif(void)
     const size_t *edges = NULL;
     size_t n = 0;
     uint64_t *set = odd() ? NULL : block(sizeof *set);
-    const int status = sn_shared_motif(set, odd() ? NULL : &edges, odd() ? NULL : &n, SHARED, amount(0, 1));
+    const int status =
+        sn_shared_motif(set, odd() ? NULL : &edges, odd() ? NULL : &n, SHARED, amount(0, 1));
     if (status == SN_OK && edges)
         answer_bytes(edges, n * sizeof *edges);
     return status;

@@ -13,15 +13,17 @@ static const char *config(void)
 {
     char *json = block(600);
     const char *const flags[2] = {"false", "true"};
-    static const char *const strange[] = {"-1", "0", "1e308", "null", "\"x\"", "[]", "1.5", "true", "99999999999"};
-    const int n = snprintf(
-        json, 600,
-        "{\"block_size\": %d, \"vocab_size\": 8, \"n_layer\": %d, \"n_head\": %d, \"d_head\": %d, \"d_model\": %d,"
-        " \"d_mlp\": %d, \"rms_norm\": true, \"bias\": %s, \"tied_unembed\": %s, \"sink\": %s,"
-        " \"enable_bigram_table\": %s, \"afrac\": %s, \"d_pos_emb\": %s",
-        8 + (int)draw(9), 1 + (int)draw(2), 1 + (int)draw(2), 1 + (int)draw(4), 2 + (int)draw(6), 1 + (int)draw(6),
-        flags[draw(2)], flags[draw(2)], flags[draw(2)], flags[draw(2)], chance(50) ? "null" : "0.5",
-        chance(70) ? "null" : "2");
+    static const char *const strange[] = {"-1", "0",   "1e308", "null",       "\"x\"",
+                                          "[]", "1.5", "true",  "99999999999"};
+    const int n =
+        snprintf(json, 600,
+                 "{\"block_size\": %d, \"vocab_size\": 8, \"n_layer\": %d, \"n_head\": %d, \"d_head\": "
+                 "%d, \"d_model\": %d,"
+                 " \"d_mlp\": %d, \"rms_norm\": true, \"bias\": %s, \"tied_unembed\": %s, \"sink\": %s,"
+                 " \"enable_bigram_table\": %s, \"afrac\": %s, \"d_pos_emb\": %s",
+                 8 + (int)draw(9), 1 + (int)draw(2), 1 + (int)draw(2), 1 + (int)draw(4),
+                 2 + (int)draw(6), 1 + (int)draw(6), flags[draw(2)], flags[draw(2)], flags[draw(2)],
+                 flags[draw(2)], chance(50) ? "null" : "0.5", chance(70) ? "null" : "2");
     if (odd())
         snprintf(json + n, (size_t)(600 - n), ", \"%s\": %s",
                  ((const char *const[]){"n_head", "d_model", "block_size", "n_layer", "afrac"})[draw(5)],
@@ -49,7 +51,8 @@ static int load_model(void)
 static int estimate_load(void)
 {
     size_t *held = odd() ? NULL : block(sizeof *held), *peak = odd() ? NULL : block(sizeof *peak);
-    return sn_model_estimate_memory(held, peak, C, from_file(chance(50) ? "model" : "dense"), real(0.1, 1));
+    return sn_model_estimate_memory(held, peak, C, from_file(chance(50) ? "model" : "dense"),
+                                    real(0.1, 1));
 }
 
 static int save_model(void)
@@ -77,15 +80,16 @@ static int free_model(void)
 
 static int config_number(void)
 {
-    return answer_number((double)sn_model_config_number(MODEL, ONE_OF("d_model", "n_layer", "d_mlp", "block_size")));
+    return answer_number(
+        (double)sn_model_config_number(MODEL, ONE_OF("d_model", "n_layer", "d_mlp", "block_size")));
 }
 
 static int tensor_info(void)
 {
     size_t *sizes = block(3 * sizeof *sizes);
     int *sparse = odd() ? NULL : block(sizeof *sparse);
-    return sn_model_tensor_info(odd() ? NULL : sizes, odd() ? NULL : sizes + 1, odd() ? NULL : sizes + 2, sparse, MODEL,
-                                amount(0, 3));
+    return sn_model_tensor_info(odd() ? NULL : sizes, odd() ? NULL : sizes + 1, odd() ? NULL : sizes + 2,
+                                sparse, MODEL, amount(0, 3));
 }
 
 static int tensor(void)
@@ -108,7 +112,8 @@ static int node_edges(void)
     const sn_circuit *circuit = chance(50) ? NULL : READ(circuit, K_CIRCUIT);
     const char *node = a_node();
     const int direction = whole(SN_INCOMING, SN_OUTGOING);
-    return SIZED(sn_node_edge, sn_node_edges(out, capacity, needed, context, model, circuit, node, direction));
+    return SIZED(sn_node_edge,
+                 sn_node_edges(out, capacity, needed, context, model, circuit, node, direction));
 }
 
 /* Two arrays of one capacity. */
@@ -124,12 +129,13 @@ static int node_attention(void)
 {
     const size_t n = few(1, 8);
     const int whole_model = chance(50);
-    float *probability = odd() ? NULL : block(128 * sizeof(float)), *share = odd() ? NULL : block(128 * sizeof(float));
+    float *probability = odd() ? NULL : block(128 * sizeof(float)),
+          *share = odd() ? NULL : block(128 * sizeof(float));
     size_t *needed = odd() ? NULL : block(sizeof *needed);
     const char *node = chance(50) ? ONE_OF("0.attn.v.head0.ch0", "0.attn.q.head0.ch1") : a_node();
     return sn_node_attention(probability, share, odd() ? draw(128) : 128, needed, C, MODEL,
-                             whole_model ? NULL : READ(circuit, K_CIRCUIT), whole_model ? NULL : READ(means, K_MEANS),
-                             node, tokens(n), n);
+                             whole_model ? NULL : READ(circuit, K_CIRCUIT),
+                             whole_model ? NULL : READ(means, K_MEANS), node, tokens(n), n);
 }
 
 /* ------------------------------------------------------------------ generators */
@@ -191,8 +197,9 @@ static int generator_intervene(void)
     unsigned char *mask = block(n_tokens);
     for (size_t i = 0; i < n_tokens; i++)
         mask[i] = (unsigned char)draw(2);
-    return sn_generator_intervene(generator, site, whole(SN_SET, SN_SCALE), chance(30) && n == width ? NULL : channels,
-                                  odd() ? 0 : n, floats(n), odd() ? 0 : n, n_tokens ? mask : NULL, n_tokens);
+    return sn_generator_intervene(generator, site, whole(SN_SET, SN_SCALE),
+                                  chance(30) && n == width ? NULL : channels, odd() ? 0 : n, floats(n),
+                                  odd() ? 0 : n, n_tokens ? mask : NULL, n_tokens);
 }
 
 static int generator_activations(void)
@@ -228,7 +235,8 @@ static int generator_activations(void)
     X(sn_generator_append, CHEAP, append())                                                             \
     X(sn_generator_next, CHEAP, next())                                                                 \
     X(sn_generator_logits, CHEAP, generator_logits())                                                   \
-    X(sn_generator_count, CHEAP, answer_number((double)sn_generator_count(READ(generator, K_GENERATOR)))) \
+    X(sn_generator_count, CHEAP,                                                                        \
+      answer_number((double)sn_generator_count(READ(generator, K_GENERATOR))))                          \
     X(sn_generator_reset, CHEAP, sn_generator_reset(GENERATOR))                                         \
     X(sn_generator_intervene, CHEAP, generator_intervene())                                             \
     X(sn_generator_clear_interventions, CHEAP, sn_generator_clear_interventions(GENERATOR))             \

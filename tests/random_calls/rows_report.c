@@ -30,13 +30,14 @@ static int take(const char *bytes, size_t length, void *payload)
 
 static int send(void)
 {
-    return sn_report_send(C, CIRCUIT, chance(90) ? whole(SN_REPORT_JSON, SN_REPORT_SVG) : SN_REPORT_HTML, page(),
-                          odd() ? NULL : take, NULL);
+    return sn_report_send(C, CIRCUIT, chance(90) ? whole(SN_REPORT_JSON, SN_REPORT_SVG) : SN_REPORT_HTML,
+                          page(), odd() ? NULL : take, NULL);
 }
 
 static int create_plot(void)
 {
-    return sn_plot_create(SLOT(plot, K_PLOT), C, text(), text(), text(), settings("log_x:i0-1 log_y:i0-1"));
+    return sn_plot_create(SLOT(plot, K_PLOT), C, text(), text(), text(),
+                          settings("log_x:i0-1 log_y:i0-1"));
 }
 
 static int free_plot(void)
@@ -51,8 +52,8 @@ static int add(void)
     const size_t n = few(1, 6);
     const double *x = doubles(n, 0.5, 9), *y = doubles(n, 1, 2);
     const int spread = chance(30);
-    return sn_plot_add(PLOT, C, text(), whole(SN_PLOT_LINE, SN_PLOT_DASHED), n, x, y, spread ? doubles(n, 0.5, 1) : NULL,
-                       spread ? doubles(n, 2, 3) : NULL);
+    return sn_plot_add(PLOT, C, text(), whole(SN_PLOT_LINE, SN_PLOT_DASHED), n, x, y,
+                       spread ? doubles(n, 0.5, 1) : NULL, spread ? doubles(n, 2, 3) : NULL);
 }
 
 #define ROWS(X)                                                                                         \

@@ -19,8 +19,8 @@ static int evaluate(void)
 {
     sn_evaluation *result = block(sizeof *result);
     result->struct_size = few(sizeof *result, sizeof *result);
-    return sn_evaluate(odd() ? NULL : result, C, MODEL, MEANS, CIRCUIT, whole(SN_ABLATE_NOTHING, SN_ABLATE_EDGES), TASK,
-                       TASK);
+    return sn_evaluate(odd() ? NULL : result, C, MODEL, MEANS, CIRCUIT,
+                       whole(SN_ABLATE_NOTHING, SN_ABLATE_EDGES), TASK, TASK);
 }
 
 static int extract(void)
@@ -31,23 +31,26 @@ static int extract(void)
 
 static int refine(void)
 {
-    return sn_circuit_refine(SLOT(circuit, K_CIRCUIT), C, CIRCUIT, MEANS, TASK, DEVELOP,
-                             settings("target_loss:r0.3-0.7! calibrated:i0-1 greedy:i0-2 swap:i0-1 grow:i0-1 "
-                                      "necessity:r0-0.3 method:=nodes|edges"));
+    return sn_circuit_refine(
+        SLOT(circuit, K_CIRCUIT), C, CIRCUIT, MEANS, TASK, DEVELOP,
+        settings("target_loss:r0.3-0.7! calibrated:i0-1 greedy:i0-2 swap:i0-1 grow:i0-1 "
+                 "necessity:r0-0.3 method:=nodes|edges"));
 }
 
 static int estimate(void)
 {
     size_t *bytes = odd() ? NULL : block(sizeof *bytes);
-    return sn_circuit_estimate_memory(bytes, C, MODEL, MEANS, TASK, DEVELOP,
-                                      settings(MASKS "scores:=learned|attribution|integrated runs:i0-1"));
+    return sn_circuit_estimate_memory(
+        bytes, C, MODEL, MEANS, TASK, DEVELOP,
+        settings(MASKS "scores:=learned|attribution|integrated runs:i0-1"));
 }
 
 static int create(void)
 {
     const sn_means *means = play_lend(MEANS);
     const sn_task *task = play_lend(TASK), *develop = play_lend(DEVELOP);
-    return sn_search_create(SLOT(search, K_SEARCH), C, MODEL, means, task, develop, settings(MASKS "runs:i1-2!"));
+    return sn_search_create(SLOT(search, K_SEARCH), C, MODEL, means, task, develop,
+                            settings(MASKS "runs:i1-2!"));
 }
 
 static int free_search(void)
@@ -61,15 +64,17 @@ static int run_info(void)
     double *numbers = block(3 * sizeof *numbers);
     size_t *n_edges = odd() ? NULL : block(sizeof *n_edges);
     int *is_whole = odd() ? NULL : block(sizeof *is_whole);
-    return sn_search_run_info(odd() ? NULL : numbers, odd() ? NULL : numbers + 1, odd() ? NULL : numbers + 2, n_edges,
-                              is_whole, READ(search, K_SEARCH), amount(0, 1));
+    return sn_search_run_info(odd() ? NULL : numbers, odd() ? NULL : numbers + 1,
+                              odd() ? NULL : numbers + 2, n_edges, is_whole, READ(search, K_SEARCH),
+                              amount(0, 1));
 }
 
 static int text_loss(void)
 {
     double *loss = odd() ? NULL : block(sizeof *loss);
-    return sn_circuit_text_loss(loss, C, MODEL, MEANS, CIRCUIT, whole(SN_ABLATE_NOTHING, SN_ABLATE_EVERYTHING),
-                                TOKENS, settings("tokens:i16-64! window:i1-8 seed:i0-9"));
+    return sn_circuit_text_loss(loss, C, MODEL, MEANS, CIRCUIT,
+                                whole(SN_ABLATE_NOTHING, SN_ABLATE_EVERYTHING), TOKENS,
+                                settings("tokens:i16-64! window:i1-8 seed:i0-9"));
 }
 
 #define ROWS(X)                                                                                         \
@@ -81,7 +86,8 @@ static int text_loss(void)
     X(sn_search_free, FAIR, free_search())                                                              \
     X(sn_search_set_file, FAIR, sn_search_set_file(SEARCH, to_file()))                                  \
     X(sn_search_run, DEAR, sn_search_run(SEARCH))                                                       \
-    X(sn_search_circuit, DEAR, sn_search_circuit(SLOT(circuit, K_CIRCUIT), SEARCH, real(0.2, 0.7), whole(0, 1))) \
+    X(sn_search_circuit, DEAR,                                                                          \
+      sn_search_circuit(SLOT(circuit, K_CIRCUIT), SEARCH, real(0.2, 0.7), whole(0, 1)))                 \
     X(sn_search_run_count, CHEAP, answer_number((double)sn_search_run_count(READ(search, K_SEARCH))))   \
     X(sn_search_run_info, CHEAP, run_info())                                                            \
     X(sn_circuit_text_loss, FAIR, text_loss())

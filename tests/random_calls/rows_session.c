@@ -48,7 +48,8 @@ static int forward(void)
 static int forward_range(void)
 {
     sn_session *session = SESSION;
-    const size_t n = draw(3) + (size_t)!odd(), width = play.tag ? (size_t)sn_model_config_number(play.tag, "d_model") : 6;
+    const size_t n = draw(3) + (size_t)!odd(),
+                 width = play.tag ? (size_t)sn_model_config_number(play.tag, "d_model") : 6;
     const size_t last = play.tag ? 2 * (size_t)sn_model_config_number(play.tag, "n_layer") + 1 : 3;
     const size_t first = amount(0, last - 1);
     size_t *offsets = some_offsets(n, 7);
@@ -151,8 +152,9 @@ static int intervene(void)
     for (size_t i = 0; i < n_tokens; i++)
         mask[i] = (unsigned char)draw(2);
     const int masked = chance(20);
-    return sn_session_intervene(session, site, whole(SN_SET, SN_SCALE), chance(30) && n == width ? NULL : channels,
-                                odd() ? 0 : n, floats(n * by_token), odd() ? 0 : n * by_token, masked ? mask : NULL,
+    return sn_session_intervene(session, site, whole(SN_SET, SN_SCALE),
+                                chance(30) && n == width ? NULL : channels, odd() ? 0 : n,
+                                floats(n * by_token), odd() ? 0 : n * by_token, masked ? mask : NULL,
                                 masked || by_token > 1 ? n_tokens : 0);
 }
 

@@ -31,13 +31,14 @@ static int add_pair(void)
 
 static int add_text_pair(void)
 {
-    return sn_task_add_text_pair(to_grow(), C, TOKENIZER, ONE_OF("f(x", "g(y", "a = (b"), ONE_OF("[x", "f[y"),
-                                 ONE_OF(")"), ONE_OF("]"));
+    return sn_task_add_text_pair(to_grow(), C, TOKENIZER, ONE_OF("f(x", "g(y", "a = (b"),
+                                 ONE_OF("[x", "f[y"), ONE_OF(")"), ONE_OF("]"));
 }
 
 static int load(void)
 {
-    return sn_task_load_jsonl(SLOT(task, K_TASK), C, chance(50) ? NULL : TOKENIZER, from_file("task.jsonl"));
+    return sn_task_load_jsonl(SLOT(task, K_TASK), C, chance(50) ? NULL : TOKENIZER,
+                              from_file("task.jsonl"));
 }
 
 static int save(void)
@@ -50,8 +51,9 @@ static int pair(void)
     const int32_t *a = NULL, *b = NULL;
     size_t n_a = 0, n_b = 0;
     int32_t target_a, target_b;
-    const int status = sn_task_pair(odd() ? NULL : &a, odd() ? NULL : &n_a, odd() ? NULL : &b, odd() ? NULL : &n_b,
-                                    odd() ? NULL : &target_a, odd() ? NULL : &target_b, TASK, amount(0, 3));
+    const int status =
+        sn_task_pair(odd() ? NULL : &a, odd() ? NULL : &n_a, odd() ? NULL : &b, odd() ? NULL : &n_b,
+                     odd() ? NULL : &target_a, odd() ? NULL : &target_b, TASK, amount(0, 3));
     if (status == SN_OK && a)
         answer_bytes(a, n_a * sizeof *a);
     if (status == SN_OK && b)
@@ -66,16 +68,18 @@ static int add_idioms(void)
     sn_corpus *corpus = CHANGE(corpus, K_CORPUS);
     if (corpus && sn_corpus_count(corpus) > 60)
         corpus = NULL;
-    return sn_python_add_idioms(corpus, C, few(1, 700),
-                                settings("seed:i0-9 constructs:=all|for_while|single_double_quote short:i0-1"));
+    return sn_python_add_idioms(
+        corpus, C, few(1, 700),
+        settings("seed:i0-9 constructs:=all|for_while|single_double_quote short:i0-1"));
 }
 
 static int python_task(void)
 {
     const char *name = sn_python_task_name(draw(sn_python_task_count()));
-    return sn_python_task(SLOT(task, K_TASK), C, TOKENIZER, odd() ? text() : name, few(1, 3),
-                          settings("max_tokens:i300-400! seed:i0-9 split:=prune|develop|fresh|train min_tokens:i1-30 "
-                                   "distractor:r0-1"));
+    return sn_python_task(
+        SLOT(task, K_TASK), C, TOKENIZER, odd() ? text() : name, few(1, 3),
+        settings("max_tokens:i300-400! seed:i0-9 split:=prune|develop|fresh|train min_tokens:i1-30 "
+                 "distractor:r0-1"));
 }
 
 static int check_fresh(void)

@@ -9,7 +9,8 @@
 static int train_tokenizer(void)
 {
     const size_t size = amount(256, 300);
-    return sn_tokenizer_train(SLOT(tokenizer, K_TOKENIZER), C, TEXTS, size > 1000 && size < SIZE_MAX / 2 ? 255 : size,
+    return sn_tokenizer_train(SLOT(tokenizer, K_TOKENIZER), C, TEXTS,
+                              size > 1000 && size < SIZE_MAX / 2 ? 255 : size,
                               settings(chance(50) ? "" : "required:=for|a\\n|x"));
 }
 
@@ -27,7 +28,8 @@ static int free_tokenizer(void)
 static int tokenizer_token(void)
 {
     size_t length = 0;
-    const char *bytes = sn_tokenizer_token(odd() ? NULL : &length, TOKENIZER, odd() ? token() : (int32_t)draw(256));
+    const char *bytes =
+        sn_tokenizer_token(odd() ? NULL : &length, TOKENIZER, odd() ? token() : (int32_t)draw(256));
     return answer_bytes(bytes, length);
 }
 
@@ -81,7 +83,8 @@ static sn_corpus *to_change(enum what what)
         corpus = CHANGE(corpus, K_CORPUS);
         if (!corpus || !play.polite)
             break;
-        if (sn_corpus_count(corpus) == 0 || !sn_corpus_text(&length, corpus, 0) == (what == TOKEN_DOCUMENTS))
+        if (sn_corpus_count(corpus) == 0 ||
+            !sn_corpus_text(&length, corpus, 0) == (what == TOKEN_DOCUMENTS))
             break;
     }
     return corpus && sn_corpus_count(corpus) > 60 ? NULL : corpus;
@@ -108,12 +111,14 @@ static int add_tokens(void)
 
 static int add_directory(void)
 {
-    return sn_corpus_add_directory(to_change(TEXT_DOCUMENTS), C, from_file("texts"), ONE_OF(".py", "", "y"), amount(0, 40), amount(0, 90));
+    return sn_corpus_add_directory(to_change(TEXT_DOCUMENTS), C, from_file("texts"),
+                                   ONE_OF(".py", "", "y"), amount(0, 40), amount(0, 90));
 }
 
 static int add_token_file(void)
 {
-    return sn_corpus_add_token_file(to_change(TOKEN_DOCUMENTS), C, from_file("tokens"), chance(50) ? 2 : amount(2, 4));
+    return sn_corpus_add_token_file(to_change(TOKEN_DOCUMENTS), C, from_file("tokens"),
+                                    chance(50) ? 2 : amount(2, 4));
 }
 
 static int some_documents(const char **document, size_t *length, void *payload)
@@ -148,7 +153,8 @@ static int corpus_tokens(void)
 
 static int split(void)
 {
-    return sn_corpus_split(SLOT(corpus, K_CORPUS), CHANGE(corpus, K_CORPUS), C, real(0.2, 0.8), any_seed());
+    return sn_corpus_split(SLOT(corpus, K_CORPUS), CHANGE(corpus, K_CORPUS), C, real(0.2, 0.8),
+                           any_seed());
 }
 
 static int tokenize(void)
@@ -161,12 +167,13 @@ static int sample(void)
     const size_t n = few(1, 4), window = few(1, 9);
     int32_t *inputs = block(n * window * sizeof *inputs), *targets = block(n * window * sizeof *targets);
     size_t *lengths = block(n * sizeof *lengths);
-    return sn_corpus_sample(odd() ? NULL : inputs, odd() ? NULL : targets, odd() ? NULL : lengths, TOKENS, C, n,
-                            window, any_seed(), odd() ? UINT64_MAX : draw(9));
+    return sn_corpus_sample(odd() ? NULL : inputs, odd() ? NULL : targets, odd() ? NULL : lengths,
+                            TOKENS, C, n, window, any_seed(), odd() ? UINT64_MAX : draw(9));
 }
 
 #define ROWS(X)                                                                                         \
-    X(sn_tokenizer_load, DEAR, sn_tokenizer_load(SLOT(tokenizer, K_TOKENIZER), C, from_file("tokenizer"))) \
+    X(sn_tokenizer_load, DEAR,                                                                          \
+      sn_tokenizer_load(SLOT(tokenizer, K_TOKENIZER), C, from_file("tokenizer")))                       \
     X(sn_tokenizer_train, FAIR, train_tokenizer())                                                      \
     X(sn_tokenizer_save, FAIR, save_tokenizer())                                                        \
     X(sn_tokenizer_free, FAIR, free_tokenizer())                                                        \

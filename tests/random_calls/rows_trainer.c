@@ -69,8 +69,9 @@ static int statistic(void)
 {
     double *value = odd() ? NULL : block(sizeof *value);
     return sn_trainer_statistic(value, TRAINER,
-                                ONE_OF("step", "steps", "loss", "text_loss", "task_loss", "learning_rate", "density",
-                                       "gradient_rms", "nonzeros", "parameters", "dead_neurons", "minimum_lowered"));
+                                ONE_OF("step", "steps", "loss", "text_loss", "task_loss",
+                                       "learning_rate", "density", "gradient_rms", "nonzeros",
+                                       "parameters", "dead_neurons", "minimum_lowered"));
 }
 
 static int save(void)
