@@ -13,6 +13,7 @@
 #   make coverage        the lines of lib/ that the tests run: at least 90 %
 #   make lint            what the compilers do not see
 #   make fuzz            every parser for FUZZ_SECONDS each (clang)
+#   make random-calls    RANDOM_CALLS calls of public functions at random, under sanitizers: 10000000, an hour
 #   make check-avx512    the AVX-512 kernels in an emulated machine (make deps-avx512)
 #   make bench           measure beside the peers (make deps-bench); bench-quick: within 4 minutes
 #   make study           gradients on the support against dense ones, in pairs: an hour (goes on where it stopped)
@@ -260,9 +261,12 @@ $(RANDOM_OBJECTS): private LANGUAGE += -Itests
 # Fuzz targets, here with a main that replays files; `make fuzz` drives them by libFuzzer.
 FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ         := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SOURCES))
+FUZZ_SHARED  := tests/fuzz/fuzz.c tests/fuzz/small.c
+FUZZ_HEADERS := tests/fuzz/fuzz.h tests/fuzz/small.h tests/zip_fix.h
+FUZZ_SEEDS   := $(BUILD)/tests/fuzz/make_seeds
 
 .PHONY: tests
-tests: $(RUNNER) $(RANDOM) $(TOOLS) $(BENCH) $(FUZZ) examples
+tests: $(RUNNER) $(RANDOM) $(TOOLS) $(BENCH) $(FUZZ) $(FUZZ_SEEDS) examples
 
 # A suite is any tests/test_NAME.c; it defines Suite *NAME_suite(void).
 $(BUILD)/tests/suites.inc: $(SUITES) Makefile
@@ -293,24 +297,36 @@ $(TOOLS): $(BUILD)/tests/%: tests/tools/%.c $(HELPERS) $(INTERNAL) $(FLAGS)
 	$(Q)$(COMPILE) -Itests -MF $@.d -MT $@ -o $@ $< \
 		$(HELPERS) $(INTERNAL) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
 
-$(FUZZ): $(BUILD)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(STATIC)
+$(FUZZ_SEEDS): tests/fuzz/make_seeds.c $(FUZZ_SHARED) $(FUZZ_HEADERS) $(STATIC)
+$(FUZZ): $(BUILD)/tests/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(FUZZ_SHARED) $(FUZZ_HEADERS) $(STATIC)
+$(FUZZ) $(FUZZ_SEEDS):
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -o $@ \
 		$(filter %.c,$^) $(STATIC) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
 
-# Each target FUZZ_SECONDS long under AddressSanitizer and UBSan: FUZZ_ONLY="pt config" for some of them.
+# Each target FUZZ_SECONDS long under AddressSanitizer and UBSan: FUZZ_ONLY="pt config" for some of them. With
+# FUZZ_RESUME=1 those are left out that have been fuzzed so long since they were built.
 FUZZ_SECONDS ?= 60
+FUZZ_RESUME  ?=
 FUZZERS      := $(BUILD)/fuzz
 .PHONY: fuzz
-fuzz: examples
+fuzz: examples $(FUZZ_SEEDS)
 	$(Q)$(MAKE) BUILD=$(FUZZERS) CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
-	SPARSENET_SHARED='$(SPARSENET_SHARED)' CONVERT=$(BUILD)/examples/convert \
-		bash tests/fuzz/run.sh $(FUZZERS) $(FUZZ_SECONDS) $(FUZZ_ONLY)
+	SPARSENET_SHARED='$(SPARSENET_SHARED)' CONVERT=$(BUILD)/examples/convert MAKE_SEEDS=$(FUZZ_SEEDS) \
+		RESUME='$(FUZZ_RESUME)' bash tests/fuzz/run.sh $(FUZZERS) $(FUZZ_SECONDS) $(FUZZ_ONLY)
+
+# SEED=n makes other calls; --table in RANDOM_FLAGS tells how they ended, function by function.
+RANDOM_CALLS ?= 10000000
+RANDOM_FLAGS ?= --table
+.PHONY: random-calls
+random-calls:
+	$(Q)$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined $(BUILD)/asan/tests/random_calls/random_calls
+	$(BUILD)/asan/tests/random_calls/random_calls --calls $(RANDOM_CALLS) --seed $(SEED) $(RANDOM_FLAGS)
 
 .PHONY: fuzzers
 fuzzers: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SOURCES))
-$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c tests/fuzz/fuzz.h $(STATIC)
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SHARED) $(FUZZ_HEADERS) $(STATIC)
 	$(call say,CC,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CPPFLAGS) $(CFLAGS) \
 		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(STATIC) \

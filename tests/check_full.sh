@@ -10,7 +10,8 @@ runner=$BUILD/tests/check_all
 
 # build FOLDER VARIABLE=VALUE...: a second build of the tests
 build() {
-    $MAKE -j "$build_jobs" BUILD="$BUILD/$1" WERROR=0 "${@:2}" "$BUILD/$1/tests/check_all" "$BUILD/$1/tests/golden_check"
+    $MAKE -j "$build_jobs" BUILD="$BUILD/$1" WERROR=0 "${@:2}" "$BUILD/$1/tests/check_all" "$BUILD/$1/tests/golden_check" \
+        "$BUILD/$1/tests/random_calls/random_calls"
 }
 
 have() { command -v "$1" > /dev/null; }
@@ -66,6 +67,8 @@ coverage_steps
 
 all_suites 6 "$asan" "all suites under AddressSanitizer and UBSan" \
     env CK_FORK=no UBSAN_OPTIONS=print_stacktrace=1 "$BUILD/asan/tests/check_all"
+step_after "$asan" "300000 random calls under AddressSanitizer and UBSan" \
+    "$BUILD/asan/tests/random_calls/random_calls" --calls 300000 --seed 2
 step_after "$asan" "goldens under AddressSanitizer and UBSan" golden "$BUILD/asan"
 step_after "$asan" "goldens from their .pt under AddressSanitizer and UBSan" golden "$BUILD/asan" --pt
 step_after "$asan" "the C++ binding under AddressSanitizer and UBSan" \

@@ -19,19 +19,11 @@ struct work {
 
 static void begin(struct work *work)
 {
-    sn_options *options;
     work->context = fuzz_context(64);
     work->model = small_model(work->context);
     work->means = small_means(work->context, work->model);
     work->task = small_task(work->context);
-    small_must(sn_options_create(&options, work->context));
-    small_must(sn_options_set(options, work->context, "runs", 2));
-    small_must(sn_options_set(options, work->context, "steps", 2));
-    small_must(sn_options_set(options, work->context, "batch", 1));
-    small_must(sn_options_set(options, work->context, "target_loss", 20));
-    small_must(sn_search_create(&work->search, work->context, work->model, work->means, work->task, NULL,
-                                options));
-    sn_options_free(options);
+    work->search = small_search(work->context, work->model, work->means, work->task);
 }
 
 static void end(struct work *work)
@@ -43,7 +35,7 @@ static void end(struct work *work)
     sn_context_free(work->context);
 }
 
-/* As this search writes them, after it has run. Replayed with nothing else, the file is a seed. */
+/* As this search writes them, after it has run. */
 static const float *own_settings(void)
 {
     static float settings[N_SETTINGS];

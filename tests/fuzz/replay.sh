@@ -4,7 +4,7 @@
 set -eu
 seeds=$BUILD/tests/fuzz/seeds
 rm -rf "$seeds"
-CONVERT=$BUILD/examples/convert bash tests/fuzz/seeds.sh "$SPARSENET_SHARED" "$seeds"
+CONVERT=$BUILD/examples/convert MAKE_SEEDS=$BUILD/tests/fuzz/make_seeds bash tests/fuzz/seeds.sh "$SPARSENET_SHARED" "$seeds"
 for target in "$BUILD"/tests/fuzz/fuzz_*; do
     [ -x "$target" ] && [ ! -d "$target" ] || continue
     name=${target##*/fuzz_}

@@ -4,7 +4,8 @@
 # What the targets expect in one file, fuzz_*.c say.
 set -eu
 shared=$1 to=$2
-mkdir -p "$to"/{tensors,native,config,folder,pt,tokenizer,viz}
+mkdir -p "$to"/{tensors,native,config,folder,pt,tokenizer,viz,checkpoint,search}
+[ -z "${MAKE_SEEDS:-}" ] || "$MAKE_SEEDS" "$to"
 
 joined() { # joined FIRST SECOND OUT: both with a NUL between
     { cat "$1"; printf '\0'; cat "$2"; } > "$3"

@@ -55,6 +55,20 @@ sn_task *small_task(sn_context *context)
     return task;
 }
 
+sn_search *small_search(sn_context *context, sn_model *model, const sn_means *means, const sn_task *task)
+{
+    sn_options *options;
+    sn_search *search;
+    small_must(sn_options_create(&options, context));
+    small_must(sn_options_set(options, context, "runs", 2));
+    small_must(sn_options_set(options, context, "steps", 2));
+    small_must(sn_options_set(options, context, "batch", 1));
+    small_must(sn_options_set(options, context, "target_loss", 20));
+    small_must(sn_search_create(&search, context, model, means, task, NULL, options));
+    sn_options_free(options);
+    return search;
+}
+
 sn_circuit *small_circuit(sn_context *context, sn_model *model)
 {
     sn_circuit *circuit;

@@ -11,6 +11,9 @@ sn_model *small_model(sn_context *context);
 sn_corpus *small_corpus(sn_context *context);
 sn_means *small_means(sn_context *context, sn_model *model);
 sn_task *small_task(sn_context *context);
+/* Of two short runs, with a target that any circuit meets. */
+sn_search *small_search(sn_context *context, sn_model *model, const sn_means *means,
+                        const sn_task *task);
 /* Of three of its nodes. */
 sn_circuit *small_circuit(sn_context *context, sn_model *model);
 void small_must(int status);
