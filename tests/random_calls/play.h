@@ -133,9 +133,9 @@ size_t room(size_t needed, void *out); /* capacity for so many; *(void **)out be
     ({                                                                                                  \
         type *out = NULL;                                                                               \
         size_t capacity = 0, n_needed = 0, *needed = &n_needed;                                         \
-        (void)(call);                                                                                   \
+        const int known = (call) == SN_OK;                                                              \
         out = block(n_needed * sizeof *out);                                                            \
-        capacity = room(n_needed, &out);                                                                \
+        capacity = known ? room(n_needed, &out) : 0;                                                    \
         needed = odd() ? NULL : needed;                                                                 \
         (call);                                                                                         \
     })

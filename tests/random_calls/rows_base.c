@@ -164,7 +164,7 @@ static int create_csr(void)
     if (n && odd())
         indices[draw(n)] = chance(50) ? UINT32_MAX : (uint32_t)draw(70);
     if (odd())
-        indptr[draw(rows + 1)] = chance(50) ? SIZE_MAX - draw(3) : draw(3);
+        indptr[draw(rows + 1)] = chance(50) ? SIZE_MAX - draw(3) : draw(n + 1);
     return sn_matrix_create_csr(SLOT(matrix, K_MATRIX), C, rows, odd() ? SIZE_MAX / 2 : cols,
                                 odd() ? NULL : indptr, odd() ? NULL : indices,
                                 chance(10) ? NULL : floats(n));
