@@ -1,6 +1,7 @@
-/* What may lie where a file is expected: nothing, a folder, a pipe that nobody writes to, a device without an end, an
- * empty file, one that may not be read, links, a gigabyte that is one line, a file that shrinks. Each function that
- * reads must come back with a status whose message names the path, and with nothing kept; no path may block. */
+/* What may lie where a file is expected: nothing, a folder, a pipe that nobody writes to, a device
+ * without an end, an empty file, one that may not be read, links, a gigabyte that is one line, a file
+ * that shrinks. Each function that reads must come back with a status whose message names the path, and
+ * with nothing kept; no path may block. */
 #include <check.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -145,8 +146,8 @@ static void tear_down(void)
     fixture_teardown();
 }
 
-/* Refused with one of the two statuses, a message that names the path, and all memory given back; at the most it held
- * a few MiB more than before, however large the file says it is. */
+/* Refused with one of the two statuses, a message that names the path, and all memory given back; at
+ * the most it held a few MiB more than before, however large the file says it is. */
 static void check_refused(const struct reader *reader, const char *path, int status, int or_status)
 {
     size_t before, after, peak;
@@ -227,7 +228,8 @@ START_TEST(links)
 }
 END_TEST
 
-/* A gigabyte of zeros, which takes no room on the disk, and so one line; what is in front decides for some. */
+/* A gigabyte of zeros, which takes no room on the disk, and so one line; what is in front decides for
+ * some. */
 START_TEST(a_gigabyte_of_one_line)
 {
     static const char *const fronts[] = {"", "{\"a\": \"", "SNTRAIN", "PK\3\4", "\xff\xff\xff\x3f"};
@@ -280,7 +282,8 @@ static sn_corpus *corpus_of(const char *folder, size_t max_file_bytes, int expec
     return corpus;
 }
 
-/* Broken UTF-8, NULs and no line end at all are text like any other: tokens that give the same bytes back. */
+/* Broken UTF-8, NULs and no line end at all are text like any other: tokens that give the same bytes
+ * back. */
 START_TEST(corpora_of_any_bytes)
 {
     static const char bytes[] =
@@ -305,7 +308,8 @@ START_TEST(corpora_of_any_bytes)
 }
 END_TEST
 
-/* In a folder only regular files count; links, pipes, folders of such a name and empty files are passed over. */
+/* In a folder only regular files count; links, pipes, folders of such a name and empty files are passed
+ * over. */
 START_TEST(folders_of_what_is_no_file)
 {
     char path[256];
@@ -342,8 +346,9 @@ START_TEST(corpora_with_a_file_that_may_not_be_read)
 }
 END_TEST
 
-/* A huge file is passed over unless more is allowed. Then reading it takes twice its size, once for the file and once
- * for the document; tokenising it another 4 bytes for each token, and for a single piece of text the merging's own. */
+/* A huge file is passed over unless more is allowed. Then reading it takes twice its size, once for the
+ * file and once for the document; tokenising it another 4 bytes for each token, and for a single piece
+ * of text the merging's own. */
 static void check_huge_line(size_t size, size_t limit, int may_lack_memory)
 {
     size_t held, peak;

@@ -1,5 +1,5 @@
-/* A byte that says what for, then a text for a circuit: name of its task, label, note, name of a measurement or a
- * series. All reports are written, and the JSON is read back. */
+/* A byte that says what for, then a text for a circuit: name of its task, label, note, name of a
+ * measurement or a series. All reports are written, and the JSON is read back. */
 #include "small.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* The file of a search. What says which model, tasks and settings it belongs to, a tensor of sums that stands in front,
- * is taken from a file of this search: a fuzzer cannot guess it. */
+/* The file of a search. What says which model, tasks and settings it belongs to, a tensor of sums that
+ * stands in front, is taken from a file of this search: a fuzzer cannot guess it. */
 #include "small.h"
 
 #include <stdio.h>

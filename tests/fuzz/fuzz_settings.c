@@ -1,4 +1,5 @@
-/* Settings by name: a byte that says whose they are, then lines "key=value", numbers where all of the value is one. */
+/* Settings by name: a byte that says whose they are, then lines "key=value", numbers where all of the
+ * value is one. */
 #include "small.h"
 
 #include <stdlib.h>

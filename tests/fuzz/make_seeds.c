@@ -1,5 +1,5 @@
-/* make_seeds FOLDER: seeds that only the library can write: FOLDER/checkpoint/..., FOLDER/search/... . The folders are
- * there. */
+/* make_seeds FOLDER: seeds that only the library can write: FOLDER/checkpoint/..., FOLDER/search/... .
+ * The folders are there. */
 #include <stdio.h>
 
 #include "small.h"

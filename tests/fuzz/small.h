@@ -1,5 +1,5 @@
-/* Small objects for targets whose bytes mean something beside others only. All end the process where they cannot be
- * made: the memory that a target allows must be enough for them. */
+/* Small objects for targets whose bytes mean something beside others only. All end the process where
+ * they cannot be made: the memory that a target allows must be enough for them. */
 #ifndef SN_TESTS_FUZZ_SMALL_H
 #define SN_TESTS_FUZZ_SMALL_H
 

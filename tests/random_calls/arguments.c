@@ -337,7 +337,8 @@ static void set_one(sn_options *options, sn_context *context, char *entry)
         set_choice(options, context, entry, range + 1);
 }
 
-/* "key:i1-3! key:r0-1 key:=word|word": made by a context of the world's, whatever befalls the call's own. */
+/* "key:i1-3! key:r0-1 key:=word|word": made by a context of the world's, whatever befalls the call's
+ * own. */
 const sn_options *settings(const char *keys)
 {
     char list[1024], *state;

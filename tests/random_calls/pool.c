@@ -46,8 +46,8 @@ FREE(binarised)
 FREE(shared)
 FREE(plot)
 
-/* How each kind ends, which of a world's objects stands for it where one is only read, and which of them
- * (made anew) are there to be changed. */
+/* How each kind ends, which of a world's objects stands for it where one is only read, and which of
+ * them (made anew) are there to be changed. */
 static const struct {
     void (*free)(void *);
     enum object kept;

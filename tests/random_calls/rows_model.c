@@ -8,7 +8,8 @@
 
 #define GENERATOR CHANGE(generator, K_GENERATOR)
 
-/* Tiny, of every form; the vocabulary is always that of the tasks. Where odd, a key has a strange value. */
+/* Tiny, of every form; the vocabulary is always that of the tasks. Where odd, a key has a strange
+ * value. */
 static const char *config(void)
 {
     char *json = block(600);
