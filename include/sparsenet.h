@@ -541,8 +541,8 @@ SN_API int sn_circuit_estimate_memory(size_t *bytes, sn_context *context, sn_mod
  * at "target_loss" then learns anew for all steps. As many runs go on side by side as the context has threads, with
  * the same results on any number. From their masks circuits can be cut for any target loss.
  * Options: those of sn_circuit_extract; "scores" must be "learned". means and tasks are lent, must outlive the
- * search and not change; it is bound to the context. Errors: as sn_circuit_extract, SN_ERROR_TARGET where the model itself
- * misses "target_loss". */
+ * search and not change; it is bound to the context. Errors: as sn_circuit_extract, SN_ERROR_TARGET where the
+ * model itself misses "target_loss". */
 SN_API int sn_search_create(sn_search **out, sn_context *context, sn_model *model, const sn_means *means,
                             const sn_task *task, const sn_task *develop, const sn_options *options);
 SN_API void sn_search_free(sn_search *search);
