@@ -230,6 +230,37 @@ START_TEST(context_accepts_null)
 }
 END_TEST
 
+START_TEST(context_needs_a_whole_allocator)
+{
+    struct oom own = {0};
+    for (int missing = 0; missing < 3; missing++) {
+        sn_allocator allocator = oom_allocator(&own);
+        sn_context *made = (sn_context *)&own;
+        if (missing == 0)
+            allocator.allocate = NULL;
+        else if (missing == 1)
+            allocator.reallocate = NULL;
+        else
+            allocator.release = NULL;
+        ck_assert_int_eq(sn_context_create(&made, &allocator), SN_ERROR_ARGUMENT);
+        ck_assert_ptr_null(made);
+    }
+}
+END_TEST
+
+START_TEST(places_of_objects_are_emptied)
+{
+    void *place = context;
+    ck_assert_int_eq(no_place(&place, NULL, "sn_x_create"), 1);
+    ck_assert_ptr_null(place);
+    ck_assert_int_eq(no_place(NULL, context, "sn_x_create"), 1);
+    ck_assert_str_eq(sn_context_message(context), "sn_x_create: out is NULL");
+    place = context;
+    ck_assert_int_eq(no_place(&place, context, "sn_x_create"), 0);
+    ck_assert_ptr_null(place);
+}
+END_TEST
+
 START_TEST(context_counts_its_memory)
 {
     size_t current, peak;
@@ -803,8 +834,9 @@ Suite *base_suite(void)
         memory_refuses_products_that_wrap, memory_resize_keeps_content,
         memory_failure_leaves_the_old_block, memory_of_the_host, memory_lives_until_its_last_holder);
     ADD(suite, "context", context_creation_fails_cleanly, context_accepts_null,
-        context_counts_its_memory, context_keeps_the_message, context_cuts_long_messages,
-        messages_are_one_line, progress_cancels, copy_out_follows_the_rule);
+        context_needs_a_whole_allocator, places_of_objects_are_emptied, context_counts_its_memory,
+        context_keeps_the_message, context_cuts_long_messages, messages_are_one_line, progress_cancels,
+        copy_out_follows_the_rule);
     ADD(suite, "buffer", buffer_grows, buffer_failure_is_sticky, numbers_have_a_point,
         numbers_have_a_point_in_any_locale);
     ADD(suite, "random", random_numbers_are_fixed, random_bits_are_xoshiro, random_streams_differ,

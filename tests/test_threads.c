@@ -317,6 +317,23 @@ static void host_parallel_for(size_t n, void (*body)(void *payload, size_t index
         body(body_payload, n + i);
 }
 
+START_TEST(loops_under_a_limit)
+{
+    sn_context *context = create(8);
+    struct host host = {.n_threads = 8};
+    check_loops(context, 8);
+    ck_assert_uint_eq(parallel_limit(context, 3), 0);
+    check_loops(context, 3);
+    ck_assert_int_eq(sn_context_set_parallel_for(context, host_parallel_for, &host, 8), SN_OK);
+    check_loops(context, 3);
+    ck_assert_uint_eq(parallel_limit(context, 20), 3);
+    check_loops(context, 8);
+    ck_assert_uint_eq(parallel_limit(context, 0), 20);
+    check_loops(context, 8);
+    sn_context_free(context);
+}
+END_TEST
+
 START_TEST(host_runs_the_chunks)
 {
     sn_context *context = create(2);
@@ -443,6 +460,7 @@ Suite *threads_suite(void)
           *hosts = tcase_create("hosts");
     tcase_add_loop_test(loops, every_chunk_runs_once, 0, N_COUNTS);
     tcase_add_test(loops, thread_count_may_change);
+    tcase_add_test(loops, loops_under_a_limit);
     tcase_add_loop_test(loops, lowest_failure_is_returned, 0, N_COUNTS);
     tcase_add_test(loops, lowest_failure_wins_whenever_it_comes);
     tcase_add_test(loops, lack_of_memory_has_a_message);
