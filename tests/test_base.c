@@ -234,15 +234,15 @@ START_TEST(context_needs_a_whole_allocator)
 {
     struct oom own = {0};
     for (int missing = 0; missing < 3; missing++) {
-        sn_allocator allocator = oom_allocator(&own);
+        sn_allocator partial = oom_allocator(&own);
         sn_context *made = (sn_context *)&own;
         if (missing == 0)
-            allocator.allocate = NULL;
+            partial.allocate = NULL;
         else if (missing == 1)
-            allocator.reallocate = NULL;
+            partial.reallocate = NULL;
         else
-            allocator.release = NULL;
-        ck_assert_int_eq(sn_context_create(&made, &allocator), SN_ERROR_ARGUMENT);
+            partial.release = NULL;
+        ck_assert_int_eq(sn_context_create(&made, &partial), SN_ERROR_ARGUMENT);
         ck_assert_ptr_null(made);
     }
 }
