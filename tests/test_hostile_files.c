@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 #include "calls.h"
-#include "fixture.h"
 #include "long.h"
 #include "planted.h"
+
+#include "fixture.h" /* behind them: its `context` would be shadowed by their arguments */
 
 #define GIBIBYTE ((off_t)1 << 30)
 #define MEBIBYTE ((size_t)1 << 20)
@@ -147,7 +148,8 @@ static void tear_down(void)
 }
 
 /* Refused with one of the two statuses, a message that names the path, and all memory given back; at
- * the most it held a few MiB more than before, however large the file says it is. */
+ * the most it held a few MiB more than before, however large the file says it is. A model may
+ * be looked for in the folder of a path, which is what the message names then. */
 static void check_refused(const struct reader *reader, const char *path, int status, int or_status)
 {
     size_t before, after, peak;
@@ -156,7 +158,7 @@ static void check_refused(const struct reader *reader, const char *path, int sta
     sn_context_memory(&after, &peak, context);
     ck_assert_msg(got == status || got == or_status, "%s of %s: %s: %s", reader->name, path,
                   sn_status_string(got), sn_context_message(context));
-    assert_message(path);
+    assert_message(reader->takes_folders && strstr(path, temporary.folder) ? temporary.folder : path);
     ck_assert_msg(after == before, "%s of %s: %zu bytes are left", reader->name, path, after - before);
     ck_assert_msg(peak < 32 * MEBIBYTE, "%s of %s took %zu bytes", reader->name, path, peak);
 }
@@ -239,7 +241,7 @@ START_TEST(a_gigabyte_of_one_line)
         for (size_t i = 0; i < N_READERS; i++)
             if (!readers[i].takes_zeros)
                 check_refused(&readers[i], temporary_path(&temporary, "huge"), SN_ERROR_FORMAT,
-                              SN_ERROR_UNSUPPORTED);
+                              readers[i].takes_folders ? SN_ERROR_IO : SN_ERROR_UNSUPPORTED);
     }
 }
 END_TEST

@@ -1,6 +1,8 @@
 /* The file of a search: tensors "settings", "runs" and "tau" in one safetensors file, of which the first says what
  * the others belong to. */
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/checksum.h"
 #include "base/file.h"
@@ -167,6 +169,13 @@ static int read_state(struct sn_search *search, const char *path, const sn_tenso
     return read_runs(search, path, fields, tau);
 }
 
+/* Also what is no file, or cannot be looked at: found out now, not when the first round has been run. */
+static int is_there(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 || errno != ENOENT;
+}
+
 int sn_search_set_file(sn_search *search, const char *path)
 {
     if (!search)
@@ -177,7 +186,7 @@ int sn_search_set_file(sn_search *search, const char *path)
     if (!copy)
         return fail_memory(search->context, "a path", strlen(path) + 1);
     int status = SN_OK;
-    if (file_exists(path)) {
+    if (is_there(path)) {
         sn_tensors *tensors;
         status = sn_tensors_load(&tensors, search->context, path);
         if (status == SN_OK)
