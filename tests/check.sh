@@ -90,7 +90,7 @@ for isa in $(other_isas); do
 done
 step "malformed models" bash tests/bad_models.sh
 step "fuzz corpora" bash tests/fuzz/replay.sh
-step "random sequences of calls" "$BUILD/tests/random_calls/random_calls" --calls 12000
+step "random sequences of calls" "$BUILD/tests/random_calls/random_calls" --calls 30000
 step "examples" bash tests/examples_test.sh
 step "the user's flags in every command" bash tests/package/flags_test.sh
 step "generated Python is Python" python3 tests/task_syntax.py "$BUILD/tests/task_text"
