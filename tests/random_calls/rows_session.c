@@ -31,7 +31,8 @@ static size_t *some_offsets(size_t n_sequences, size_t longest)
 static const size_t *spoilt(size_t *offsets, size_t n_sequences)
 {
     if (odd())
-        offsets[draw(n_sequences + 1)] = chance(50) ? SIZE_MAX - draw(9) : draw(offsets[n_sequences] + 1);
+        offsets[draw(n_sequences + 1)] =
+            chance(50) ? SIZE_MAX - draw(9) : draw(offsets[n_sequences] + 1);
     return odd() ? NULL : offsets;
 }
 
