@@ -395,7 +395,7 @@ START_TEST(native_metadata_is_checked)
     assert_native_refused(SN_ERROR_FORMAT, "no file of sn_model_save");
     list.n_metadata = 1;
     assert_native_refused(SN_ERROR_FORMAT, "no file of sn_model_save");
-    list.metadata[1][1] = "{\"n_layer\":0}";
+    list.metadata[1][1] = "{\"n_layer\":-1}";
     assert_native_refused(SN_ERROR_FORMAT, "n_layer: must be a whole number");
     list.metadata[1][1] = "";
     assert_native_refused(SN_ERROR_FORMAT, "empty");
