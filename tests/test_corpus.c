@@ -90,7 +90,9 @@ START_TEST(text_documents)
     expect_message(sn_corpus_add_text(corpus, context, NULL, 3), SN_ERROR_ARGUMENT, "text is NULL");
     ck_assert_int_eq(sn_corpus_add_text(corpus, NULL, "a", 1), SN_ERROR_ARGUMENT);
     ck_assert_int_eq(sn_corpus_create(NULL, context), SN_ERROR_ARGUMENT);
-    ck_assert_int_eq(sn_corpus_create(&corpus, NULL), SN_ERROR_ARGUMENT);
+    sn_corpus *none = corpus;
+    ck_assert_int_eq(sn_corpus_create(&none, NULL), SN_ERROR_ARGUMENT);
+    ck_assert_ptr_null(none);
 }
 END_TEST
 

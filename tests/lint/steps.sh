@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced after tests/steps.sh: cppcheck over all sources and the headers that they include, without a warning. What is
-# suppressed, and why: tests/lint/suppressions. (clang-tidy 14 takes pointers that a status vouches for to be NULL: twenty
-# places in five folders of lib/, none of them real, and ten times as long.)
+# suppressed, and why: tests/lint/suppressions. (clang-tidy 14 warns of pointers that a status vouches for and
+# takes several times as long.)
 lint() { # FILE OR FOLDER...
     cppcheck -q --error-exitcode=1 --enable=warning,performance,portability --std=c11 --language=c \
         --suppressions-list=tests/lint/suppressions --inline-suppr --template='{file}:{line}: {id}: {message}' \
