@@ -76,6 +76,8 @@ void figure_validation(const struct study *study)
             continue;
         fprintf(table, "%s,%s,%zu,%.4f,%.4f,%.4f\n", row->model, row->task, row->edges, row->raw_loss,
                 row->binarised, row->resampled);
+        if (row->edges == 0) /* no place on a logarithmic axis */
+            continue;
         curve_add(&binarised[family], (double)row->edges, row->binarised, 0, 0);
         curve_add(&resampled[family], (double)row->edges, row->resampled, 0, 0);
     }

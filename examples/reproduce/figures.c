@@ -24,13 +24,14 @@ static struct curve *new_curves(size_t n)
 }
 
 /* Every target loss that a table has, strict to loose; returns how many. */
-static size_t find_targets(double targets[MAX_POINTS], const struct study *study, const char *variant)
+static size_t find_targets(double targets[MAX_POINTS], const struct study *study, const char *variant,
+                           int calibrated)
 {
     size_t n = 0;
     for (size_t i = 0; i < study->rows.n; i++) {
         const struct row *row = &study->rows.row[i];
         size_t at = 0;
-        if (strcmp(row->variant, variant) != 0 || row->target <= 0)
+        if (strcmp(row->variant, variant) != 0 || row->calibrated != calibrated || row->target <= 0)
             continue;
         while (at < n && targets[at] < row->target)
             at++;
@@ -91,7 +92,7 @@ static void compare_rival(const struct study *study, const struct comparison *co
 static void compare(const struct study *study, const struct comparison *comparison)
 {
     double targets[MAX_POINTS];
-    size_t n = find_targets(targets, study, comparison->variant);
+    size_t n = find_targets(targets, study, comparison->variant, comparison->calibrated);
     struct curve *curves = new_curves(2 * N_RIVALS);
     FILE *table =
         study_table(study, comparison->name,
@@ -129,7 +130,9 @@ void figure_2(const struct study *study)
     fputs("\n## Circuit size against target loss (the paper's figure 2)\n\n"
           "Geometric means over the tasks that both models of a seed solve at the target, then "
           "over seeds. A\n"
-          "circuit found for a stricter target counts for looser ones.\n",
+          "circuit found for a stricter target counts for looser ones. A task for which a node without "
+          "an edge\n"
+          "suffices is left out.\n",
           study->report);
     for (size_t i = 0; i < sizeof comparisons / sizeof *comparisons; i++)
         compare(study, &comparisons[i]);
@@ -158,7 +161,7 @@ void figure_3(const struct study *study)
     struct side sides[MAX_GRID];
     struct cell cells[MAX_GRID];
     size_t n = find_grid(grid, numbers, study), n_curves = 0;
-    if (n == 0)
+    if (n < 2)
         return;
     for (size_t i = 0; i < n; i++)
         sides[i] = (struct side){grid[i]->name, "search"};
@@ -313,7 +316,7 @@ void figure_32(const struct study *study)
         const struct row *row = &study->rows.row[i];
         int grown = strcmp(row->variant, "grown") == 0;
         if (strncmp(row->model, "sparse", 6) != 0 || strcmp(row->status, "ok") != 0 || row->calibrated ||
-            (!grown && strcmp(row->variant, "search") != 0))
+            row->edges == 0 || (!grown && strcmp(row->variant, "search") != 0))
             continue;
         fprintf(table, "%s,%s,%s,%g,%zu,%.4f,%.4f\n", row->model, row->task, row->variant, row->target,
                 row->edges, row->necessity, row->random_necessity);

@@ -16,7 +16,9 @@ double size_at(const struct rows *rows, const char *model, const char *task, con
             strcmp(row->model, model) != 0 || strcmp(row->task, task) != 0 ||
             strcmp(row->variant, variant) != 0)
             continue;
-        if (size > 0 && (best == 0 || size < best))
+        if (size <= 0)
+            return 0;
+        if (best <= 0 || size < best)
             best = size;
     }
     return best;

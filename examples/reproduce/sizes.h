@@ -8,7 +8,7 @@
 enum measure { EDGES, NODES };
 
 /* The fewest edges (nodes) of a model's circuits for a task that hold `target` or a stricter loss; 0 where there
- * are none. */
+ * are none, or where the task needs no edge at all: a geometric mean has no place for that. */
 double size_at(const struct rows *rows, const char *model, const char *task, const char *variant,
                double target, int calibrated, enum measure measure);
 
