@@ -8,7 +8,7 @@
  *    of the last failure stands in the context: sn_context_message().
  *  - Out-parameters come first, then the context or the object that owns one, then inputs.
  *  - NULL in place of an object, an array or a text is refused like any wrong argument, unless the comment
- *    allows it; a function without a status then answers with 0, NULL or -1.
+ *    allows it; a function without a status then answers with 0, NULL, -1 or "".
  *  - sn_X_create/load/... give an owned object through `sn_X **out` (set to NULL on failure);
  *    sn_X_free accepts NULL. A returned `const char *` is lent: it lives as long as its object.
  *  - Arrays are handed out as pointer + capacity + needed: `*needed` is always set to the element
@@ -548,7 +548,7 @@ SN_API int sn_search_create(sn_search **out, sn_context *context, sn_model *mode
 SN_API void sn_search_free(sn_search *search);
 /* Keeps what has been learned in a file, written atomically after each round of runs. If the file is there already,
  * the search goes on where it stopped: the results are those of one that never did. SN_ERROR_FORMAT where it is
- * damaged or of another model, other means, tasks or options. */
+ * damaged or of another model, other means, tasks or options; SN_ERROR_IO where the path leads to no regular file. */
 SN_API int sn_search_set_file(sn_search *search, const char *path);
 /* Runs what has not been run. After a cancel it can be called again. Progress stage "search" counts runs, the value
  * is the edges of one of them; on one thread also "prune". */
@@ -562,7 +562,7 @@ SN_API size_t sn_search_run_count(const sn_search *search);
  * has learned for all steps. Out-pointers may be NULL. */
 SN_API int sn_search_run_info(double *k_coef, double *learning_rate, double *init_bias, size_t *n_edges,
                               int *whole, const sn_search *search, size_t index);
-/* An empty circuit of a model, to be filled by hand. The circuit retains the model. */
+/* An empty circuit of a model, to be filled by hand. The circuit retains the model. task: a name, may be NULL. */
 SN_API int sn_circuit_create(sn_circuit **out, sn_context *context, sn_model *model, const char *task);
 /* A random circuit of the size of `like`, a control: with the same number of nodes at every site; where `like` is a
  * circuit of edges, with the same number of edges between every two sites (drawn among the model's nonzero weights
@@ -1117,7 +1117,7 @@ SN_API const char *sn_model_site_name(const sn_model *model, size_t index);
 SN_API size_t sn_model_site_width(const sn_model *model, const char *site);
 
 /* Selecting, recording and intervening concern the forwards that follow. What the last forward and backward left, but
- * for the gradients of weights, is to be read before: then it is gone (SN_ERROR_STATE). */
+ * for the gradients of weights, is to be read before: it may be gone then (SN_ERROR_STATE). */
 /* Restricts logits to these packed token indices (ascending) in the forwards that follow;
  * (NULL, 0) = all tokens. */
 SN_API int sn_session_select_logits(sn_session *session, const size_t *positions, size_t n_positions);

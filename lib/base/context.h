@@ -27,7 +27,7 @@ struct sn_context {
  * well. Only for the thread that owns the context, never inside a parallel chunk. */
 int fail(struct sn_context *context, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* What a function that gives an object begins with: empties its place. True, with a message where there is a context
+/* What most functions that give an object begin with: empties its place. True, with a message where there is a context
  * to keep it in, if the context or the place is missing. out: address of the place, any sn_X **. */
 int no_place(void *out, struct sn_context *context, const char *function);
 /* fail(SN_ERROR_MEMORY) with what could not be had. */

@@ -1,6 +1,7 @@
 #include "base/threads.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -242,8 +243,11 @@ static void host_body(void *payload, size_t index)
     if (index >= host->loop->n_chunks)
         return;
     size_t n = host->loop->n_workers, slot = 0;
-    while (atomic_exchange_explicit(&host->pool->host_slots[slot], 1, memory_order_acquire))
+    while (atomic_exchange_explicit(&host->pool->host_slots[slot], 1, memory_order_acquire)) {
         slot = (slot + 1) % n;
+        if (slot == 0) /* the host has more threads than may work at once (parallel_limit) */
+            (void)sched_yield();
+    }
     run_chunk(host->loop, index, slot);
     atomic_store_explicit(&host->pool->host_slots[slot], 0, memory_order_release);
     atomic_fetch_add_explicit(&host->n_run, 1, memory_order_relaxed);

@@ -155,9 +155,15 @@ size_t means_size(const struct sn_means *means);
 /* Means given by the caller: means_size floats (copied), or NULL = zeros. */
 int means_create_values(struct sn_means **out, struct sn_context *context, struct sn_model *model,
                         const float *values);
-/* ---- fold.c: whether AbsTopK chooses among nodes that linear maps write, so that a folded circuit has to compute
- * ablated ones too. */
+/* ---- fold.c */
+/* Whether AbsTopK chooses among nodes that linear maps write, so that a folded circuit has to compute ablated ones
+ * too. */
 int fold_keeps_competitors(const struct config *config);
+/* The model of these nodes and all edges between them, all others at their means. */
+int fold_nodes(struct sn_model **out, struct sn_context *context, const struct node_layout *layout,
+               const unsigned char *kept, const struct sn_means *means);
+/* The most that folding holds, and that the folded model does, of a model without such competitors. */
+size_t fold_bytes(size_t *folded, const struct sn_model *model);
 
 /* SN_ERROR_ARGUMENT unless the means are those of `model`. */
 int means_check(const struct sn_means *means, struct sn_context *context, const struct sn_model *model,

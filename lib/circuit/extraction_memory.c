@@ -9,6 +9,7 @@ struct needs {
     const struct extract_settings *settings;
     int orders; /* whether masks are put in order by gradients: all but the runs of a search do */
     size_t learning, measuring; /* most of any batch, of either session */
+    size_t ordering;            /* the part of `learning` that puts masks in order */
     size_t learned; /* what is left of the first without the gates, in the runs of a search */
 };
 
@@ -80,7 +81,9 @@ static int ask_sessions(struct needs *needs)
         status = gates_attach(&judge->gates, judge->session, 1);
     if (status == SN_OK && needs->orders)
         status =
-            ask_set(&needs->learning, needs, judge->session, JUDGE_FIT, JUDGE_BATCH_TOKENS, (size_t)-1);
+            ask_set(&needs->ordering, needs, judge->session, JUDGE_FIT, JUDGE_BATCH_TOKENS, (size_t)-1);
+    if (needs->ordering > needs->learning)
+        needs->learning = needs->ordering;
     gates_detach(&judge->gates);
     if (status == SN_OK)
         status = gates_attach(&judge->gates, judge->measuring, 0);
@@ -100,12 +103,26 @@ static size_t refining(const struct extract_settings *settings, size_t n_masks)
            memory_block_size(n_masks * sizeof(double));
 }
 
+/* While nodes are removed from a model that is folded (judge_fold.c): sessions are closed while it is made, and new
+ * ones stand beside it. */
+static size_t folding(const struct needs *needs)
+{
+    const struct sn_model *model = needs->judge->model;
+    size_t folded, making = fold_bytes(&folded, model);
+    if (!needs->orders || needs->settings->method != JUDGE_NODES || !needs->settings->greedy ||
+        fold_keeps_competitors(&model->config))
+        return 0;
+    size_t standing = folded + needs->ordering + needs->measuring;
+    return making > standing ? making : standing;
+}
+
 /* A run of a search measures once, when it has learned; all else has measured before, and both sessions stand. */
 static size_t at_most(const struct needs *needs, size_t n_masks)
 {
     size_t measuring = needs->measuring + refining(needs->settings, n_masks);
     size_t both = measuring + (needs->orders ? needs->learning : needs->learned);
-    return both > needs->learning ? both : needs->learning;
+    size_t most = both > needs->learning ? both : needs->learning, fold = folding(needs);
+    return fold > most ? fold : most;
 }
 
 /* Of one search for a circuit; *n_masks of it. */

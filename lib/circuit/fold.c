@@ -28,8 +28,9 @@ int fold_keeps_competitors(const struct config *config)
 
 struct fold {
     struct sn_context *context;
-    const struct sn_circuit *circuit; /* lent */
-    const struct sn_means *means;     /* lent */
+    const struct node_layout *layout; /* lent, as are these */
+    const unsigned char *kept;
+    const struct sn_means *means;
     struct gated_model gated; /* its edges are cut as the circuit's are; then it is folded in place */
     struct config config;     /* of the folded model */
 };
@@ -57,7 +58,7 @@ static size_t count_kept(const struct fold *fold, size_t first, size_t width)
 {
     size_t n = 0;
     for (size_t i = 0; i < width; i++)
-        n += fold->circuit->kept[first + i] != 0;
+        n += fold->kept[first + i] != 0;
     return n;
 }
 
@@ -68,7 +69,7 @@ static int holds_nodes(const struct fold *fold)
     for (size_t layer = 0; layer < fold->config.n_layer; layer++)
         for (size_t i = 0; i < HELD_SITES; i++) {
             size_t site = held_site(layer, i), width = site_width(&fold->config, site);
-            size_t first = node_layout_first(&fold->circuit->layout, site);
+            size_t first = node_layout_first(fold->layout, site);
             if (chooses(fold, site) && count_kept(fold, first, width) < width)
                 return 1;
         }
@@ -90,8 +91,8 @@ static void set_config(struct fold *fold, enum fold_topk topk)
 static int source_is_constant(const struct fold *fold, const struct edge_part *part, size_t column)
 {
     size_t node = part->from + column;
-    const struct node_layout *layout = &fold->circuit->layout;
-    if (fold->circuit->kept[node])
+    const struct node_layout *layout = fold->layout;
+    if (fold->kept[node])
         return 0;
     int from_v = layout->sites[node_layout_site(layout, node)].site % SITES_PER_LAYER == SITE_ATTN_V;
     return !from_v || !fold->config.sink || fold->means->values[node] == 0;
@@ -122,12 +123,12 @@ static void drop_row(struct fold *fold, const struct edge_part *part, float *val
 
 static void fold_part(struct fold *fold, const struct edge_part *part)
 {
-    const struct node_layout *layout = &fold->circuit->layout;
+    const struct node_layout *layout = fold->layout;
     size_t site = layout->sites[node_layout_site(layout, part->to)].site;
     float *values = fold->gated.model->parameters[part->parameter].matrix->values;
     int compete = chooses(fold, site) && count_kept(fold, part->to, part->n_rows) > 0;
     for (size_t r = 0; r < part->n_rows; r++) {
-        if (compete || fold->circuit->kept[part->to + r])
+        if (compete || fold->kept[part->to + r])
             fold_row(fold, part, values, part->first_row + r);
         else
             drop_row(fold, part, values, part->first_row + r,
@@ -194,11 +195,11 @@ static int compact(struct sn_matrix **out, struct sn_context *context, const str
 /* Nodes that the original held stay held. */
 static void set_held(struct sn_model *model, const struct fold *fold, size_t layer, size_t i)
 {
-    size_t site = held_site(layer, i), first = node_layout_first(&fold->circuit->layout, site);
+    size_t site = held_site(layer, i), first = node_layout_first(fold->layout, site);
     float *mask = model->parameters[model->layers[layer].held_mask[i]].vector;
     float *value = model->parameters[model->layers[layer].held_value[i]].vector;
     for (size_t c = 0; c < site_width(&model->config, site); c++)
-        if (!fold->circuit->kept[first + c] && (mask[c] != 0 || chooses(fold, site))) {
+        if (!fold->kept[first + c] && (mask[c] != 0 || chooses(fold, site))) {
             mask[c] = 1;
             value[c] = fold->means->values[first + c];
         }
@@ -229,6 +230,47 @@ static int make_model(struct sn_model **out, const struct fold *fold)
     return status;
 }
 
+static int fold_model(struct sn_model **out, struct fold *fold, struct sn_model *model,
+                      const unsigned char *kept_edges, enum fold_topk topk)
+{
+    int status = gated_create(&fold->gated, fold->context, model, fold->layout, fold->means);
+    if (status != SN_OK)
+        return status;
+    status = gated_set(&fold->gated, fold->context, kept_edges, 0);
+    if (status == SN_OK) {
+        set_config(fold, topk);
+        for (size_t i = 0; i < fold->gated.n_parts; i++)
+            fold_part(fold, &fold->gated.parts[i]);
+        status = make_model(out, fold);
+    }
+    gated_free(&fold->gated);
+    return status;
+}
+
+int fold_nodes(struct sn_model **out, struct sn_context *context, const struct node_layout *layout,
+               const unsigned char *kept, const struct sn_means *means)
+{
+    struct fold fold = {.context = context, .layout = layout, .kept = kept, .means = means};
+    return fold_model(out, &fold, means->model, NULL, FOLD_EXACT);
+}
+
+static size_t copy_bytes(const struct parameter *parameter)
+{
+    const struct sn_matrix *matrix = parameter->matrix;
+    if (!matrix)
+        return memory_block_size(parameter->rows * sizeof(float));
+    return matrix_estimate(matrix->rows, matrix->cols, matrix->n_values, matrix->pattern != NULL);
+}
+
+size_t fold_bytes(size_t *folded, const struct sn_model *model)
+{
+    size_t copy = 0;
+    for (size_t i = 0; i < model->n_parameters; i++)
+        copy += copy_bytes(&model->parameters[i]);
+    *folded = copy;
+    return 2 * copy + memory_block_size(edge_count(model) * sizeof(float));
+}
+
 struct fold_settings {
     int topk;
 };
@@ -248,17 +290,7 @@ int sn_circuit_fold(sn_model **out, sn_context *context, const sn_circuit *circu
         status = options_read(&settings, context, "sn_circuit_fold", specs, 1, options);
     if (status != SN_OK)
         return status;
-    struct fold fold = {.context = context, .circuit = circuit, .means = means};
-    status = gated_create(&fold.gated, context, circuit->model, &circuit->layout, means);
-    if (status != SN_OK)
-        return status;
-    status = gated_set(&fold.gated, context, circuit->kept_edges, 0);
-    if (status == SN_OK) {
-        set_config(&fold, (enum fold_topk)settings.topk);
-        for (size_t i = 0; i < fold.gated.n_parts; i++)
-            fold_part(&fold, &fold.gated.parts[i]);
-        status = make_model(out, &fold);
-    }
-    gated_free(&fold.gated);
-    return status;
+    struct fold fold = {
+        .context = context, .layout = &circuit->layout, .kept = circuit->kept, .means = means};
+    return fold_model(out, &fold, circuit->model, circuit->kept_edges, (enum fold_topk)settings.topk);
 }

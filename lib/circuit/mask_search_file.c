@@ -169,7 +169,7 @@ static int read_state(struct sn_search *search, const char *path, const sn_tenso
     return read_runs(search, path, fields, tau);
 }
 
-/* Also what is no file, or cannot be looked at: found out now, not when the first round has been run. */
+/* Also a folder, a pipe or what cannot be looked at: found out now, not when the first round has been run. */
 static int is_there(const char *path)
 {
     struct stat status;

@@ -83,12 +83,14 @@ static int remove_nodes(struct search *search, unsigned char *kept, double half)
 {
     double target = search->settings.target_loss;
     size_t removed = 1;
+    if (!search->settings.greedy)
+        return SN_OK;
     int status = search_narrow(search, kept);
     search->settings.target_loss = half;
     for (size_t pass = 0; status == SN_OK && removed && pass < search->settings.greedy; pass++)
         status = refine_greedy(search, kept, 0, &removed);
     search->settings.target_loss = target;
-    if (status == SN_OK && search->settings.greedy)
+    if (status == SN_OK)
         status = refine_eliminate(search, kept);
     return status == SN_OK ? search_widen(search) : status;
 }

@@ -450,7 +450,7 @@ static size_t run_bytes(struct sn_session *session, size_t n_tokens, size_t n_se
     const struct config *config = session_config(session);
     size_t panels = (n_tokens + PANEL - 1) / PANEL;
     int by_rows = session->by_rows;
-    session->by_rows = session->selected_only && !session->select_all;
+    session->by_rows = session->selected_only && !session->select_all && config->n_layer > 0;
     size_t row_panels = session->select_all ? panels : (session->n_selected + PANEL - 1) / PANEL;
     size_t workers = parallel_workers(session->context);
     struct plan_shape shape = plan_shape(session, workers, panels, row_panels, n_sequences,

@@ -314,10 +314,13 @@ static int choose_documents(unsigned char *marks, struct memory *memory, size_t 
 int sn_corpus_split(sn_corpus **validation, sn_corpus *corpus, sn_context *context, double share,
                     uint64_t seed)
 {
-    if (no_place(validation, context, __func__))
+    if (validation)
+        *validation = NULL;
+    if (!context)
         return SN_ERROR_ARGUMENT;
-    if (!corpus)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_corpus_split: corpus is NULL");
+    if (!validation || !corpus)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_corpus_split: %s is NULL",
+                    validation ? "corpus" : "validation");
     if (!(share >= 0 && share <= 1))
         return fail(context, SN_ERROR_ARGUMENT, "sn_corpus_split: share is %s; it must be 0 .. 1",
                     SHOWN(share));
