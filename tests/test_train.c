@@ -834,7 +834,9 @@ START_TEST(bad_calls_are_refused)
     ck_assert_int_eq(sn_trainer_validate(&value, trainer, corpus, 0), SN_ERROR_ARGUMENT);
     ck_assert_int_eq(sn_trainer_save(trainer, "/nonexistent/folder/state"), SN_ERROR_IO);
     ck_assert_int_eq(sn_trainer_step(NULL, NULL), SN_ERROR_ARGUMENT);
-    ck_assert_int_eq(sn_trainer_create(&trainer, NULL, model, NULL), SN_ERROR_ARGUMENT);
+    sn_trainer *none = trainer;
+    ck_assert_int_eq(sn_trainer_create(&none, NULL, model, NULL), SN_ERROR_ARGUMENT);
+    ck_assert_ptr_null(none);
     sn_trainer_free(trainer);
     sn_trainer_free(NULL);
 }

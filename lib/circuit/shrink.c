@@ -53,6 +53,13 @@ static size_t count_kept(const unsigned char *kept, size_t n)
     return count;
 }
 
+/* A model may have no edges. */
+static void copy_edges(unsigned char *to, const unsigned char *from, size_t n)
+{
+    if (n)
+        memcpy(to, from, n);
+}
+
 /* kept_edges NULL: all edges between the nodes. */
 static void take_smaller(struct best *best, struct search *search, const unsigned char *kept,
                          const unsigned char *kept_edges)
@@ -63,7 +70,7 @@ static void take_smaller(struct best *best, struct search *search, const unsigne
         return;
     memcpy(best->kept, kept, search->n);
     if (kept_edges)
-        memcpy(best->kept_edges, kept_edges, search->judge.gated.n_edges);
+        copy_edges(best->kept_edges, kept_edges, search->judge.gated.n_edges);
     best->n_nodes = nodes;
     best->n_edges = edges;
     best->found = 1;
@@ -189,7 +196,7 @@ int extract_start_edges(struct best *best, struct search *search, unsigned char 
     struct edge_refinement edges;
     int status = edge_refinement_open(&edges, search, kept);
     if (status == SN_OK && kept_edges)
-        memcpy(edges.kept_edges, kept_edges, search->judge.gated.n_edges);
+        copy_edges(edges.kept_edges, kept_edges, search->judge.gated.n_edges);
     if (status == SN_OK) {
         edge_refinement_use(&edges);
         status = check_start(search, kept);
@@ -214,12 +221,12 @@ static int finish_edges(struct best *best, struct search *search)
     int status = edge_refinement_open(&edges, search, best->kept);
     if (status != SN_OK)
         return status;
-    memcpy(edges.kept_edges, best->kept_edges, best->n_kept_edges);
+    copy_edges(edges.kept_edges, best->kept_edges, best->n_kept_edges);
     edge_refinement_use(&edges);
     status = refine_edges_swap(&edges, search->settings.swap);
     if (status == SN_OK && search->settings.grow)
         status = refine_edges_grow(&edges);
-    memcpy(best->kept_edges, edges.kept_edges, best->n_kept_edges);
+    copy_edges(best->kept_edges, edges.kept_edges, best->n_kept_edges);
     edge_refinement_close(&edges);
     return status;
 }
