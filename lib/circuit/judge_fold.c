@@ -21,8 +21,8 @@ int judge_fold(struct judge *judge, const unsigned char *kept)
     if (n >= n_before || (double)n > WORTH_A_FOLD * (double)n_before || judge->gated.memory ||
         !judge->has_gates)
         return SN_OK;
-    if (fold_keeps_competitors(
-            &judge->model->config)) /* little is saved, and such models are sparse already */
+    /* With them little is saved, and such models are sparse already. */
+    if (fold_keeps_competitors(&judge->model->config))
         return SN_OK;
     close_sessions(judge); /* first: what they hold is more than folding takes, as a rule */
     int status = fold_nodes(&judge->folded, judge->context, &judge->layout, kept, judge->means);
