@@ -92,7 +92,8 @@ int curriculum_stage(struct stage *stage, const struct model_spec *spec, const s
     stage->start_density = number < N_FIRST ? start_density(spec) : spec->density;
     stage->end_density = number == 0 ? stage->start_density : spec->density;
     stage->schedule_end = 0.8;
-    stage->steps = (size_t)(setup->scale * (setup->quick ? 0.5 : 1) * (double)lesson->steps);
+    stage->steps =
+        (size_t)(setup->scale * (setup->quick ? 0.5 : 1) * spec->length * (double)lesson->steps);
     if (stage->steps == 0)
         stage->steps = 1;
     stage->learning_rate = spec->rate * lesson->learning_rate;

@@ -273,28 +273,44 @@ void figure_edges(const struct study *study)
     compare_variants(study, "edges", variants, sizeof variants / sizeof *variants);
 }
 
+/* The model of the grid that differs from this one in nothing but its gradients. */
+static const struct model_spec *twin_in_grid(const struct study *study, const struct model_spec *spec)
+{
+    for (size_t i = 0; i < study->n_models; i++) {
+        const struct model_spec *other = &study->list[i];
+        if (other->in_grid && other->d_model == spec->d_model &&
+            fabs(other->density - spec->density) < 1e-9)
+            return other;
+    }
+    return NULL;
+}
+
 void figure_gradients(const struct study *study)
 {
-    struct side sides[MAX_SEEDS * 2];
+    const struct model_spec *models[2] = {NULL, study_model(study, "dense_gradients", 1)};
+    struct side sides[2];
     struct cell cells[2];
-    size_t n_seeds = rival_sides(sides, study, "dense_gradients", "search");
-    if (n_seeds == 0)
+    if (models[1])
+        models[0] = twin_in_grid(study, models[1]);
+    if (!models[0])
         return;
-    compare_sizes(cells, &study->rows, sides, 2, n_seeds, HEADLINE, 0, EDGES);
-    FILE *table = study_table(study, "gradients", "gradients,edges,least_seed,greatest_seed,tasks");
+    for (size_t i = 0; i < 2; i++)
+        sides[i] = (struct side){models[i]->name, "search"};
+    compare_sizes(cells, &study->rows, sides, 2, 1, HEADLINE, 0, EDGES);
+    FILE *table = study_table(study, "gradients", "gradients,model,pretraining_loss,edges,tasks");
     fprintf(
         study->report,
         "\n## Gradients on the support against gradients of every weight\n\nCircuits at uncalibrated "
-        "loss %g of models of one shape and density, %zu tasks of all seeds.\n\n"
-        "| trained with | edges | seeds from .. to |\n|---|---|---|\n",
-        HEADLINE, cells[0].n_tasks);
-    static const char *const names[] = {"support", "dense"};
+        "loss %g of two models of one shape (d_model %zu, density 1/%.0f), over the %zu tasks that "
+        "both solve.\n\n| trained with gradients of | pretraining loss | edges |\n|---|---|---|\n",
+        HEADLINE, models[0]->d_model, 1 / models[0]->density, cells[0].n_tasks);
+    static const char *const names[] = {"the support", "every weight"};
     for (size_t i = 0; i < 2; i++) {
-        fprintf(table, "%s,%.3f,%.3f,%.3f,%zu\n", names[i], cells[i].size, cells[i].low, cells[i].high,
+        const double loss = model_loss(&study->numbers[models[i] - study->list]);
+        fprintf(table, "%s,%s,%.4f,%.3f,%zu\n", names[i], models[i]->name, loss, cells[i].size,
                 cells[i].n_tasks);
         if (cells[i].n_tasks > 0)
-            fprintf(study->report, "| %s | %.1f | %.1f .. %.1f |\n", names[i], cells[i].size,
-                    cells[i].low, cells[i].high);
+            fprintf(study->report, "| %s | %.3f | %.1f |\n", names[i], loss, cells[i].size);
     }
     study_close(table, "gradients");
 }

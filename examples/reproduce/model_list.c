@@ -11,6 +11,7 @@
 #define NARROW 16
 #define NARROW_RATE 0.8
 #define DENSE_RATE 0.4
+#define DENSE_LENGTH 0.5 /* is enough for a dense model of the sparse one's width to be better than it */
 
 enum { HEADLINE_MODELS, GRID, SAME_WIDTH, DENSE_GRADIENTS };
 
@@ -24,6 +25,7 @@ static struct model_spec spec_of(unsigned group, const char *family, size_t d_mo
                               .rate = density < 1         ? 1
                                       : d_model == NARROW ? NARROW_RATE
                                                           : DENSE_RATE,
+                              .length = group == SAME_WIDTH ? DENSE_LENGTH : 1,
                               .seed = seed,
                               .support_gradients = density < 1 && group != DENSE_GRADIENTS,
                               .in_grid = group == GRID,
@@ -60,8 +62,7 @@ size_t model_list(struct model_spec list[MAX_MODELS], int quick)
         list[n++] = spec_of(GRID, "width", grid[i].d_model, grid[i].density, 1);
     for (unsigned seed = 1; seed <= N_SEEDS; seed++)
         list[n++] = spec_of(SAME_WIDTH, "dense", 256, 1, seed);
-    for (unsigned seed = 1; seed <= N_SEEDS; seed++)
-        list[n++] = spec_of(DENSE_GRADIENTS, "dense_gradients", 256, 1. / 64, seed);
+    list[n++] = spec_of(DENSE_GRADIENTS, "dense_gradients", 128, 1. / 16, 1);
     return n;
 }
 

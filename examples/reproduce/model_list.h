@@ -7,10 +7,11 @@
 struct model_spec {
     char name[48];
     const char *family; /* "sparse", "narrow", "dense": of figure 2; "width": the grid of figure 3;
-                         * "dense_gradients": as "sparse", but trained with gradients of every weight */
+                         * "dense_gradients": as one of the grid, but trained with gradients of every weight */
     size_t d_model, n_layer;
     double density; /* of every matrix and embedding; 1: a dense model, without AbsTopK */
     double rate;    /* of the curriculum's learning rates */
+    double length;  /* of the curriculum's steps */
     unsigned seed;
     int support_gradients;
     int in_grid; /* of figure 3 */

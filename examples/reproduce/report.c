@@ -99,7 +99,7 @@ void report_write(struct study *study, const struct texts *texts)
         stop("cannot write", path);
     fprintf(study->report, "# Circuits of weight-sparse models on one CPU\n\nlibsparsenet %s%s\n\n",
             sn_version_string(),
-            study->setup->quick ? ", the quick study: one seed, fewer steps and runs" : "");
+            study->setup->quick ? ", the quick study: one seed and fewer steps" : "");
     write_models(study);
     write_tasks(study);
     figure_2(study);

@@ -21,12 +21,8 @@ struct sn_options {
 
 int sn_options_create(sn_options **out, sn_context *context)
 {
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_options_create: out is NULL");
     sn_options *options = memory_allocate_zeroed(context->memory, sizeof *options);
     if (!options)
         return fail_memory(context, "options", sizeof *options);

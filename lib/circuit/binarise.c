@@ -232,12 +232,8 @@ int sn_binarised_create(sn_binarised **out, sn_context *context, const sn_circui
     };
     static const char function[] = "sn_binarised_create";
     struct binarise_settings settings;
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out)
-        return fail(context, SN_ERROR_ARGUMENT, "%s: out is NULL", function);
     int status = check(context, function, circuit, means, task, task);
     if (status == SN_OK)
         status =

@@ -7,12 +7,10 @@
 
 int sn_task_create(sn_task **out, sn_context *context, const char *name)
 {
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out || !name)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_task_create: %s is NULL", out ? "name" : "out");
+    if (!name)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_task_create: name is NULL");
     sn_task *task = memory_allocate_zeroed(context->memory, sizeof *task);
     if (!task)
         return fail_memory(context, "a task", sizeof *task);

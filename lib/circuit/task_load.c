@@ -271,12 +271,10 @@ int sn_task_load_jsonl(sn_task **out, sn_context *context, const sn_tokenizer *t
                        const char *path)
 {
     sn_task *task = NULL;
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out || !path)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_task_load_jsonl: %s is NULL", out ? "path" : "out");
+    if (!path)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_task_load_jsonl: path is NULL");
     int status = create_named(&task, context, path);
     if (status == SN_OK)
         status = read_file(task, context, tokenizer, path);

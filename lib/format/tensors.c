@@ -19,12 +19,8 @@ struct sn_tensors {
 
 int sn_tensors_create(sn_tensors **out, sn_context *context)
 {
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_tensors_create: out is NULL");
     sn_tensors *tensors = memory_allocate_zeroed(context->memory, sizeof *tensors);
     if (!tensors)
         return fail_memory(context, "a set of tensors", sizeof *tensors);
@@ -168,12 +164,10 @@ int sn_tensors_load(sn_tensors **out, sn_context *context, const char *path)
 {
     struct safetensors file;
     sn_tensors *tensors;
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out || !path)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_tensors_load: %s is NULL", out ? "path" : "out");
+    if (!path)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_tensors_load: path is NULL");
     int status = safetensors_open(&file, context, path);
     if (status != SN_OK)
         return status;

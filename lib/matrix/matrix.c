@@ -334,12 +334,10 @@ static int check_indptr(struct sn_context *context, size_t rows, size_t cols, co
 int sn_matrix_create_csr(sn_matrix **out, sn_context *context, size_t rows, size_t cols,
                          const size_t *indptr, const uint32_t *indices, const float *values)
 {
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out || !indptr)
-        return fail(context, SN_ERROR_ARGUMENT, "%s is NULL", out ? "indptr" : "out");
+    if (!indptr)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_matrix_create_csr: indptr is NULL");
     int status = check_indptr(context, rows, cols, indptr);
     if (status != SN_OK)
         return status;
@@ -362,12 +360,10 @@ int sn_matrix_create_csr(sn_matrix **out, sn_context *context, size_t rows, size
 int sn_matrix_create_dense(sn_matrix **out, sn_context *context, size_t rows, size_t cols,
                            const float *values, double max_density)
 {
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out || !values)
-        return fail(context, SN_ERROR_ARGUMENT, "%s is NULL", out ? "values" : "out");
+    if (!values)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_matrix_create_dense: values is NULL");
     if (!(max_density >= 0 && max_density <= 1))
         return fail(context, SN_ERROR_ARGUMENT, "max_density must be 0 .. 1");
     return matrix_from_dense(out, context, rows, cols, values, max_density);

@@ -79,13 +79,10 @@ int sn_model_create(sn_model **out, sn_context *context, const char *config_json
 {
     struct config config;
     struct sn_model *model;
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out || !config_json)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_model_create: %s is NULL",
-                    out ? "config_json" : "out");
+    if (!config_json)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_model_create: config_json is NULL");
     int status = config_parse(&config, context, config_json, length, "configuration");
     if (status == SN_OK)
         status = model_allocate(&model, context, &config);

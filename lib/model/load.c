@@ -251,12 +251,10 @@ static int load_tensors(struct loading *loading)
 int sn_model_load(sn_model **out, sn_context *context, const char *path)
 {
     struct loading loading;
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out || !path)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_model_load: %s is NULL", out ? "path" : "out");
+    if (!path)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_model_load: path is NULL");
     int status = loading_open(&loading, context, path);
     if (status == SN_OK)
         status = load_tensors(&loading);

@@ -149,15 +149,11 @@ int sn_python_task(sn_task **out, sn_context *context, const sn_tokenizer *token
 {
     struct maker maker;
     sn_task *task = NULL;
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out || !tokenizer || !name)
+    if (!tokenizer || !name)
         return fail(context, SN_ERROR_ARGUMENT, "sn_python_task: %s is NULL",
-                    !out        ? "out"
-                    : tokenizer ? "name"
-                                : "tokenizer");
+                    tokenizer ? "name" : "tokenizer");
     if (!n_pairs)
         return fail(context, SN_ERROR_ARGUMENT, "sn_python_task: n_pairs is 0");
     int status = maker_init(&maker, context, tokenizer, name, options);

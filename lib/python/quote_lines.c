@@ -281,12 +281,8 @@ int sn_python_quote_lines(sn_task **out, sn_context *context, const sn_tokenizer
 {
     char targets[2][MAX_CLOSER + 3];
     sn_task *task = NULL;
-    if (out)
-        *out = NULL;
-    if (!context)
+    if (no_place(out, context, __func__))
         return SN_ERROR_ARGUMENT;
-    if (!out)
-        return fail(context, SN_ERROR_ARGUMENT, "sn_python_quote_lines: out is NULL");
     int status = check_arguments(context, tokenizer, source, closer, n_pairs);
     if (status != SN_OK)
         return status;
