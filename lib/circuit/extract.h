@@ -10,6 +10,7 @@ struct best {
     unsigned char *kept, *kept_edges; /* kept_edges NULL with masks of nodes */
     size_t n_kept, n_kept_edges;      /* bytes of them */
     size_t n_nodes, n_edges;
+    size_t n_start;   /* the fewest edges of any set of which shrinking began */
     double necessity; /* of the circuit in the end, where it was grown */
     int found;
     size_t n_taken;                   /* how often a smaller one took its place */

@@ -102,13 +102,33 @@ static int remove_nodes(struct search *search, unsigned char *kept, double half)
     return status == SN_OK ? search_widen(search) : status;
 }
 
-static int shrink_nodes(struct search *search, const float *tau, unsigned char *kept, double full_loss)
+/* Masks that leave so many times the edges of others' are not shrunk: to do so takes longest where it gains least. */
+#define HOPELESS 4
+
+static int is_hopeless(struct best *best, struct search *search, const unsigned char *kept,
+                       const unsigned char *kept_edges)
+{
+    size_t n = graph_count_edges(search->judge.model, &search->judge.layout, kept, kept_edges);
+    if (best->found && n > HOPELESS * best->n_start)
+        return 1;
+    if (!best->found || n < best->n_start)
+        best->n_start = n;
+    return 0;
+}
+
+static int shrink_nodes(struct best *best, struct search *search, const float *tau, unsigned char *kept,
+                        double full_loss)
 {
     double target = search->settings.target_loss, half = half_way(search, full_loss);
     search->settings.target_loss = half;
     int status = refine_bisect(search, tau, kept);
     search->settings.target_loss = target;
-    return status == SN_OK ? remove_nodes(search, kept, half) : status;
+    if (status != SN_OK || is_hopeless(best, search, kept, NULL))
+        return status;
+    status = remove_nodes(search, kept, half);
+    if (status == SN_OK)
+        take_smaller(best, search, kept, NULL);
+    return status;
 }
 
 /* The same for edges. */
@@ -125,14 +145,20 @@ static int remove_edges(struct edge_refinement *edges, double half)
     return status == SN_OK && settings->greedy ? refine_edges_eliminate(edges) : status;
 }
 
-static int shrink_edges(struct edge_refinement *edges, const float *tau, double full_loss)
+static int shrink_edges(struct best *best, struct edge_refinement *edges, const float *tau,
+                        double full_loss)
 {
     struct extract_settings *settings = &edges->search->settings;
     double target = settings->target_loss, half = half_way(edges->search, full_loss);
     settings->target_loss = half;
     int status = refine_edges_bisect(edges, tau);
     settings->target_loss = target;
-    return status == SN_OK ? remove_edges(edges, half) : status;
+    if (status != SN_OK || is_hopeless(best, edges->search, edges->kept, edges->kept_edges))
+        return status;
+    status = remove_edges(edges, half);
+    if (status == SN_OK)
+        take_smaller(best, edges->search, edges->kept, edges->kept_edges);
+    return status;
 }
 
 int extract_size(size_t *n_edges, struct search *search, const float *tau, unsigned char *kept)
@@ -156,18 +182,12 @@ int extract_size(size_t *n_edges, struct search *search, const float *tau, unsig
 int extract_shrink(struct best *best, struct search *search, const float *tau, unsigned char *kept,
                    double full_loss)
 {
-    if (search->settings.method == JUDGE_NODES) {
-        int status = shrink_nodes(search, tau, kept, full_loss);
-        if (status == SN_OK)
-            take_smaller(best, search, kept, NULL);
-        return status;
-    }
+    if (search->settings.method == JUDGE_NODES)
+        return shrink_nodes(best, search, tau, kept, full_loss);
     struct edge_refinement edges;
     int status = edge_refinement_open(&edges, search, kept);
     if (status == SN_OK)
-        status = shrink_edges(&edges, tau, full_loss);
-    if (status == SN_OK)
-        take_smaller(best, search, kept, edges.kept_edges);
+        status = shrink_edges(best, &edges, tau, full_loss);
     edge_refinement_close(&edges);
     return status;
 }
