@@ -1,5 +1,7 @@
 /* While nodes only leave, the folded model of what is left must measure as the whole model does. */
-#include "circuit_cases.h"
+#include "oom.h"
+
+#include "circuit_cases.h" /* last: its context would shadow theirs */
 
 static sn_model *model;
 static sn_task *fit, *task;
@@ -126,6 +128,68 @@ START_TEST(it_folds_where_that_saves_much)
 }
 END_TEST
 
+START_TEST(pairs_that_were_measured_are_not_run_again)
+{
+    struct measurement at_once[JUDGE_SETS], in_turns[JUDGE_SETS];
+    unsigned seed = 3;
+    open_case(SPARSE_CONFIG, JUDGE_NODES);
+    memset(kept, 1, judge.layout.n_nodes);
+    thin_out(0.7, &seed);
+    ok(judge_measure(at_once, &judge, kept, SN_ABLATE_REST, ALL_PAIRS));
+    /* sets of 9 and 7 pairs: the second has been measured whole by then */
+    ok(judge_measure(in_turns, &judge, kept, SN_ABLATE_REST, 3));
+    ok(judge_measure_more(in_turns, &judge, kept, SN_ABLATE_REST, 3, 8));
+    ok(judge_measure_more(in_turns, &judge, kept, SN_ABLATE_REST, 8, ALL_PAIRS));
+    for (int set = 0; set < JUDGE_SETS; set++) {
+        ck_assert(at_once[set].loss == in_turns[set].loss);
+        ck_assert(at_once[set].raw_loss == in_turns[set].raw_loss);
+        ck_assert(at_once[set].accuracy == in_turns[set].accuracy);
+    }
+    kept[judge.layout.n_nodes - 1] ^= 1; /* what is taken over is taken over, and nothing more */
+    kept[0] ^= 1;
+    ok(judge_measure_more(in_turns, &judge, kept, SN_ABLATE_REST, 8, ALL_PAIRS));
+    ck_assert(at_once[JUDGE_TASK].raw_loss == in_turns[JUDGE_TASK].raw_loss);
+    close_case();
+}
+END_TEST
+
+/* Folding, folding anew, and the whole model again, with a judge of its own. */
+static int fold_twice(sn_context *own, void *payload)
+{
+    struct judge mine;
+    struct measurement measured[JUDGE_SETS];
+    unsigned char *left = payload;
+    unsigned seed = 8;
+    memset(left, 1, judge.layout.n_nodes);
+    int status = judge_open(&mine, own, model, means, fit, task, JUDGE_NODES);
+    if (status != SN_OK)
+        return status;
+    for (int round = 0; status == SN_OK && round < 2; round++) {
+        for (size_t i = 0; i < judge.layout.n_nodes; i++)
+            if (next_random(&seed) % 2)
+                left[i] = 0;
+        status = judge_fold(&mine, left);
+        if (status == SN_OK)
+            status = judge_measure(measured, &mine, left, SN_ABLATE_REST, ALL_PAIRS);
+    }
+    if (status == SN_OK)
+        status = judge_unfold(&mine);
+    if (status == SN_OK)
+        status = judge_measure(measured, &mine, left, SN_ABLATE_REST, ALL_PAIRS);
+    judge_close(&mine);
+    return status;
+}
+
+START_TEST(memory_may_run_out_anywhere)
+{
+    open_case(SMOOTH_CONFIG, JUDGE_NODES);
+    unsigned char *left = malloc(judge.layout.n_nodes);
+    ck_assert_uint_gt(oom_loop(fold_twice, left, 1, 0), 100);
+    free(left);
+    close_case();
+}
+END_TEST
+
 Suite *judge_fold_suite(void);
 Suite *judge_fold_suite(void)
 {
@@ -133,6 +197,8 @@ Suite *judge_fold_suite(void)
     TCase *tcase = tcase_create("fold");
     tcase_add_test(tcase, it_measures_as_the_whole_model_does);
     tcase_add_test(tcase, it_folds_where_that_saves_much);
+    tcase_add_test(tcase, pairs_that_were_measured_are_not_run_again);
+    tcase_add_test(tcase, memory_may_run_out_anywhere);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -1,6 +1,7 @@
 /* From a small circuit to a better one: exchanges, growing of edges, and what is said of a necessity out of reach. */
 #include <stdio.h>
 
+#include "circuit/extract.h"
 #include "circuit/grow.h"
 #include "circuit/swap.h"
 #include "oom.h"
@@ -430,6 +431,87 @@ START_TEST(of_many_edges_several_go_at_once)
 }
 END_TEST
 
+/* ---- masks that are not worth shrinking */
+
+/* Masks by which what elimination leaves comes first, or last: then everything is let in. */
+static float *masks_of(struct search *search, int wanted_first)
+{
+    size_t n = extract_mask_count(search);
+    float *tau = malloc(n * sizeof *tau);
+    unsigned char *kept = malloc(search->n);
+    struct edge_refinement edges;
+    memset(kept, 1, search->n);
+    if (search->settings.method == JUDGE_NODES) {
+        ok(refine_eliminate(search, kept));
+    } else {
+        ok(edge_refinement_open(&edges, search, kept));
+        ok(refine_edges_eliminate(&edges));
+    }
+    const unsigned char *wanted = search->settings.method == JUDGE_NODES ? kept : edges.kept_edges;
+    for (size_t i = 0; i < n; i++)
+        tau[i] = (wanted[i] != 0) == wanted_first ? 1 : -1;
+    if (search->settings.method != JUDGE_NODES)
+        edge_refinement_close(&edges);
+    free(kept);
+    return tau;
+}
+
+static int count_removals(const char *stage, size_t done, size_t total, double value, void *payload)
+{
+    (void)done;
+    (void)total;
+    (void)value;
+    *(size_t *)payload += strcmp(stage, "greedy") == 0 || strcmp(stage, "eliminate") == 0;
+    return 0;
+}
+
+static size_t removals_of(struct best *best, struct search *search, const float *tau,
+                          unsigned char *kept)
+{
+    size_t removals = 0;
+    sn_context_set_progress(context, count_removals, &removals);
+    ok(extract_shrink(best, search, tau, kept, 0));
+    sn_context_set_progress(context, NULL, NULL);
+    return removals;
+}
+
+START_TEST(masks_that_leave_much_more_are_given_up)
+{
+    sn_model *model = wide_model(60);
+    sn_means *means = planted_means(context, model);
+    sn_task *task = planted_task(context, 30, 3);
+    struct extract_settings own = settings;
+    struct search search;
+    struct best best, only;
+    own.method = _i;
+    ok(search_open(&search, context, model, means, task, task, &own));
+    float *few = masks_of(&search, 1), *many = masks_of(&search, 0);
+    unsigned char *kept = malloc(search.n);
+    ok(best_create(&best, &search));
+    ok(best_create(&only, &search));
+    removals_of(&best, &search, few, kept);
+    ck_assert_int_eq(best.found, 1);
+    size_t n_edges = best.n_edges, n_nodes = best.n_nodes;
+    ck_assert_uint_eq(removals_of(&best, &search, many, kept), 0);
+    ck_assert_uint_eq(best.n_edges, n_edges);
+    ck_assert_uint_eq(best.n_nodes, n_nodes);
+    /* without others the same masks are shrunk, and what they leave then takes nothing from better ones */
+    ck_assert_uint_gt(removals_of(&only, &search, many, kept), 0);
+    ck_assert_int_eq(only.found, 1);
+    removals_of(&only, &search, few, kept);
+    ck_assert_uint_le(only.n_edges, n_edges);
+    best_free(&only);
+    best_free(&best);
+    free(kept);
+    free(many);
+    free(few);
+    search_close(&search);
+    sn_task_free(task);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
 static int stop_at(const char *stage, size_t done, size_t total, double value, void *payload)
 {
     (void)done, (void)total, (void)value;
@@ -490,5 +572,9 @@ Suite *refine_suite(void)
     Suite *suite = suite_create("refine");
     add_cases(suite, "refine", tests, sizeof tests / sizeof *tests);
     add_cases(suite, "threads", threads, 1);
+    TCase *masks = tcase_create("masks"); /* of nodes, of edges */
+    tcase_add_checked_fixture(masks, set_up, tear_down);
+    tcase_add_loop_test(masks, masks_that_leave_much_more_are_given_up, JUDGE_NODES, JUDGE_EDGES + 1);
+    suite_add_tcase(suite, masks);
     return suite;
 }

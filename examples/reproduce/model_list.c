@@ -13,23 +13,29 @@
 #define DENSE_RATE 0.4
 #define DENSE_LENGTH 0.5 /* is enough for a dense model of the sparse one's width to be better than it */
 
-enum { HEADLINE_MODELS, GRID, SAME_WIDTH, DENSE_GRADIENTS };
+enum { HEADLINE_MODELS, GRID, SAME_WIDTH };
+
+static int is(const char *family, const char *name)
+{
+    return strcmp(family, name) == 0;
+}
 
 static struct model_spec spec_of(unsigned group, const char *family, size_t d_model, double density,
                                  unsigned seed)
 {
+    const int grid = is(family, "width"), every_weight = is(family, "dense_gradients");
     struct model_spec spec = {.family = family,
                               .d_model = d_model,
                               .n_layer = 2,
                               .density = density,
-                              .rate = density < 1         ? 1
-                                      : d_model == NARROW ? NARROW_RATE
-                                                          : DENSE_RATE,
-                              .length = group == SAME_WIDTH ? DENSE_LENGTH : 1,
+                              .rate = density < 1           ? 1
+                                      : is(family, "dense") ? DENSE_RATE
+                                                            : NARROW_RATE,
+                              .length = is(family, "dense") ? DENSE_LENGTH : 1,
                               .seed = seed,
-                              .support_gradients = density < 1 && group != DENSE_GRADIENTS,
-                              .in_grid = group == GRID,
-                              .beside = group == GRID || group == DENSE_GRADIENTS,
+                              .support_gradients = density < 1 && !every_weight,
+                              .in_grid = grid,
+                              .beside = grid || every_weight,
                               .group = group};
     if (density < 1)
         snprintf(spec.name, sizeof spec.name, "%s_d%zu_1in%.0f_s%u", family, d_model, 1 / density, seed);
@@ -40,29 +46,30 @@ static struct model_spec spec_of(unsigned group, const char *family, size_t d_mo
 
 size_t model_list(struct model_spec list[MAX_MODELS], int quick)
 {
-    /* Beside the headline's sparse model of seed 1: three widths, and three numbers of nonzeros at each. */
+    /* Beside the headline's sparse model of seed 1: three widths, and three numbers of nonzeros at each; what takes
+     * longest first. */
     static const struct {
         size_t d_model;
         double density;
-    } grid[] = {{64, 1. / 4},   {64, 1. / 8},   {64, 1. / 16},   {128, 1. / 16},
-                {128, 1. / 32}, {128, 1. / 64}, {256, 1. / 128}, {256, 1. / 256}};
+    } grid[] = {{256, 1. / 128}, {256, 1. / 256}, {128, 1. / 16}, {128, 1. / 32},
+                {128, 1. / 64},  {64, 1. / 4},    {64, 1. / 8},   {64, 1. / 16}};
     size_t n = 0;
     if (quick) { /* small enough for minutes */
         list[n++] = spec_of(HEADLINE_MODELS, "sparse", 128, 1. / 16, 1);
         list[n++] = spec_of(HEADLINE_MODELS, "narrow", NARROW, 1, 1);
-        list[n++] = spec_of(SAME_WIDTH, "dense", 128, 1, 1);
+        list[n++] = spec_of(HEADLINE_MODELS, "dense", 128, 1, 1);
         return n;
     }
-    for (unsigned seed = 1; seed <= N_SEEDS; seed++) {
+    for (unsigned seed = 1; seed <= N_SEEDS; seed++)
         list[n++] = spec_of(HEADLINE_MODELS, "sparse", 256, 1. / 64, seed);
-        list[n++] = spec_of(HEADLINE_MODELS, "narrow", NARROW, 1, seed);
-    }
     list[0].in_grid = 1;
+    for (unsigned seed = 1; seed <= N_SEEDS; seed++)
+        list[n++] = spec_of(HEADLINE_MODELS, "narrow", NARROW, 1, seed);
     for (size_t i = 0; i < sizeof grid / sizeof *grid; i++)
         list[n++] = spec_of(GRID, "width", grid[i].d_model, grid[i].density, 1);
+    list[n++] = spec_of(GRID, "dense_gradients", 128, 1. / 16, 1);
     for (unsigned seed = 1; seed <= N_SEEDS; seed++)
         list[n++] = spec_of(SAME_WIDTH, "dense", 256, 1, seed);
-    list[n++] = spec_of(DENSE_GRADIENTS, "dense_gradients", 128, 1. / 16, 1);
     return n;
 }
 

@@ -34,18 +34,20 @@ static void train(void *payload, sn_context *context, size_t i)
 
 /* Those of the paper's and others that models of this size learn. */
 static const char *const studied[] = {
-    "single_double_quote", "bracket_counting", "for_while",  "set_or_string",    "bracket_brace",
-    "enumerate_range",     "final_kwarg",      "with_open",  "fstring_brace",    "lambda_func",
-    "if_equals",           "else_elif",        "indent_for", "while_return_true"};
+    "single_double_quote", "for_while",  "set_or_string",    "bracket_brace", "enumerate_range",
+    "final_kwarg",         "with_open",  "fstring_brace",    "lambda_func",   "if_equals",
+    "else_elif",           "indent_for", "while_return_true"};
 
-/* Models that stand beside the headline's, and the quick study, have the first few. */
+/* Models that stand beside the headline's, and the quick study, have the first few. Counting brackets, which narrow models
+ * do not learn, is of the model that the case study explains. */
 static int is_studied(const char *task, const struct setup *setup, const struct model_spec *spec)
 {
     const size_t n = setup->quick || spec->beside ? N_FIRST_TASKS : sizeof studied / sizeof *studied;
     for (size_t i = 0; i < n; i++)
         if (strcmp(task, studied[i]) == 0)
             return 1;
-    return 0;
+    return strcmp(task, "bracket_counting") == 0 && strcmp(spec->family, "sparse") == 0 &&
+           spec->seed == 1 && !setup->quick;
 }
 
 /* The circuits of one model and task. */

@@ -113,7 +113,8 @@ static size_t used_pairs(const struct judge *judge, enum judge_set set)
     return judge->n_pairs[set] < judge->limit ? judge->n_pairs[set] : judge->limit;
 }
 
-static int run_set(struct judge *judge, enum judge_set set)
+/* All pairs in use but the first `done`. */
+static int run_set(struct judge *judge, enum judge_set set, size_t done)
 {
     size_t n = used_pairs(judge, set);
     if (set == JUDGE_TASK && judge->tasks[JUDGE_TASK] == judge->tasks[JUDGE_FIT]) {
@@ -121,7 +122,7 @@ static int run_set(struct judge *judge, enum judge_set set)
         return SN_OK;
     }
     int status = SN_OK;
-    for (size_t first = 0, last; status == SN_OK && first < n; first = last) {
+    for (size_t first = done, last; status == SN_OK && first < n; first = last) {
         last = pair_batch_end(judge->tasks[set], NULL, first, n, JUDGE_BATCH_TOKENS);
         if (judge->resampler) {
             judge->resampler->set = set;
@@ -138,11 +139,17 @@ static int run_set(struct judge *judge, enum judge_set set)
 int judge_measure(struct measurement result[JUDGE_SETS], struct judge *judge, const unsigned char *kept,
                   int ablate, size_t limit)
 {
+    return judge_measure_more(result, judge, kept, ablate, 0, limit);
+}
+
+int judge_measure_more(struct measurement result[JUDGE_SETS], struct judge *judge,
+                       const unsigned char *kept, int ablate, size_t done, size_t limit)
+{
     static const struct calibration raw = {1, 0};
     judge->limit = limit;
     int status = judge_set_masks(judge, kept, ablate, 0);
     for (int set = 0; status == SN_OK && set < JUDGE_SETS; set++)
-        status = run_set(judge, (enum judge_set)set);
+        status = run_set(judge, (enum judge_set)set, done);
     gates_detach(&judge->gates);
     if (judge->resampler)
         resampler_detach(judge->resampler);

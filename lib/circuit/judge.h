@@ -62,6 +62,9 @@ int judge_set_masks(struct judge *judge, const unsigned char *kept, int ablate, 
  * pairs of each set, fits calibration on JUDGE_FIT and applies it to both. */
 int judge_measure(struct measurement result[JUDGE_SETS], struct judge *judge, const unsigned char *kept,
                   int ablate, size_t limit);
+/* The same where the call before measured the first `done` pairs of each set with these masks: they are not run again. */
+int judge_measure_more(struct measurement result[JUDGE_SETS], struct judge *judge,
+                       const unsigned char *kept, int ablate, size_t done, size_t limit);
 /* Gradient by every mask of the loss of scale x difference + shift over one set: in judge->gates.gradient, and
  * by every edge's in judge->gated.gradient. */
 int judge_gradient(struct judge *judge, const unsigned char *kept, int ablate, enum judge_set set,

@@ -82,11 +82,12 @@ static double worse_loss(const struct search *search, const struct measurement m
     return fmax(measured[JUDGE_FIT].raw_loss, measured[JUDGE_TASK].raw_loss);
 }
 
-/* Measures at most `limit` pairs of each set; search->loss is the worse one's. */
-static int measure_rest(struct search *search, const unsigned char *kept, size_t limit)
+/* Measures at most `limit` pairs of each set, the first `done` of which the call before measured; search->loss is the
+ * worse one's. */
+static int measure_rest(struct search *search, const unsigned char *kept, size_t done, size_t limit)
 {
     struct measurement measured[JUDGE_SETS];
-    int status = judge_measure(measured, &search->judge, kept, SN_ABLATE_REST, limit);
+    int status = judge_measure_more(measured, &search->judge, kept, SN_ABLATE_REST, done, limit);
     if (status != SN_OK)
         return status;
     search->loss = worse_loss(search, measured);
@@ -94,32 +95,38 @@ static int measure_rest(struct search *search, const unsigned char *kept, size_t
     return SN_OK;
 }
 
-int search_meets_unscreened(struct search *search, const unsigned char *kept, int *meets)
+static int meets_on_all(struct search *search, const unsigned char *kept, size_t done, int *meets)
 {
-    int status = measure_rest(search, kept, ALL_PAIRS);
+    int status = measure_rest(search, kept, done, ALL_PAIRS);
     double target = search->settings.target_loss * (search->judge.folded ? 1 - FOLD_ROUNDING : 1);
     *meets = status == SN_OK && search->loss <= target;
     return status;
 }
 
+int search_meets_unscreened(struct search *search, const unsigned char *kept, int *meets)
+{
+    return meets_on_all(search, kept, 0, meets);
+}
+
 int search_meets(struct search *search, const unsigned char *kept, int *meets)
 {
-    size_t n_pairs = search->judge.n_pairs[JUDGE_FIT] + search->judge.n_pairs[JUDGE_TASK];
+    size_t done = 0, n_pairs = search->judge.n_pairs[JUDGE_FIT] + search->judge.n_pairs[JUDGE_TASK];
     double target = search->settings.target_loss;
     *meets = 0;
     for (size_t i = 0; i < sizeof screens / sizeof *screens; i++) {
         if (n_pairs <= 4 * screens[i].n_pairs)
             break;
-        int status = measure_rest(search, kept, screens[i].n_pairs);
+        int status = measure_rest(search, kept, done, screens[i].n_pairs);
         if (status != SN_OK || search->loss > screens[i].factor * target)
             return status;
+        done = screens[i].n_pairs;
     }
-    return search_meets_unscreened(search, kept, meets);
+    return meets_on_all(search, kept, done, meets);
 }
 
 int search_quick_loss(struct search *search, const unsigned char *kept)
 {
-    return measure_rest(search, kept, QUICK_PAIRS);
+    return measure_rest(search, kept, 0, QUICK_PAIRS);
 }
 
 int search_complement(struct search *search, const unsigned char *kept, int ablate)
