@@ -167,7 +167,7 @@ static void cut_all(struct work *work, sn_search *search, const double *targets,
 
 static void search_targets(struct work *work)
 {
-    const struct cuts *cuts = work->spec->beside     ? &headline_study
+    const struct cuts *cuts = work->is_beside        ? &headline_study
                               : work->setup->quick   ? &quick_study
                               : work->spec->seed > 1 ? &other_seeds
                                                      : &whole_study;

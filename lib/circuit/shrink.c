@@ -102,8 +102,8 @@ static int remove_nodes(struct search *search, unsigned char *kept, double half)
     return status == SN_OK ? search_widen(search) : status;
 }
 
-/* Masks that leave so many times the edges of others' are not shrunk: to do so takes longest where it gains least. */
-#define HOPELESS 4
+/* Masks that leave more than so many times the edges of others' are not shrunk: to do so takes longest where it gains least. */
+#define HOPELESS 2
 
 static int is_hopeless(struct best *best, struct search *search, const unsigned char *kept,
                        const unsigned char *kept_edges)
