@@ -8,7 +8,7 @@
 #include "train_model.h"
 
 #define N_PAIRS 32
-#define MOST_EDGES 300 /* of a circuit of nodes for which masks on edges are searched as well */
+#define MOST_EDGES 100 /* of a circuit of nodes for which masks on edges are searched as well */
 #define HEADLINE 0.15
 #define GREEDY 2 /* passes of greedy removal */
 
