@@ -65,11 +65,11 @@ size_t model_list(struct model_spec list[MAX_MODELS], int quick)
     list[0].in_grid = 1;
     for (unsigned seed = 1; seed <= N_SEEDS; seed++)
         list[n++] = spec_of(HEADLINE_MODELS, "narrow", NARROW, 1, seed);
-    list[n++] = spec_of(GRID, "dense_gradients", 128, 1. / 16, 1);
     for (size_t i = 0; i < sizeof grid / sizeof *grid; i++)
         list[n++] = spec_of(GRID, "width", grid[i].d_model, grid[i].density, 1);
     for (unsigned seed = 1; seed <= N_SEEDS; seed++)
         list[n++] = spec_of(SAME_WIDTH, "dense", 256, 1, seed);
+    list[n++] = spec_of(SAME_WIDTH, "dense_gradients", 128, 1. / 16, 1);
     return n;
 }
 
