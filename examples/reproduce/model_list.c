@@ -6,6 +6,10 @@
 #define BLOCK_SIZE 128
 #define N_SEEDS 3
 
+/* Weight-sparse models, from this width on at twice the rate (docs/reproduce.md). */
+#define WIDE 256
+#define WIDE_RATE 2
+
 /* The dense model whose loss on text is nearest to that of the sparse one, and the learning rates that are best for
  * either kind (docs/reproduce.md). */
 #define NARROW 16
@@ -24,13 +28,13 @@ static struct model_spec spec_of(unsigned group, const char *family, size_t d_mo
                                  unsigned seed)
 {
     const int grid = is(family, "width"), every_weight = is(family, "dense_gradients");
+    const double sparse_rate = d_model < WIDE ? 1 : WIDE_RATE;
+    const double dense_rate = is(family, "dense") ? DENSE_RATE : NARROW_RATE;
     struct model_spec spec = {.family = family,
                               .d_model = d_model,
                               .n_layer = 2,
                               .density = density,
-                              .rate = density < 1           ? 1
-                                      : is(family, "dense") ? DENSE_RATE
-                                                            : NARROW_RATE,
+                              .rate = density < 1 ? sparse_rate : dense_rate,
                               .length = is(family, "dense") ? DENSE_LENGTH : 1,
                               .seed = seed,
                               .support_gradients = density < 1 && !every_weight,
