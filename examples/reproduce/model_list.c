@@ -15,7 +15,8 @@
 #define NARROW 16
 #define NARROW_RATE 0.8
 #define DENSE_RATE 0.4
-#define DENSE_LENGTH 0.5 /* of the steps, for dense models of the sparse one's width: they learn faster */
+#define DENSE_LENGTH                                                                                    \
+    0.5 /* of the steps, for dense models of the sparse one's width: they learn faster */
 
 enum { HEADLINE_MODELS, GRID, SAME_WIDTH };
 
