@@ -151,12 +151,12 @@ static int add_gradient(double *loss, struct learner *learner, size_t first, siz
     return status;
 }
 
-/* Tokens of one forward and backward: what is kept between them is most of the memory, so the larger the model
- * the fewer; few enough panels to fill only in part, and for threads to share. */
+/* Tokens of one forward and backward: what is kept between them is most of the memory and has to stay in the caches,
+ * so few, and of large models the fewer; enough panels to fill only in part, and for threads to share. */
 size_t prune_chunk_tokens(const struct config *config)
 {
     size_t tokens = ((size_t)1 << 22) / (config->n_layer * config->d_model + 1);
-    return tokens < 512 ? 512 : tokens;
+    return tokens < 512 ? 512 : tokens > 1024 ? 1024 : tokens;
 }
 
 /* Gradient of the task loss by the masks on the next batch, a few pairs at a time. (The loss over the vocabulary
