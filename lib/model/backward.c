@@ -47,7 +47,7 @@ static void write_backward(struct sn_session *session, size_t layer, int which, 
     float *d_out = panel_of(session->d_out, session_input_slot(session, panel, worker), width);
     unsparsify(session, state, which ? TOPK_RESID_POST_MLP : TOPK_RESID_POST_ATTN, panel, d_stream);
     memcpy(d_out, d_stream, width * PANEL * sizeof *d_out);
-    site_backward(session, site_index(layer, which ? SITE_MLP_DELTA : SITE_ATTN_DELTA), panel, d_out, 0);
+    site_backward(session, site_index(layer, which ? SITE_MLP_DELTA : SITE_ATTN_DELTA), panel, d_out);
     unsparsify(session, state, which ? TOPK_MLP_OUT : TOPK_ATTN_OUT, panel, d_out);
     matrix_multiply_transposed_panel(session_matrix(session, which ? p->mlp_proj : p->attn_proj),
                                      session_kernels(session), dx, d_out, 0);
@@ -88,25 +88,15 @@ static void read_backward(struct sn_session *session, size_t layer, int which, s
     size_t width = config->d_model, site = site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN);
     float *d_stream = panel_of(session->d_stream, panel, width);
     float *partial = session->norm_partial + panel * 2 * width;
-    int separate = state->read[which] != session->stream[2 * layer + (size_t)which];
-    float *d_read = separate ? scratch : d_stream;
-    if (separate) {
-        memset(d_read, 0, width * PANEL * sizeof *d_read);
-        scratch += width * PANEL;
-    }
-    site_backward(session, site_index(layer, which ? SITE_MLP_ACT_IN : SITE_ATTN_ACT_IN), panel, d_act,
-                  0);
+    const float *stream = panel_of(session->stream[2 * layer + (size_t)which], panel, width);
+    site_backward(session, site_index(layer, which ? SITE_MLP_ACT_IN : SITE_ATTN_ACT_IN), panel, d_act);
     unsparsify(session, state, which ? TOPK_MLP_IN : TOPK_ATTN_IN, panel, d_act);
-    norm_backward(session, d_read, partial, partial + width, d_act,
-                  panel_of(state->read[which], panel, width), panel_of(state->mean[which], panel, 1),
-                  panel_of(state->inverse[which], panel, 1), which ? p->ln_2 : p->ln_1, width);
+    norm_backward(session, d_stream, partial, partial + width, d_act, stream,
+                  panel_of(state->mean[which], panel, 1), panel_of(state->inverse[which], panel, 1),
+                  which ? p->ln_2 : p->ln_1, width);
     if (config->d_pos_emb)
         position_norm_backward(session, layer, which, panel, d_act + width * PANEL, scratch);
-    if (separate) {
-        site_backward(session, site, panel, d_read, 1);
-        session_kernels(session)->add(d_stream, d_read, width * PANEL);
-    }
-    site_backward(session, site, panel, d_stream, 0);
+    site_backward(session, site, panel, d_stream);
 }
 
 struct backward_work {
@@ -128,7 +118,7 @@ static int mlp_panel(void *payload, size_t panel, size_t worker)
     if (session->recomputes)
         forward_again(session, work->layer, 1, panel, worker);
     write_backward(session, work->layer, 1, panel, worker, d_post);
-    site_backward(session, site_index(work->layer, SITE_MLP_POST_ACT), panel, d_post, 0);
+    site_backward(session, site_index(work->layer, SITE_MLP_POST_ACT), panel, d_post);
     unsparsify(session, state, TOPK_MLP_NEURON, panel, d_post);
     if (config->mlp_relu)
         kernels->relu_backward(d_post, d_post, pre, d_mlp * PANEL);
@@ -146,7 +136,7 @@ static int attention_write_panel(void *payload, size_t panel, size_t worker)
     struct sn_session *session = work->session;
     float *d_y = panel_of(session->d_y, panel, config_d_attn(session_config(session)));
     write_backward(session, work->layer, 0, panel, worker, d_y);
-    site_backward(session, site_index(work->layer, SITE_ATTN_Y), panel, d_y, 0);
+    site_backward(session, site_index(work->layer, SITE_ATTN_Y), panel, d_y);
     return SN_OK;
 }
 
@@ -167,11 +157,11 @@ static int attention_read_panel(void *payload, size_t panel, size_t worker)
     float *d_act = worker_scratch(session, worker), *rest = d_act + config_d_in(config) * PANEL;
     float *dq = panel_of(session->d_wide, panel, 3 * d_attn), *dk = dq + d_attn * PANEL,
           *dv = dk + d_attn * PANEL;
-    site_backward(session, site_index(layer, SITE_ATTN_V), panel, dv, 0);
+    site_backward(session, site_index(layer, SITE_ATTN_V), panel, dv);
     unsparsify(session, state, TOPK_ATTN_V, panel, dv);
-    site_backward(session, site_index(layer, SITE_ATTN_Q), panel, dq, 0);
+    site_backward(session, site_index(layer, SITE_ATTN_Q), panel, dq);
     unsparsify(session, state, TOPK_ATTN_Q, panel, dq);
-    site_backward(session, site_index(layer, SITE_ATTN_K), panel, dk, 0);
+    site_backward(session, site_index(layer, SITE_ATTN_K), panel, dk);
     unsparsify(session, state, TOPK_ATTN_K, panel, dk);
     matrix_multiply_transposed_panel(session_matrix(session, session->model->layers[layer].c_attn),
                                      session_kernels(session), d_act, dq, 0);

@@ -66,26 +66,16 @@ static void finish_residual(const struct panel_run *run, struct layer_state *sta
     }
 }
 
-/* What the norm of a block reads: the stream after its interventions, or a copy of it that those of the
- * block alone have changed. */
+/* What the norm of a block reads: the stream after its interventions. */
 static const float *read_stream(const struct panel_run *run, size_t layer, int which)
 {
     struct sn_session *session = run->session;
-    struct layer_state *state = &session->layers[layer];
-    size_t width = session_config(session)->d_model, sublayer = 2 * layer + (size_t)which;
-    size_t site = site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN);
-    int stands = run->again && !session_stream_again(session, sublayer);
-    float *stream = panel_of(session->stream[sublayer], run->panel, width);
-    if (!stands)
-        site_forward(session, site, run->panel, stream, 0);
-    if (state->read[which] == session->stream[sublayer])
-        return stream;
-    float *read = panel_of(state->read[which], run->slot, width);
-    if (stands)
-        return read;
-    memcpy(read, stream, width * PANEL * sizeof *read);
-    site_forward(session, site, run->panel, read, 1);
-    return read;
+    size_t sublayer = 2 * layer + (size_t)which;
+    float *stream = panel_of(session->stream[sublayer], run->panel, session_config(session)->d_model);
+    if (!run->again || session_stream_again(session, sublayer))
+        site_forward(session, site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN), run->panel,
+                     stream);
+    return stream;
 }
 
 /* Norm, positions, AbsTopK: act_in, what a block reads. which: 0 attention, 1 MLP. */
@@ -112,7 +102,7 @@ static const float *read_residual(const struct panel_run *run, size_t layer, int
     }
     sparsify(run, state, which ? TOPK_MLP_IN : TOPK_ATTN_IN, act_in);
     site_forward(session, site_index(layer, which ? SITE_MLP_ACT_IN : SITE_ATTN_ACT_IN), run->panel,
-                 act_in, 0);
+                 act_in);
     return act_in;
 }
 
@@ -128,13 +118,13 @@ static void attention_read(const struct panel_run *run, size_t layer)
                           session_vector(session, p->c_attn_bias), 0);
     site_forward_in_front(session, site_index(layer, SITE_ATTN_K), panel, k);
     sparsify(run, state, TOPK_ATTN_K, k);
-    site_forward(session, site_index(layer, SITE_ATTN_K), panel, k, 0);
+    site_forward(session, site_index(layer, SITE_ATTN_K), panel, k);
     site_forward_in_front(session, site_index(layer, SITE_ATTN_Q), panel, q);
     sparsify(run, state, TOPK_ATTN_Q, q);
-    site_forward(session, site_index(layer, SITE_ATTN_Q), panel, q, 0);
+    site_forward(session, site_index(layer, SITE_ATTN_Q), panel, q);
     site_forward_in_front(session, site_index(layer, SITE_ATTN_V), panel, v);
     sparsify(run, state, TOPK_ATTN_V, v);
-    site_forward(session, site_index(layer, SITE_ATTN_V), panel, v, 0);
+    site_forward(session, site_index(layer, SITE_ATTN_V), panel, v);
 }
 
 /* A sublayer's output += the stream that it read from, or the rows of it that go on from here. */
@@ -163,7 +153,7 @@ static void write_residual(const struct panel_run *run, size_t layer, int which,
     size_t site = site_index(layer, which ? SITE_MLP_DELTA : SITE_ATTN_DELTA);
     site_forward_in_front(session, site, run->panel, delta);
     sparsify(run, state, which ? TOPK_MLP_OUT : TOPK_ATTN_OUT, delta);
-    site_forward(session, site, run->panel, delta, 0);
+    site_forward(session, site, run->panel, delta);
     add_stream(run, layer, which, delta);
     finish_residual(run, state, which ? TOPK_RESID_POST_MLP : TOPK_RESID_POST_ATTN, delta);
 }
@@ -177,7 +167,7 @@ static void attention_write(const struct panel_run *run, size_t layer)
     if (!run->again && state->y_before != state->y)
         memcpy(panel_of(state->y_before, run->panel, d_attn), y, d_attn * PANEL * sizeof *y);
     if (!run->again)
-        site_forward(session, site_index(layer, SITE_ATTN_Y), run->panel, y, 0);
+        site_forward(session, site_index(layer, SITE_ATTN_Y), run->panel, y);
     write_residual(run, layer, 0, y);
 }
 
@@ -200,7 +190,7 @@ static const float *neurons(const struct panel_run *run, size_t layer)
     else
         kernels->gelu(post, pre, d_mlp * PANEL);
     sparsify(run, state, TOPK_MLP_NEURON, post);
-    site_forward(session, site_index(layer, SITE_MLP_POST_ACT), run->panel, post, 0);
+    site_forward(session, site_index(layer, SITE_MLP_POST_ACT), run->panel, post);
     return post;
 }
 

@@ -53,11 +53,6 @@ float *session_gradient(struct sn_session *session, size_t index)
     return index < session->model->n_parameters ? session->gradients[index] : NULL;
 }
 
-size_t session_gradient_size(const struct sn_session *session, size_t index)
-{
-    return index < session->model->n_parameters ? session->gradient_size[index] : 0;
-}
-
 int session_parameters_changed(struct sn_session *session)
 {
     return gradients_prepare(session);

@@ -22,7 +22,7 @@ static int final_site(void *payload, size_t panel, size_t worker)
     const struct config *config = session_config(session);
     (void)worker;
     site_forward(session, SITES_PER_LAYER * config->n_layer, panel,
-                 panel_of(session->stream[2 * config->n_layer], panel, config->d_model), 0);
+                 panel_of(session->stream[2 * config->n_layer], panel, config->d_model));
     return SN_OK;
 }
 
@@ -202,7 +202,7 @@ static int final_site_backward(void *payload, size_t panel, size_t worker)
     const struct config *config = session_config(session);
     (void)worker;
     site_backward(session, SITES_PER_LAYER * config->n_layer, panel,
-                  panel_of(session->d_stream, panel, config->d_model), 0);
+                  panel_of(session->d_stream, panel, config->d_model));
     return SN_OK;
 }
 

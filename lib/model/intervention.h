@@ -33,9 +33,6 @@ struct intervention {
     size_t saved_bytes;  /* per panel */
     size_t n_parameters; /* floats of gradient; 0 for none */
     float *gradient;     /* n_parameters, owned by the intervention; accumulated by backward */
-    /* 0: changes the stream itself. 1 (act_in sites' residual reads only need this): what is changed is
-     * only what this block reads. At act_in, q, k, v, y, post_act and resid_delta both mean the same. */
-    int reads_only;
     /* 1, at q, k, v, post_act and resid_delta: acts on what the linear map gave, in front of the activation
      * function and AbsTopK, as another source of that map would. It may only add (backward NULL). */
     int in_front;

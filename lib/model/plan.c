@@ -70,16 +70,6 @@ static struct plan_shape plan_shape(const struct sn_session *session, size_t wor
     return shape;
 }
 
-/* What a block reads, unless that is the stream itself. */
-static float *plan_read(const struct sn_session *session, struct arena *arena, size_t slots,
-                        size_t layer, int which)
-{
-    size_t site = site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN);
-    return site_has_attachment(session, site, 1)
-               ? take_floats(arena, slots, session_config(session)->d_model)
-               : session->stream[2 * layer + (size_t)which];
-}
-
 static float *plan_qkv(const struct sn_session *session, struct arena *arena,
                        const struct plan_shape *shape)
 {
@@ -156,12 +146,10 @@ static void plan_layer(struct sn_session *session, struct arena *arena, const st
     const struct config *config = session_config(session);
     struct layer_state *state = &session->layers[layer];
     size_t behind = layer + 1 == config->n_layer ? shape->last_panels : shape->panels;
-    for (int which = 0; which < 2; which++) {
+    for (int which = 0; which < 2; which++)
         plan_norm(arena, which ? behind : shape->panels, state, which);
-        state->read[which] = plan_read(session, arena, which ? behind : shape->panels, layer, which);
-    }
     plan_attention(session, arena, shape, behind, state);
-    if (site_has_attachment(session, site_index(layer, SITE_ATTN_Y), 0))
+    if (site_has_attachment(session, site_index(layer, SITE_ATTN_Y)))
         state->y_before = take_floats(arena, behind, config_d_attn(config));
     plan_inside(session, arena, shape, layer, behind);
     for (int place = 0; place < TOPK_PLACES; place++)
@@ -184,7 +172,6 @@ static void plan_shared_layers(struct sn_session *session, struct arena *arena,
 {
     const struct config *config = session_config(session);
     struct layer_state shared = {0};
-    float *read = NULL;
     shared.qkv = plan_qkv(session, arena, shape);
     plan_attention(session, arena, shape, shape->panels, &shared);
     plan_norm(arena, shape->slots, &shared, 0);
@@ -195,17 +182,8 @@ static void plan_shared_layers(struct sn_session *session, struct arena *arena,
     for (int place = 0; place < TOPK_PLACES;
          place++) /* of widths that differ: each with its own slots */
         shared.mask[place] = take_mask(arena, config, (enum topk_place)place, shape->slots);
-    for (size_t layer = 0; layer < config->n_layer; layer++) {
-        struct layer_state *state = &session->layers[layer];
-        *state = shared;
-        for (int which = 0; which < 2; which++) {
-            int copied = site_has_attachment(
-                session, site_index(layer, which ? SITE_RESID_MID : SITE_RESID_IN), 1);
-            if (copied && !read)
-                read = plan_read(session, arena, shape->slots, layer, which);
-            state->read[which] = copied ? read : session->stream[2 * layer + (size_t)which];
-        }
-    }
+    for (size_t layer = 0; layer < config->n_layer; layer++)
+        session->layers[layer] = shared;
 }
 
 static void plan_head(struct sn_session *session, struct arena *arena, const struct plan_shape *shape)

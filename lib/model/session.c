@@ -223,11 +223,6 @@ const float *session_logit_panels(const struct sn_session *session)
     return session->logits;
 }
 
-size_t session_logit_rows(const struct sn_session *session)
-{
-    return session->n_rows;
-}
-
 struct sn_model *session_model(struct sn_session *session)
 {
     return session->model;

@@ -33,7 +33,6 @@ int session_forward_shared(struct sn_session *session, const int32_t *tokens, co
 /* Accumulated gradient of parameter `index`: order of parameter_values; rows x cols row-major for
  * matrices in GRADIENT_DENSE. NULL for parameters that are not trainable or in GRADIENT_NONE. */
 float *session_gradient(struct sn_session *session, size_t index);
-size_t session_gradient_size(const struct sn_session *session, size_t index);
 /* After the owner of the model replaced matrices or their patterns: sizes gradient arrays anew (their
  * contents are zeroed). Values changed in place need no call. */
 int session_parameters_changed(struct sn_session *session);
@@ -58,7 +57,6 @@ void session_detach(struct sn_session *session, struct intervention *interventio
 
 /* The logits of the last forward in panels [rows/64][vocab][64]; row order of the selection. */
 const float *session_logit_panels(const struct sn_session *session);
-size_t session_logit_rows(const struct sn_session *session);
 struct sn_model *session_model(struct sn_session *session);
 struct sn_context *session_context(struct sn_session *session);
 /* 1: backward stops at the first layer's input without embedding gradients; implied by GRADIENT_NONE. */

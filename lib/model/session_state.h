@@ -16,9 +16,7 @@
  * one panel. In one that recomputes they share act_in, qkv, post_act and the stream between the layer's
  * halves, and of pre_act each worker has one panel. */
 struct layer_state {
-    float *read[2];              /* what the norms read: the stream, or a copy where a reader's
-                                    intervention makes it differ; [0] attention, [1] MLP */
-    float *mean[2], *inverse[2]; /* [P][PANEL] of the norms */
+    float *mean[2], *inverse[2]; /* [P][PANEL] of the norms; [0] attention, [1] MLP */
     float *act_in[2];            /* [P][E][PANEL] after AbsTopK and interventions */
     float *qkv;                  /* [P][3A][PANEL], q then k then v */
     float *lse;                  /* per sequence and head, lse_offset */
@@ -61,8 +59,8 @@ struct sn_session {
     int keeps; /* activations, for a backward */
     enum recompute_mode recompute_mode;
     int assumed_sparse; /* while estimating: as if the model were sparse enough to recompute */
-    int recomputes;    /* in this run: the backward computes anew what only its own layer looks at */
-    int selected_only; /* option: of the last layer only what the selected rows need */
+    int recomputes;     /* in this run: the backward computes anew what only its own layer looks at */
+    int selected_only;  /* option: of the last layer only what the selected rows need */
 
     /* batch (batch.c) */
     int32_t *tokens;      /* n_panels x PANEL, padding 0; valid when has_tokens */
@@ -247,11 +245,11 @@ size_t held_bytes(const struct sn_session *session);
 int sites_prepare(struct sn_session *session);
 /* What sites_prepare allocates for that many panels. */
 size_t sites_bytes(const struct sn_session *session, size_t panels);
-void site_forward(struct sn_session *session, size_t site, size_t panel, float *x, int readers);
+void site_forward(struct sn_session *session, size_t site, size_t panel, float *x);
 /* Those in front of the site's activation function and AbsTopK. */
 void site_forward_in_front(struct sn_session *session, size_t site, size_t panel, float *x);
-void site_backward(struct sn_session *session, size_t site, size_t panel, float *dx, int readers);
-int site_has_attachment(const struct sn_session *session, size_t site, int readers);
+void site_backward(struct sn_session *session, size_t site, size_t panel, float *dx);
+int site_has_attachment(const struct sn_session *session, size_t site);
 void sites_sum_partials(struct sn_session *session);
 void sites_forget_added(struct sn_session *session);
 void sites_free(struct sn_session *session);

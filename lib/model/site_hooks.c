@@ -41,25 +41,15 @@ void session_detach(struct sn_session *session, struct intervention *interventio
     session_forget_run(session);
 }
 
-#define IN_FRONT 2 /* for `readers` */
-
-/* At the residual sites an intervention changes the stream itself or only what the block reads. */
-static int acts(const struct attachment *attachment, size_t site, int readers)
+static int acts(const struct attachment *attachment, size_t site, int in_front)
 {
-    int stream_site =
-        site % SITES_PER_LAYER == SITE_RESID_IN || site % SITES_PER_LAYER == SITE_RESID_MID;
-    if (attachment->site != site ||
-        (attachment->intervention->in_front != 0) != (readers == IN_FRONT))
-        return 0;
-    if (readers == IN_FRONT)
-        return 1;
-    return stream_site ? (attachment->intervention->reads_only != 0) == readers : !readers;
+    return attachment->site == site && (attachment->intervention->in_front != 0) == in_front;
 }
 
-int site_has_attachment(const struct sn_session *session, size_t site, int readers)
+int site_has_attachment(const struct sn_session *session, size_t site)
 {
     for (size_t i = 0; i < session->n_attachments; i++)
-        if (acts(&session->attachments[i], site, readers))
+        if (acts(&session->attachments[i], site, 0))
             return 1;
     return 0;
 }
@@ -86,11 +76,11 @@ static void *saved_of(const struct attachment *attachment, size_t panel)
     return bytes ? attachment->saved + panel * bytes : NULL;
 }
 
-static void run_attached(struct sn_session *session, size_t site, size_t panel, float *x, int readers)
+static void run_attached(struct sn_session *session, size_t site, size_t panel, float *x, int in_front)
 {
     for (size_t i = 0; i < session->n_attachments; i++) {
         struct attachment *attachment = &session->attachments[i];
-        if (!acts(attachment, site, readers))
+        if (!acts(attachment, site, in_front))
             continue;
         struct site_view view = view_of(session, site, panel);
         attachment->intervention->forward(attachment->intervention, &view, x,
@@ -100,31 +90,31 @@ static void run_attached(struct sn_session *session, size_t site, size_t panel, 
 
 void site_forward_in_front(struct sn_session *session, size_t site, size_t panel, float *x)
 {
-    run_attached(session, site, panel, x, IN_FRONT);
+    run_attached(session, site, panel, x, 1);
 }
 
-void site_forward(struct sn_session *session, size_t site, size_t panel, float *x, int readers)
+void site_forward(struct sn_session *session, size_t site, size_t panel, float *x)
 {
     const struct site_record *record = &session->records[site];
-    run_attached(session, site, panel, x, readers);
-    if (record->wanted && !readers) {
+    run_attached(session, site, panel, x, 0);
+    if (record->wanted) {
         size_t width = site_width(session_config(session), site);
         memcpy(panel_of(record->values, panel, width), x, width * PANEL * sizeof *x);
     }
 }
 
-void site_backward(struct sn_session *session, size_t site, size_t panel, float *dx, int readers)
+void site_backward(struct sn_session *session, size_t site, size_t panel, float *dx)
 {
     struct site_record *record = &session->records[site];
     size_t width = site_width(session_config(session), site);
-    if (record->added && !readers)
+    if (record->added)
         session_kernels(session)->add(dx, panel_of(record->added, panel, width), width * PANEL);
-    if (record->wanted && !readers)
+    if (record->wanted)
         memcpy(panel_of(record->gradient, panel, width), dx, width * PANEL * sizeof *dx);
     for (size_t i = session->n_attachments; i-- > 0;) {
         struct attachment *attachment = &session->attachments[i];
         struct intervention *intervention = attachment->intervention;
-        if (!acts(attachment, site, readers) || !intervention->backward)
+        if (!acts(attachment, site, 0) || !intervention->backward)
             continue;
         struct site_view view = view_of(session, site, panel);
         float *partial = intervention->n_parameters
