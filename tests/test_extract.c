@@ -176,8 +176,42 @@ START_TEST(tied_queries_and_keys_go_together)
 }
 END_TEST
 
-static sn_circuit *extract(sn_model *model, const sn_means *means, const sn_task *task,
-                           const sn_task *develop, double grow, double calibrated)
+/* Scores that attribution gives to a query's and its key's channel are one sum. */
+START_TEST(tied_attributions_are_sums)
+{
+    sn_model *model = strong_model(SPARSE_CONFIG, 6);
+    sn_means *means = random_means(model, 3);
+    sn_task *task = random_task(20, 20, 23, 3);
+    struct extract_settings tied = settings;
+    struct search search;
+    struct masks masks;
+    tied.tie_query_key = 1;
+    tied.target_loss = 0.69;
+    ok(search_open(&search, context, model, means, task, task, &tied));
+    ok(masks_create(&masks, context, search.n));
+    ok(prune_attribute(&masks, &search.judge, SCORES_ATTRIBUTION, search.partner));
+    double *score = malloc(search.n * sizeof *score), largest = 0;
+    for (size_t i = 0; i < search.n; i++) {
+        size_t other = search.partner[i];
+        score[i] = (double)search.judge.gates.gradient[i];
+        score[i] = fabs(score[i] + (other == i ? 0 : (double)search.judge.gates.gradient[other]));
+        largest = fmax(largest, score[i]);
+    }
+    for (size_t i = 0; i < search.n; i++)
+        ck_assert_double_eq_tol((double)masks.tau[i], score[i] / largest - 1, 1e-5);
+    ck_assert_double_gt(largest, 0);
+    free(score);
+    masks_free(&masks);
+    search_close(&search);
+    sn_task_free(task);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
+static sn_circuit *extract_by(const char *loss, sn_model *model, const sn_means *means,
+                              const sn_task *task, const sn_task *develop, double grow,
+                              double calibrated)
 {
     sn_options *options;
     sn_circuit *circuit;
@@ -186,9 +220,16 @@ static sn_circuit *extract(sn_model *model, const sn_means *means, const sn_task
     ok(sn_options_set(options, context, "batch", 16));
     ok(sn_options_set(options, context, "grow", grow));
     ok(sn_options_set(options, context, "calibrated", calibrated));
+    ok(sn_options_set_text(options, context, "loss", loss));
     ok(sn_circuit_extract(&circuit, context, model, means, task, develop, options));
     sn_options_free(options);
     return circuit;
+}
+
+static sn_circuit *extract(sn_model *model, const sn_means *means, const sn_task *task,
+                           const sn_task *develop, double grow, double calibrated)
+{
+    return extract_by("pair", model, means, task, develop, grow, calibrated);
 }
 
 /* Curves in order of x: the loss is low where many nodes are kept; learning took nodes away, not all. */
@@ -225,6 +266,37 @@ START_TEST(extraction_finds_the_planted_circuit)
         check_curves(circuit);
         sn_circuit_free(circuit);
     }
+    sn_task_free(task);
+    sn_task_free(develop);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
+static double first_loss(const sn_circuit *circuit)
+{
+    const double *x, *y;
+    size_t n = 0;
+    ck_assert_str_eq(sn_circuit_series(&x, &y, &n, circuit, 1), "pruning_loss");
+    ck_assert_uint_gt(n, 0);
+    return y[0];
+}
+
+/* The other tokens take part: the loss is larger than that of the pair, and the circuit the same here. */
+START_TEST(masks_learn_from_the_whole_vocabulary)
+{
+    sn_model *model = planted_model(context, 0);
+    sn_means *means = planted_means(context, model);
+    sn_task *task = planted_task(context, 40, 3), *develop = planted_task(context, 60, 99);
+    sn_circuit *circuit = extract_by("vocabulary", model, means, task, develop, 1, 1);
+    sn_circuit *by_pair = extract(model, means, task, develop, 1, 1);
+    ck_assert_uint_eq(sn_circuit_node_count(circuit), 3);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_str_eq(sn_circuit_node_name(circuit, i), planted_nodes[i]);
+    check_curves(circuit);
+    ck_assert_double_gt(first_loss(circuit), first_loss(by_pair) + 1e-3);
+    sn_circuit_free(by_pair);
+    sn_circuit_free(circuit);
     sn_task_free(task);
     sn_task_free(develop);
     sn_means_free(means);
@@ -443,7 +515,9 @@ Suite *extract_suite(void)
                               greedy_removal_leaves_what_is_needed,
                               elimination_leaves_what_is_needed,
                               tied_queries_and_keys_go_together,
+                              tied_attributions_are_sums,
                               extraction_finds_the_planted_circuit,
+                              masks_learn_from_the_whole_vocabulary,
                               a_curve_stays_in_its_room,
                               growing_takes_in_the_backup};
     const TTest *states[] = {a_model_that_cannot_is_refused, an_empty_circuit_is_refused,

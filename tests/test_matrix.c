@@ -1,6 +1,7 @@
 /* Matrices through the public calls and the internal ones that the model uses. */
 #include <math.h>
 
+#include "matrix/token.h"
 #include "matrix_helpers.h"
 
 static void assert_close(const char *what, const float *actual, const double *expected, size_t n)
@@ -67,6 +68,30 @@ static void check_products(sn_context *context, const sn_matrix *matrix, const f
     free(expected_y), free(expected_dx), free(expected_dw), free(on_support);
 }
 
+/* One token by rows and by columns, with and without a bias; `share` of its inputs are not zero. */
+static void check_token(sn_context *context, const sn_matrix *matrix, const float *w, double share)
+{
+    size_t rows = sn_matrix_rows(matrix), cols = sn_matrix_cols(matrix);
+    float *x = new_random(cols), *bias = new_random(rows), *y = new_random(rows);
+    void *scratch = malloc(token_scratch(cols));
+    double *expected = malloc(rows * sizeof *expected);
+    for (size_t c = 0; c < cols; c++)
+        x[c] = (double)(c * 7919 % cols) < share * (double)cols ? x[c] : 0;
+    for (int form = 0; form < 4; form++) {
+        const float *added = form & 1 ? bias : NULL;
+        struct token_matrix token;
+        for (size_t r = 0; r < rows; r++) {
+            expected[r] = added ? (double)bias[r] : 0;
+            for (size_t c = 0; c < cols; c++)
+                expected[r] += (double)w[r * cols + c] * (double)x[c];
+        }
+        ck_assert_int_eq(token_matrix_create(&token, context, matrix, form & 2), SN_OK);
+        token_multiply(&token, context->kernels, y, x, added, scratch);
+        assert_close("y of a token", y, expected, rows);
+    }
+    free(x), free(bias), free(y), free(scratch), free(expected);
+}
+
 START_TEST(products)
 {
     const size_t *shape = shapes[_i];
@@ -84,6 +109,8 @@ START_TEST(products)
             }
             ck_assert_int_eq(matrix->pattern == NULL, dense);
             check_products(context, matrix, w, shape[3]);
+            check_token(context, matrix, w, 0.25);
+            check_token(context, matrix, w, 1);
             sn_matrix_free(matrix);
         }
         free(w);

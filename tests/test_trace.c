@@ -167,7 +167,34 @@ static const char *const additive_configs[] = {
     " \"residual_activation_type\": \"relu\", \"activation_type\": \"relu\", \"afrac_loctypes\":"
     " \"attn_in,attn_q,attn_k,attn_v,attn_out,mlp_in,mlp_neuron,mlp_out,resid_post_attn,resid_post_"
     "mlp\"}",
+    "{\"block_size\": 9, \"vocab_size\": 5, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 2, \"d_model\": "
+    "3,"
+    " \"d_mlp\": 3, \"rms_norm\": false, \"ln_bias\": false, \"tied_unembed\": false}",
 };
+
+/* Makes a matrix behind a norm blind to what all channels have in common: each row times the gains adds up to 0. */
+static void ignore_mean(const sn_model *model, int matrix, int norm)
+{
+    const float *gain = model->parameters[norm].vector;
+    struct sn_matrix *of = model->parameters[matrix].matrix;
+    for (size_t r = 0; r < of->rows; r++) {
+        float *row = of->values + r * of->cols, sum = 0, squares = 0;
+        for (size_t c = 0; c < of->cols; c++) {
+            sum += row[c] * gain[c];
+            squares += gain[c] * gain[c];
+        }
+        for (size_t c = 0; c < of->cols; c++)
+            row[c] -= sum / squares * gain[c];
+    }
+}
+
+/* The mean that LayerNorm subtracts is constant to a trace, so paths add up where nothing reads it. */
+static void ignore_means(const sn_model *model)
+{
+    ignore_mean(model, model->layers[0].c_attn, model->layers[0].ln_1);
+    ignore_mean(model, model->layers[0].c_fc, model->layers[0].ln_2);
+    ignore_mean(model, model->lm_head, model->ln_f);
+}
 
 static sn_model *rough_model(const char *config)
 {
@@ -180,9 +207,12 @@ static sn_model *rough_model(const char *config)
         for (size_t j = 0; j < parameter_size(parameter); j++)
             if (parameter->role != ROLE_BIAS && parameter->role != ROLE_LOGIT_BIAS)
                 values[j] = (float)((seed = seed * 1103515245u + 12345u) / 65536 % 2000) * 0.001f - 0.9f;
-        if (parameter->matrix)
-            ok(matrix_values_changed(parameter->matrix, context));
     }
+    if (!model->config.rms_norm)
+        ignore_means(model);
+    for (size_t i = 0; i < model->n_parameters; i++)
+        if (model->parameters[i].matrix)
+            ok(matrix_values_changed(model->parameters[i].matrix, context));
     return model;
 }
 
@@ -392,6 +422,57 @@ START_TEST(an_empty_circuit_has_only_direct_paths)
 }
 END_TEST
 
+/* Bytes that a terminal would not show, and pairs whose targets differ. */
+START_TEST(odd_tokens_are_shown_too)
+{
+    static const char config[] =
+        "{\"block_size\": 9, \"vocab_size\": 256, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 2, "
+        "\"d_model\": 3, \"d_mlp\": 3, \"rms_norm\": true, \"tied_unembed\": false}";
+    static const char *const shown[] = {"token \xe2\x90\xa3", "token \\x01", "token \\xff",
+                                        "token \\x7f"};
+    sn_model *model = rough_model(config);
+    sn_means *means;
+    sn_circuit *circuit;
+    sn_corpus *corpus;
+    sn_tokenizer *tokenizer;
+    sn_task *task;
+    ok(sn_corpus_create(&corpus, context));
+    ok(sn_corpus_add_text(corpus, context, "a b", 3));
+    ok(sn_tokenizer_train(&tokenizer, context, corpus, 256, NULL));
+    ok(means_create_values(&means, context, model, NULL));
+    ok(sn_circuit_create(&circuit, context, model, NULL));
+    ok(sn_task_create(&task, context, "bytes"));
+    const int32_t newline = sn_tokenizer_find(tokenizer, "\n", 1),
+                  tab = sn_tokenizer_find(tokenizer, "\t", 1);
+    const int32_t a[] = {sn_tokenizer_find(tokenizer, " ", 1), sn_tokenizer_find(tokenizer, "\x01", 1)};
+    const int32_t b[] = {sn_tokenizer_find(tokenizer, "\xff", 1),
+                         sn_tokenizer_find(tokenizer, "\x7f", 1)};
+    for (size_t i = 0; i < 2; i++)
+        ok(sn_task_add_pair(task, context, &a[i], 1, &b[i], 1, newline, tab));
+    for (int differ = 0; differ < 2; differ++) {
+        int seen[4] = {0};
+        trace(circuit, means, tokenizer, task, 100, 40);
+        ck_assert_uint_ge(sn_circuit_path_count(circuit), 4);
+        for (size_t i = 0; i < sn_circuit_path_count(circuit); i++) {
+            const char *text = sn_circuit_path(NULL, NULL, circuit, i);
+            ck_assert_msg(strstr(text, differ ? "logit of target a" MINUS "logit of target b"
+                                              : "logit \\n" MINUS "logit \\t") != NULL,
+                          "%s", text);
+            for (size_t k = 0; k < 4; k++)
+                seen[k] |= strncmp(text, shown[k], strlen(shown[k])) == 0;
+        }
+        ck_assert(seen[0] && seen[1] && seen[2] && seen[3]);
+        ok(sn_task_add_pair(task, context, &a[0], 1, &b[0], 1, tab, a[0]));
+    }
+    sn_task_free(task);
+    sn_circuit_free(circuit);
+    sn_means_free(means);
+    sn_tokenizer_free(tokenizer);
+    sn_corpus_free(corpus);
+    sn_model_free(model);
+}
+END_TEST
+
 Suite *trace_suite(void);
 Suite *trace_suite(void)
 {
@@ -402,10 +483,12 @@ Suite *trace_suite(void)
     tcase_add_test(group, planted_path_comes_first);
     tcase_add_test(group, limits_are_kept);
     tcase_add_test(group, tokens_are_shown_as_text);
-    tcase_add_loop_test(group, contributions_add_up_to_the_margin, 0, 2);
+    tcase_add_loop_test(group, contributions_add_up_to_the_margin, 0,
+                        sizeof additive_configs / sizeof *additive_configs);
     tcase_add_test(group, patterns_reproduce_attention);
     tcase_add_test(group, score_routes_are_derivatives);
     tcase_add_test(group, an_empty_circuit_has_only_direct_paths);
+    tcase_add_test(group, odd_tokens_are_shown_too);
     suite_add_tcase(suite, group);
     return suite;
 }
