@@ -148,6 +148,13 @@ START_TEST(files_that_do_not_fit_are_refused)
         {"\"paths\": [", "\"paths\": [{\"text\": 1}, ", "paths: must have a text", SN_ERROR_FORMAT},
         {"\"paths\": [", "\"paths\": {}, \"_\": [", "paths: must be an array", SN_ERROR_FORMAT},
         {"\"edges\": [", "\"edges\": [7, ", "edges: from", SN_ERROR_FORMAT},
+        {"\"edges\": [", "\"edges\": 7, \"_\": [", "edges: must be an array", SN_ERROR_FORMAT},
+        {"\"edges\": [",
+         "\"edges\": [{\"from\": \"0.attn.act_in.0\", \"to\": \"0.attn.v.head0.ch0\", \"weight\": "
+         "1}, ",
+         "0.attn.act_in.0 to 0.attn.v.head0.ch0 stands twice", SN_ERROR_FORMAT},
+        {"\"measurements\": {", "\"measurements\": [], \"_\": {", "measurements: must be an object",
+         SN_ERROR_FORMAT},
         {"\"channel\": 0", "\"channel\": 0, \"delta\": 0.5", "all or none must have a delta",
          SN_ERROR_FORMAT},
         {"\"series\": [", "\"series\": {}, \"_\": [", "series: must be an array", SN_ERROR_FORMAT},

@@ -365,13 +365,13 @@ static const struct {
      {1.5f, -2.0f, 0.1f},
      0},
     {"f32", "F32", 4, 3, {0, 0, 0xc0, 0x3f, 0, 0, 0, 0x80, 1, 0, 0, 0}, {1.5f, -0.0f, 0x1p-149f}, 0},
-    /* 1, -2, the largest, the smallest normal and subnormal, an odd one, -0 */
+    /* 1, -2, the largest, the smallest normal and subnormal, an odd one, -0, -infinity */
     {"f16",
      "F16",
      2,
-     7,
-     {0, 0x3c, 0, 0xc0, 0xff, 0x7b, 0, 4, 1, 0, 0xff, 0x83, 0, 0x80},
-     {1.0f, -2.0f, 65504.0f, 0x1p-14f, 0x1p-24f, -0x1.ff8p-15f, -0.0f},
+     8,
+     {0, 0x3c, 0, 0xc0, 0xff, 0x7b, 0, 4, 1, 0, 0xff, 0x83, 0, 0x80, 0, 0xfc},
+     {1.0f, -2.0f, 65504.0f, 0x1p-14f, 0x1p-24f, -0x1.ff8p-15f, -0.0f, -INFINITY},
      0},
     {"bf16",
      "BF16",

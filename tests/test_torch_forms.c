@@ -377,6 +377,67 @@ START_TEST(sparse_matrices_are_three_entries)
 }
 END_TEST
 
+static int open_source(struct tensor_source *source)
+{
+    int status = open_pickle(NULL);
+    torch_file_close(&file);
+    return status == SN_OK ? torch_source(source, context, temporary.path) : status;
+}
+
+/* A file may hold the three as dense tensors too: integers below a limit, whoever asks for them. */
+START_TEST(dense_integers_are_indices)
+{
+    static const uint32_t expected[] = {0, 2, 2, 3, 1, 1};
+    struct tensor_source source;
+    uint32_t got[6];
+    buffer_append(&pickle, "}", 1);
+    put_text("w.indices");
+    put_form(&indices);
+    buffer_text(&pickle, "s");
+    ck_assert_msg(open_source(&source) == SN_OK, "%s", sn_context_message(context));
+    const struct tensor_entry *entry = &source.entries[0];
+    ck_assert_int_eq(source.read_indices(got, &source, context, entry, 0, 6, 4), SN_OK);
+    ck_assert_int_eq(memcmp(got, expected, sizeof got), 0);
+    ck_assert_int_eq(source.read_indices(got, &source, context, entry, 3, 2, 4), SN_OK);
+    ck_assert_uint_eq(got[0], 3);
+    ck_assert_int_eq(source.read_indices(got, &source, context, entry, 0, 6, 3), SN_ERROR_FORMAT);
+    assert_message("a.pt: tensor w.indices: element 3 is 3, it must be below 3");
+    tensor_source_close(&source);
+}
+END_TEST
+
+/* What is sparse can be read as numbers of either kind, a sparse vector as numbers alone. */
+START_TEST(sparse_parts_are_numbers)
+{
+    static const int64_t size[] = {3, 4}, length[] = {4};
+    struct form at = indices;
+    struct tensor_source source;
+    float got[4];
+    uint32_t index[4];
+    put_sparse(&indices, &values, size, 2, "torch.sparse_coo", "w");
+    ck_assert_int_eq(open_source(&source), SN_OK);
+    for (size_t i = 0; i < source.n_entries; i++) {
+        static const float row_start[] = {0, 1, 1, 2}, column[] = {3, 1};
+        const struct tensor_entry *entry = &source.entries[i];
+        if (strcmp(entry->name, "w.values") == 0)
+            continue;
+        const int is_start = strcmp(entry->name, "w.indptr") == 0;
+        ck_assert_int_eq(source.read_floats(got, &source, context, entry, 0, entry->count), SN_OK);
+        for (size_t k = 0; k < entry->count; k++)
+            ck_assert_float_eq(got[k], is_start ? row_start[k] : column[k]);
+    }
+    tensor_source_close(&source);
+    at.size[0] = 1;
+    put_sparse(&at, &values, length, 1, "torch.sparse_coo", "v");
+    ck_assert_msg(open_source(&source) == SN_OK, "%s", sn_context_message(context));
+    ck_assert_uint_eq(source.n_entries, 1);
+    ck_assert_int_eq(source.read_floats(got, &source, context, &source.entries[0], 0, 4), SN_OK);
+    ck_assert(got[0] == 1 && got[1] == 0 && got[2] == 2 + 3 && got[3] == 0);
+    ck_assert_int_ne(source.read_indices(index, &source, context, &source.entries[0], 0, 4, 9), SN_OK);
+    tensor_source_close(&source);
+}
+END_TEST
+
 static void assert_sparse_refused(int is_listing, const struct form *at, const struct form *what,
                                   const int64_t *size, size_t n, const char *message)
 {
@@ -417,13 +478,6 @@ START_TEST(sparse_tensors_are_checked)
 END_TEST
 
 /* ---- state dicts */
-
-static int open_source(struct tensor_source *source)
-{
-    int status = open_pickle(NULL);
-    torch_file_close(&file);
-    return status == SN_OK ? torch_source(source, context, temporary.path) : status;
-}
 
 START_TEST(state_dicts_below_a_key)
 {
@@ -585,6 +639,8 @@ Suite *torch_forms_suite(void)
     tcase_add_test(tcase, arguments_are_checked);
     tcase_add_test(tcase, expanded_tensors_are_limited);
     tcase_add_test(tcase, sparse_matrices_are_three_entries);
+    tcase_add_test(tcase, dense_integers_are_indices);
+    tcase_add_test(tcase, sparse_parts_are_numbers);
     tcase_add_test(tcase, sparse_tensors_are_checked);
     tcase_add_test(tcase, state_dicts_below_a_key);
     tcase_add_test(tcase, what_is_no_state_dict);

@@ -75,25 +75,22 @@ static void append_node(struct buffer *out, const sn_circuit *circuit, size_t in
 static void append_clusters(struct buffer *out, const sn_circuit *circuit)
 {
     size_t d_head = head_width(circuit);
-    long layer = -2;
+    long layer = -1;
     int in_mlp = -1;
     for (size_t i = 0; i < sn_circuit_node_count(circuit); i++) {
         struct node_parts parts;
         const char *name = sn_circuit_node_name(circuit, i);
         node_parts_read(&parts, name, d_head);
         if (parts.layer != layer || parts.in_mlp != in_mlp) {
-            buffer_text(out, layer == -2 ? "" : "  }\n");
+            buffer_text(out, layer < 0 ? "" : "  }\n");
             layer = parts.layer;
             in_mlp = parts.in_mlp;
-            if (layer < 0)
-                buffer_text(out, "  subgraph cluster_final {\n    label=\"final\";\n");
-            else
-                buffer_format(out, "  subgraph cluster_%ld_%s {\n    label=\"layer %ld, %s\";\n", layer,
-                              in_mlp ? "mlp" : "attn", layer, in_mlp ? "MLP" : "attention");
+            buffer_format(out, "  subgraph cluster_%ld_%s {\n    label=\"layer %ld, %s\";\n", layer,
+                          in_mlp ? "mlp" : "attn", layer, in_mlp ? "MLP" : "attention");
         }
         append_node(out, circuit, i, &parts);
     }
-    buffer_text(out, layer == -2 ? "" : "  }\n");
+    buffer_text(out, layer < 0 ? "" : "  }\n");
 }
 
 static double largest_weight(const sn_circuit *circuit)

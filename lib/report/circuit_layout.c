@@ -7,23 +7,21 @@
 
 #include "base/memory.h"
 
-#define ROW 34         /* between dots of a column */
-#define TALLEST 6800   /* of a picture: rows draw together beyond it */
-#define NARROWEST 104  /* of a column */
-#define LETTER 6.6     /* about what one takes at the names' size */
-#define SWEEPS 8       /* there and back */
-#define RESIDUAL 0.25  /* what a residual link weighs beside an edge */
+#define ROW 34        /* between dots of a column */
+#define TALLEST 6800  /* of a picture: rows draw together beyond it */
+#define NARROWEST 104 /* of a column */
+#define LETTER 6.6    /* about what one takes at the names' size */
+#define SWEEPS 8      /* there and back */
+#define RESIDUAL 0.25 /* what a residual link weighs beside an edge */
 #define COLUMNS_PER_LAYER 6
 
-/* Reads, then queries, keys and values, the write; reads, neurons, the write; final_resid last. */
+/* Reads, then queries, keys and values, the write; reads, neurons, the write. */
 static size_t column_of(const struct node_parts *parts)
 {
     static const char *const LATER[] = {"q", "k", "v", "post_act", "resid_delta"};
     static const size_t STEP[] = {1, 1, 1, 1, 2};
     const char *site = strrchr(parts->site, '.');
     size_t step = 0;
-    if (parts->layer < 0)
-        return SIZE_MAX;
     for (size_t i = 0; site && i < sizeof STEP / sizeof *STEP; i++)
         if (strcmp(site + 1, LATER[i]) == 0)
             step = STEP[i];
@@ -128,7 +126,8 @@ static void make_columns(struct circuit_layout *layout)
         layout->places[node->index] = i;
         if (i == 0 || node->column != last) {
             last = node->column;
-            layout->columns[layout->n_columns++] = (struct layout_column){.first = i, .width = NARROWEST};
+            layout->columns[layout->n_columns++] =
+                (struct layout_column){.first = i, .width = NARROWEST};
         }
         node->column = layout->n_columns - 1;
         struct layout_column *column = &layout->columns[node->column];
@@ -178,7 +177,8 @@ static size_t residual_links(struct circuit_layout *layout, struct layout_link *
             continue;
         for (size_t j = i + 1; j < layout->n_nodes && n < LAYOUT_MAX_RESIDUAL; j++) {
             const struct layout_node *to = &layout->nodes[j];
-            if (from->parts.channel != to->parts.channel || !node_residual_link(&from->parts, &to->parts))
+            if (from->parts.channel != to->parts.channel ||
+                !node_residual_link(&from->parts, &to->parts))
                 continue;
             if (links)
                 set_link(layout, &links[n], from->index, to->index, 0);
@@ -196,7 +196,8 @@ static int make_links(struct circuit_layout *layout, sn_context *context, const 
     layout->scratch =
         memory_allocate_array(layout->memory, layout->links_capacity, sizeof *layout->scratch);
     if (!layout->links || !layout->scratch)
-        return fail_memory(context, "links of a picture", layout->links_capacity * sizeof *layout->links);
+        return fail_memory(context, "links of a picture",
+                           layout->links_capacity * sizeof *layout->links);
     for (size_t i = 0; i < n_all; i++) {
         size_t from = 0, to = 0;
         float weight = 0;

@@ -109,10 +109,7 @@ static void draw_columns(const struct drawing *drawing)
         svg_attribute(out, "height", layout->height + 52);
         buffer_text(out, "/>\n");
         begin_text(out, "step", drawing->left + first->left + width / 2, TOP - 29);
-        if (block->layer < 0)
-            buffer_text(out, "final</text>\n");
-        else
-            buffer_format(out, "%ld %s</text>\n", block->layer, block->in_mlp ? "MLP" : "attention");
+        buffer_format(out, "%ld %s</text>\n", block->layer, block->in_mlp ? "MLP" : "attention");
     }
 }
 

@@ -10,7 +10,7 @@
 
 struct node_parts {
     char site[SITE_NAME_BYTES]; /* "1.attn.v" */
-    long layer;                 /* -1 for final_resid */
+    long layer;                 /* -1 where the name has none */
     int in_mlp;                 /* the block of the layer: 0 attention, 1 MLP */
     long head, head_channel;    /* -1 where the site has no heads */
     size_t channel;             /* of the site */
