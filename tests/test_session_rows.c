@@ -61,15 +61,18 @@ static void use_config(size_t config)
     ok(sn_model_create(&model, context, configs[config], strlen(configs[config]), 3));
 }
 
+enum keeping { KEEP_ALL, KEEP_LITTLE, KEEP_AUTO };
+
 static sn_session *open_keeping(const char *gradients, int backward, int selected_only, int recompute)
 {
+    static const char *const names[] = {"never", "always", "auto"};
     sn_options *options;
     sn_session *session;
     ok(sn_options_create(&options, context));
     ok(sn_options_set_text(options, context, "gradients", gradients));
     ok(sn_options_set(options, context, "backward", backward));
     ok(sn_options_set(options, context, "selected_only", selected_only));
-    ok(sn_options_set_text(options, context, "recompute", recompute ? "always" : "never"));
+    ok(sn_options_set_text(options, context, "recompute", names[recompute]));
     ok(sn_session_create(&session, context, model, options));
     sn_options_free(options);
     return session;
@@ -473,13 +476,13 @@ static void compare_bits(sn_session *keeping, sn_session *recomputing)
 /* Where acting twice, or not again, would show: what the stream between the halves is made of, and it. */
 static void disturb(sn_session *session)
 {
-    static const char *const sites[] = {"0.attn.y", "0.attn.resid_delta", "0.resid_mid",
-                                        "0.resid_in", "0.mlp.act_in",     "0.attn.act_in"};
+    static const char *const sites[] = {"0.attn.y",   "0.attn.resid_delta", "0.resid_mid",
+                                        "0.resid_in", "0.mlp.act_in",       "0.attn.act_in"};
     static const float values[] = {0.25f, -0.75f};
     static const size_t channels[] = {1, 7};
     for (size_t i = 0; i < sizeof sites / sizeof *sites; i++)
-        ok(sn_session_intervene(session, sites[i], i % 2 ? SN_SCALE : SN_ADD, channels, 2, values, 2, NULL,
-                                0));
+        ok(sn_session_intervene(session, sites[i], i % 2 ? SN_SCALE : SN_ADD, channels, 2, values, 2,
+                                NULL, 0));
 }
 
 /* Both configurations, all tokens or the selected ones; a second run finds what the first one left. */
@@ -570,6 +573,44 @@ START_TEST(threads_do_not_change_bits)
 }
 END_TEST
 
+/* Every matrix of the model with the same few nonzeros in each row. */
+static void make_sparse(void)
+{
+    for (size_t i = 0; i < model->n_parameters; i++) {
+        struct parameter *parameter = &model->parameters[i];
+        if (parameter->role != ROLE_MATRIX)
+            continue;
+        size_t rows = parameter->rows, cols = parameter->cols;
+        float *values = calloc(rows * cols, sizeof *values);
+        for (size_t r = 0; r < rows; r++)
+            values[r * cols + r % cols] = 1;
+        matrix_free(parameter->matrix);
+        ok(matrix_from_dense(&parameter->matrix, context, rows, cols, values, 1));
+        free(values);
+    }
+}
+
+/* Left to itself a session computes anew what products of few nonzeros make, where that saves much. */
+START_TEST(auto_recomputes_large_runs_of_sparse_models)
+{
+    for (int sparse = 0; sparse < 2; sparse++) {
+        use_config(0);
+        if (sparse)
+            make_sparse();
+        for (int large = 0; large < 2; large++) {
+            size_t bytes[3], n_tokens = large ? 90 << 12 : 90;
+            for (int keeping = KEEP_ALL; keeping <= KEEP_AUTO; keeping++) {
+                sn_session *session = open_keeping("support", 1, 0, keeping);
+                ok(sn_session_estimate_memory(&bytes[keeping], session, n_tokens, n_tokens / 90));
+                sn_session_free(session);
+            }
+            ck_assert_uint_lt(bytes[KEEP_LITTLE], bytes[KEEP_ALL]);
+            ck_assert_uint_eq(bytes[KEEP_AUTO], bytes[sparse && large ? KEEP_LITTLE : KEEP_ALL]);
+        }
+    }
+}
+END_TEST
+
 Suite *session_rows_suite(void);
 Suite *session_rows_suite(void)
 {
@@ -585,6 +626,7 @@ Suite *session_rows_suite(void)
     tcase_add_test(tests, estimate_covers_what_is_held);
     tcase_add_loop_test(tests, recomputing_gives_the_same_bits, 0, 2 * N_CONFIGS);
     tcase_add_loop_test(tests, recomputing_ranges_gives_the_same_bits, 0, 6);
+    tcase_add_test(tests, auto_recomputes_large_runs_of_sparse_models);
     TCase *threads = tcase_create("threads");
     tcase_add_checked_fixture(threads, set_up, tear_down);
     tcase_add_test(threads, threads_do_not_change_bits);

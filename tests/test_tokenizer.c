@@ -339,6 +339,33 @@ START_TEST(required_tokens_are_single)
 }
 END_TEST
 
+/* With the first learnt token, "za", the second required one takes five merges; without it one that goes on from the
+ * first. The sizes between the two are filled with learnt tokens behind the required ones. */
+START_TEST(gaps_of_required_tokens_are_filled)
+{
+    static const char text[] = "za\nza\nza\nza\nmn\nmn\nmn\nop\nop\n";
+    for (size_t size = 262; size <= 265; size++) {
+        sn_corpus *small;
+        sn_tokenizer *learnt;
+        size_t n;
+        ck_assert_int_eq(sn_corpus_create(&small, context), SN_OK);
+        ck_assert_int_eq(sn_corpus_add_text(small, context, text, sizeof text - 1), SN_OK);
+        ck_assert_int_eq(sn_options_set_text(options, context, "required", "abcdef\nzabcdef\n"), SN_OK);
+        ck_assert_int_eq(sn_tokenizer_train(&learnt, context, small, size, options), SN_OK);
+        ck_assert_uint_eq(sn_tokenizer_size(learnt), size);
+        ck_assert_int_eq(sn_tokenizer_find(learnt, "za", 2) >= 0, size > 262);
+        ck_assert_int_eq(sn_tokenizer_find(learnt, "mn", 2) >= 0, size > 263);
+        ck_assert_int_eq(sn_tokenizer_find(learnt, "op", 2) >= 0, size > 264);
+        free(encode(&n, learnt, "zabcdef", 7));
+        ck_assert_uint_eq(n, 1);
+        free(encode(&n, learnt, "zabcd", 5)); /* za comes too late for this one */
+        ck_assert_uint_eq(n, 2);
+        sn_tokenizer_free(learnt);
+        sn_corpus_free(small);
+    }
+}
+END_TEST
+
 static void expect_train_error(size_t vocabulary_size, const char *required, const char *part)
 {
     sn_tokenizer *out = (sn_tokenizer *)context;
@@ -669,6 +696,7 @@ Suite *tokenizer_suite(void)
     tcase_add_test(cases, training_is_exact_and_repeatable);
     tcase_add_test(cases, ties_go_to_lowest_ids);
     tcase_add_test(cases, required_tokens_are_single);
+    tcase_add_test(cases, gaps_of_required_tokens_are_filled);
     tcase_add_test(cases, training_refuses);
     tcase_add_test(cases, training_can_be_cancelled);
     tcase_add_test(cases, saved_and_loaded_is_the_same);
