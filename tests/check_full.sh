@@ -52,6 +52,8 @@ for isa in portable avx2; do
     all_suites 3 '' "all suites on $isa" env SPARSENET_ISA=$isa "$runner"
 done
 
+step "products where libxsmm generates no code" env LIBXSMM_TARGET=generic "$runner" kernels matrix session gradients train
+
 step "pages of circuits in a real browser" python3 tests/viewer/page_test.py "$BUILD/tests/page_files"
 step "the script of the pages" bash tests/viewer/lint.sh
 step "reproduce, with next to no training" bash tests/reproduce_test.sh

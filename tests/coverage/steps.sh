@@ -26,6 +26,8 @@ coverage_steps() {
     fi
     step "$built" coverage_build
     all_suites 6 "$built" "all suites, counting lines" env CK_FORK=no "$BUILD/coverage/tests/check_all"
+    step_after "$built" "products where libxsmm generates no code, counting lines" \
+        env CK_FORK=no LIBXSMM_TARGET=generic "$BUILD/coverage/tests/check_all" kernels
     step_after "$built" "goldens, counting lines" golden "$BUILD/coverage"
     step_after "$built" "malformed models, counting lines" env BUILD="$BUILD/coverage" SAN=coverage \
         bash tests/bad_models.sh
