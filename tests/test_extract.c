@@ -176,6 +176,49 @@ START_TEST(tied_queries_and_keys_go_together)
 }
 END_TEST
 
+/* A step takes its pairs some at a time: together they have the gradient of all. */
+START_TEST(a_step_is_cut_into_chunks)
+{
+    static const struct config small = {.n_layer = 2, .d_model = 128},
+                               large = {.n_layer = 8, .d_model = 2048};
+    sn_model *model = strong_model(SPARSE_CONFIG, 6);
+    sn_means *means = random_means(model, 3);
+    sn_task *task = random_task(64, 60, 23, 3);
+    struct extract_settings one_step = settings;
+    struct search search;
+    struct masks masks;
+    size_t n_tokens = 0;
+    double largest = 0;
+    ck_assert_uint_eq(prune_chunk_tokens(&small), 1024);
+    ck_assert_uint_eq(prune_chunk_tokens(&large), 512);
+    for (size_t i = 0; i < sn_task_count(task); i++) {
+        size_t n_a, n_b;
+        ok(sn_task_pair(NULL, &n_a, NULL, &n_b, NULL, NULL, task, i));
+        n_tokens += n_a + n_b;
+    }
+    ck_assert_uint_gt(n_tokens, 2 * prune_chunk_tokens(&model->config));
+    one_step.steps = 1;
+    one_step.batch = sn_task_count(task);
+    one_step.init_noise = 0;
+    ok(search_open(&search, context, model, means, task, task, &one_step));
+    ok(masks_create(&masks, context, search.n));
+    ok(prune_learn(&masks, &search.judge, &one_step, 0, NULL, 0, 1));
+    ok(judge_gradient_at(&search.judge, 1, JUDGE_FIT));
+    double s = 1 / (1 + exp(-0.1));
+    for (size_t i = 0; i < search.n; i++)
+        largest = fmax(largest, fabs((double)search.judge.gates.gradient[i]));
+    ck_assert_double_gt(largest, 0);
+    for (size_t i = 0; i < search.n; i++)
+        ck_assert_double_eq_tol((double)masks.gradient[i],
+                                (double)search.judge.gates.gradient[i] * s * (1 - s), 1e-5 * largest);
+    masks_free(&masks);
+    search_close(&search);
+    sn_task_free(task);
+    sn_means_free(means);
+    sn_model_free(model);
+}
+END_TEST
+
 /* Scores that attribution gives to a query's and its key's channel are one sum. */
 START_TEST(tied_attributions_are_sums)
 {
@@ -186,20 +229,22 @@ START_TEST(tied_attributions_are_sums)
     struct search search;
     struct masks masks;
     tied.tie_query_key = 1;
-    tied.target_loss = 0.69;
     ok(search_open(&search, context, model, means, task, task, &tied));
     ok(masks_create(&masks, context, search.n));
     ok(prune_attribute(&masks, &search.judge, SCORES_ATTRIBUTION, search.partner));
     double *score = malloc(search.n * sizeof *score), largest = 0;
+    size_t n_tied = 0;
     for (size_t i = 0; i < search.n; i++) {
         size_t other = search.partner[i];
         score[i] = (double)search.judge.gates.gradient[i];
         score[i] = fabs(score[i] + (other == i ? 0 : (double)search.judge.gates.gradient[other]));
         largest = fmax(largest, score[i]);
+        n_tied += other != i && score[i] > 0 && search.judge.gates.gradient[other] != 0;
     }
+    ck_assert_double_gt(largest, 0);
+    ck_assert_uint_gt(n_tied, 10);
     for (size_t i = 0; i < search.n; i++)
         ck_assert_double_eq_tol((double)masks.tau[i], score[i] / largest - 1, 1e-5);
-    ck_assert_double_gt(largest, 0);
     free(score);
     masks_free(&masks);
     search_close(&search);
@@ -515,6 +560,7 @@ Suite *extract_suite(void)
                               greedy_removal_leaves_what_is_needed,
                               elimination_leaves_what_is_needed,
                               tied_queries_and_keys_go_together,
+                              a_step_is_cut_into_chunks,
                               tied_attributions_are_sums,
                               extraction_finds_the_planted_circuit,
                               masks_learn_from_the_whole_vocabulary,

@@ -86,6 +86,7 @@ static void check_token(sn_context *context, const sn_matrix *matrix, const floa
                 expected[r] += (double)w[r * cols + c] * (double)x[c];
         }
         ck_assert_int_eq(token_matrix_create(&token, context, matrix, form & 2), SN_OK);
+        ck_assert_int_eq(token.by_columns, (form & 2) && matrix->pattern && rows <= INDEX_RANGE);
         token_multiply(&token, context->kernels, y, x, added, scratch);
         assert_close("y of a token", y, expected, rows);
     }

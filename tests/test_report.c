@@ -320,10 +320,6 @@ START_TEST(parts_of_names)
     ck_assert_int_eq(parts.layer, 10);
     ck_assert_int_eq(parts.head, 82);
     ck_assert_uint_eq(parts.channel, 82 * 16 + 3);
-    node_parts_read(&parts, "final_resid.40", 16);
-    ck_assert_str_eq(parts.site, "final_resid");
-    ck_assert_int_eq(parts.layer, -1);
-    ck_assert_uint_eq(parts.channel, 40);
     node_parts_read(&parts, "1.attn.resid_delta.40", 16);
     node_parts_read(&later, "1.mlp.act_in.40", 16);
     ck_assert_int_eq(node_residual_link(&parts, &later), 1);

@@ -63,16 +63,18 @@ static void use_config(size_t config)
 
 enum keeping { KEEP_ALL, KEEP_LITTLE, KEEP_AUTO };
 
-static sn_session *open_keeping(const char *gradients, int backward, int selected_only, int recompute)
+static sn_session *open_keeping(const char *gradients, int backward, int selected_only,
+                                enum keeping keeping)
 {
-    static const char *const names[] = {"never", "always", "auto"};
+    static const char *const names[] = {
+        [KEEP_ALL] = "never", [KEEP_LITTLE] = "always", [KEEP_AUTO] = "auto"};
     sn_options *options;
     sn_session *session;
     ok(sn_options_create(&options, context));
     ok(sn_options_set_text(options, context, "gradients", gradients));
     ok(sn_options_set(options, context, "backward", backward));
     ok(sn_options_set(options, context, "selected_only", selected_only));
-    ok(sn_options_set_text(options, context, "recompute", names[recompute]));
+    ok(sn_options_set_text(options, context, "recompute", names[keeping]));
     ok(sn_session_create(&session, context, model, options));
     sn_options_free(options);
     return session;
@@ -80,7 +82,7 @@ static sn_session *open_keeping(const char *gradients, int backward, int selecte
 
 static sn_session *open_session(const char *gradients, int backward, int selected_only)
 {
-    return open_keeping(gradients, backward, selected_only, 0);
+    return open_keeping(gradients, backward, selected_only, KEEP_ALL);
 }
 
 /* At random weights attention is all but even and gradients through it are lost in the rest. One
@@ -492,7 +494,7 @@ START_TEST(recomputing_gives_the_same_bits)
     size_t estimates[2];
     use_config((size_t)_i / 2);
     for (int recompute = 0; recompute < 2; recompute++) {
-        sn_session *session = open_keeping("dense", 1, _i % 2, recompute);
+        sn_session *session = open_keeping("dense", 1, _i % 2, recompute ? KEEP_LITTLE : KEEP_ALL);
         for (size_t i = 0; i < sn_model_site_count(model); i++)
             ok(sn_session_record(session, sn_model_site_name(model, i)));
         sharpen(session);
@@ -525,7 +527,8 @@ START_TEST(recomputing_ranges_gives_the_same_bits)
         gradient[i] = (float)((i * 104729) % 301) / 150 - 1;
     }
     for (int recompute = 0; recompute < 2; recompute++) {
-        sn_session *session = sessions[recompute] = open_keeping("dense", 1, 0, recompute);
+        sn_session *session = sessions[recompute] =
+            open_keeping("dense", 1, 0, recompute ? KEEP_LITTLE : KEEP_ALL);
         disturb(session);
         ok(sn_session_forward_range(session, residual, tokens, offsets, N_SEQUENCES, first, last));
         ok(sn_session_backward_from(session, NULL, gradient));
@@ -553,7 +556,7 @@ START_TEST(threads_do_not_change_bits)
     use_config(0);
     for (size_t threads = 1; threads <= 3; threads++) {
         ok(sn_context_set_threads(context, threads));
-        sn_session *session = open_keeping("dense", 1, 1, threads > 1);
+        sn_session *session = open_keeping("dense", 1, 1, threads > 1 ? KEEP_LITTLE : KEEP_ALL);
         ok(sn_session_select_logits(session, last, N_LIKE));
         ok(session_forward_shared(session, like.own, like.own_offsets, like_shared, N_LIKE));
         ok(sn_session_backward(session, targets));
@@ -573,7 +576,7 @@ START_TEST(threads_do_not_change_bits)
 }
 END_TEST
 
-/* Every matrix of the model with the same few nonzeros in each row. */
+/* Every matrix of the model with one nonzero in each row. */
 static void make_sparse(void)
 {
     for (size_t i = 0; i < model->n_parameters; i++) {
@@ -599,7 +602,7 @@ START_TEST(auto_recomputes_large_runs_of_sparse_models)
             make_sparse();
         for (int large = 0; large < 2; large++) {
             size_t bytes[3], n_tokens = large ? 90 << 12 : 90;
-            for (int keeping = KEEP_ALL; keeping <= KEEP_AUTO; keeping++) {
+            for (enum keeping keeping = KEEP_ALL; keeping <= KEEP_AUTO; keeping++) {
                 sn_session *session = open_keeping("support", 1, 0, keeping);
                 ok(sn_session_estimate_memory(&bytes[keeping], session, n_tokens, n_tokens / 90));
                 sn_session_free(session);

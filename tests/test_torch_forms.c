@@ -384,7 +384,7 @@ static int open_source(struct tensor_source *source)
     return status == SN_OK ? torch_source(source, context, temporary.path) : status;
 }
 
-/* A file may hold the three as dense tensors too: integers below a limit, whoever asks for them. */
+/* NAME.indices and NAME.indptr of a file may be dense tensors too: integers below a limit. */
 START_TEST(dense_integers_are_indices)
 {
     static const uint32_t expected[] = {0, 2, 2, 3, 1, 1};
@@ -395,18 +395,20 @@ START_TEST(dense_integers_are_indices)
     put_form(&indices);
     buffer_text(&pickle, "s");
     ck_assert_msg(open_source(&source) == SN_OK, "%s", sn_context_message(context));
+    ck_assert_uint_eq(source.n_entries, 1);
     const struct tensor_entry *entry = &source.entries[0];
     ck_assert_int_eq(source.read_indices(got, &source, context, entry, 0, 6, 4), SN_OK);
     ck_assert_int_eq(memcmp(got, expected, sizeof got), 0);
+    got[1] = 7;
     ck_assert_int_eq(source.read_indices(got, &source, context, entry, 3, 2, 4), SN_OK);
-    ck_assert_uint_eq(got[0], 3);
+    ck_assert(got[0] == 3 && got[1] == 1);
     ck_assert_int_eq(source.read_indices(got, &source, context, entry, 0, 6, 3), SN_ERROR_FORMAT);
     assert_message("a.pt: tensor w.indices: element 3 is 3, it must be below 3");
     tensor_source_close(&source);
 }
 END_TEST
 
-/* What is sparse can be read as numbers of either kind, a sparse vector as numbers alone. */
+/* The integers of a sparse matrix can be read as floats; a sparse vector is floats alone. */
 START_TEST(sparse_parts_are_numbers)
 {
     static const int64_t size[] = {3, 4}, length[] = {4};
@@ -416,12 +418,14 @@ START_TEST(sparse_parts_are_numbers)
     uint32_t index[4];
     put_sparse(&indices, &values, size, 2, "torch.sparse_coo", "w");
     ck_assert_int_eq(open_source(&source), SN_OK);
+    ck_assert_uint_eq(source.n_entries, 3);
     for (size_t i = 0; i < source.n_entries; i++) {
         static const float row_start[] = {0, 1, 1, 2}, column[] = {3, 1};
         const struct tensor_entry *entry = &source.entries[i];
         if (strcmp(entry->name, "w.values") == 0)
             continue;
         const int is_start = strcmp(entry->name, "w.indptr") == 0;
+        ck_assert_uint_eq(entry->count, is_start ? 4 : 2);
         ck_assert_int_eq(source.read_floats(got, &source, context, entry, 0, entry->count), SN_OK);
         for (size_t k = 0; k < entry->count; k++)
             ck_assert_float_eq(got[k], is_start ? row_start[k] : column[k]);
@@ -434,6 +438,7 @@ START_TEST(sparse_parts_are_numbers)
     ck_assert_int_eq(source.read_floats(got, &source, context, &source.entries[0], 0, 4), SN_OK);
     ck_assert(got[0] == 1 && got[1] == 0 && got[2] == 2 + 3 && got[3] == 0);
     ck_assert_int_ne(source.read_indices(index, &source, context, &source.entries[0], 0, 4, 9), SN_OK);
+    assert_message("tensor v: dtype F32 holds no indices");
     tensor_source_close(&source);
 }
 END_TEST

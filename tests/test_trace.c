@@ -422,7 +422,7 @@ START_TEST(an_empty_circuit_has_only_direct_paths)
 }
 END_TEST
 
-/* Bytes that a terminal would not show, and pairs whose targets differ. */
+/* Spaces and bytes that a terminal would not show, and pairs whose targets differ. */
 START_TEST(odd_tokens_are_shown_too)
 {
     static const char config[] =
@@ -462,7 +462,8 @@ START_TEST(odd_tokens_are_shown_too)
                 seen[k] |= strncmp(text, shown[k], strlen(shown[k])) == 0;
         }
         ck_assert(seen[0] && seen[1] && seen[2] && seen[3]);
-        ok(sn_task_add_pair(task, context, &a[0], 1, &b[0], 1, tab, a[0]));
+        if (!differ)
+            ok(sn_task_add_pair(task, context, &a[0], 1, &b[0], 1, tab, a[0]));
     }
     sn_task_free(task);
     sn_circuit_free(circuit);

@@ -151,12 +151,19 @@ static int add_gradient(double *loss, struct learner *learner, size_t first, siz
     return status;
 }
 
-/* Tokens of one forward and backward: what is kept between them is most of the memory and has to stay in the caches,
- * so few, and of large models the fewer; enough panels to fill only in part, and for threads to share. */
+/* Tokens of one forward and backward. What is kept between the two is most of the memory, and waits for slower
+ * caches where it is much: so few tokens, of large models the fewest; but enough that few panels are filled
+ * only in part and threads have some to share. */
+#define LEAST_TOKENS 512
+#define MOST_TOKENS 1024
+#define CHANNELS ((size_t)1 << 22) /* of the streams of all tokens, between the two */
+
 size_t prune_chunk_tokens(const struct config *config)
 {
-    size_t tokens = ((size_t)1 << 22) / (config->n_layer * config->d_model + 1);
-    return tokens < 512 ? 512 : tokens > 1024 ? 1024 : tokens;
+    size_t tokens = CHANNELS / (config->n_layer * config->d_model + 1);
+    if (tokens > MOST_TOKENS)
+        return MOST_TOKENS;
+    return tokens < LEAST_TOKENS ? LEAST_TOKENS : tokens;
 }
 
 /* Gradient of the task loss by the masks on the next batch, a few pairs at a time. (The loss over the vocabulary

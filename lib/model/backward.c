@@ -78,7 +78,7 @@ static void position_norm_backward(struct sn_session *session, size_t layer, int
     batch_add_to_tokens(session, panel, session->d_position, y, width);
 }
 
-/* Through act_in, the norm and the sites of the stream; d_act [E][PANEL] is consumed. */
+/* Through act_in, the norm and the site of the stream; d_act [E][PANEL] is consumed. */
 static void read_backward(struct sn_session *session, size_t layer, int which, size_t panel,
                           float *d_act, float *scratch)
 {

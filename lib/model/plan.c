@@ -271,13 +271,14 @@ static size_t scratch_bytes(const struct config *config, size_t longest, int kee
     size_t blocks = keeps ? 9 : 4, rows = config->d_pos_emb + 2;
     if (keeps && backward > attention)
         attention = backward;
-    if (keeps)
-        rows = 2 * widest(config) + 2 * config->d_model + 4 * config->d_pos_emb + 8 + PANEL;
+    if (keeps) { /* a block's backward: by what it read, and of the positions; the head's */
+        rows = config_d_in(config) + 2 * config->d_pos_emb + 2;
+        if (rows < 2 * config->d_model)
+            rows = 2 * config->d_model;
+    }
     attention += (blocks * config->d_head + 2) * shape.stride * sizeof(float) + 64;
     size_t panel = rows * PANEL * sizeof(float), topk = abs_topk_scratch(widest(config));
-    if (keeps)
-        panel += topk;
-    else if (topk > panel)
+    if (topk > panel)
         panel = topk;
     return ((attention > panel ? attention : panel) + 4095) / 4096 * 4096;
 }

@@ -249,6 +249,7 @@ void site_forward(struct sn_session *session, size_t site, size_t panel, float *
 /* Those in front of the site's activation function and AbsTopK. */
 void site_forward_in_front(struct sn_session *session, size_t site, size_t panel, float *x);
 void site_backward(struct sn_session *session, size_t site, size_t panel, float *dx);
+/* Behind the site's activation function and AbsTopK. */
 int site_has_attachment(const struct sn_session *session, size_t site);
 void sites_sum_partials(struct sn_session *session);
 void sites_forget_added(struct sn_session *session);

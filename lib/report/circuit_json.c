@@ -59,7 +59,7 @@ static json_t *node_object(const sn_circuit *circuit, size_t index, size_t d_hea
     set(node, "name", json_string(name), failed);
     set(node, "site", json_string(parts.site), failed);
     set(node, "channel", json_integer((json_int_t)parts.channel), failed);
-    set(node, "layer", parts.layer >= 0 ? json_integer(parts.layer) : json_null(), failed);
+    set(node, "layer", json_integer(parts.layer), failed);
     if (parts.head >= 0) {
         set(node, "head", json_integer(parts.head), failed);
         set(node, "head_channel", json_integer(parts.head_channel), failed);

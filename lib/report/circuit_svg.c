@@ -76,8 +76,6 @@ static const struct layout_node *node_of(const struct drawing *drawing, size_t i
 static const char *step_name(const struct node_parts *parts)
 {
     const char *site = strrchr(parts->site, '.');
-    if (!site)
-        return "residual";
     if (parts->head >= 0)
         return "q, k, v";
     if (strcmp(site, ".post_act") == 0)

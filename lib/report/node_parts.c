@@ -18,7 +18,7 @@ void node_parts_read(struct node_parts *parts, const char *name, size_t d_head)
     if (length >= SITE_NAME_BYTES)
         length = SITE_NAME_BYTES - 1;
     memcpy(parts->site, name, length);
-    parts->layer = name[0] >= '0' && name[0] <= '9' ? strtol(name, NULL, 10) : -1;
+    parts->layer = strtol(name, NULL, 10);
     parts->in_mlp = strstr(parts->site, ".mlp.") != NULL;
     parts->head = parts->head_channel = -1;
     if (head && last) {

@@ -10,10 +10,10 @@
 
 struct node_parts {
     char site[SITE_NAME_BYTES]; /* "1.attn.v" */
-    long layer;                 /* -1 where the name has none */
-    int in_mlp;                 /* the block of the layer: 0 attention, 1 MLP */
-    long head, head_channel;    /* -1 where the site has no heads */
-    size_t channel;             /* of the site */
+    long layer;
+    int in_mlp;              /* the block of the layer: 0 attention, 1 MLP */
+    long head, head_channel; /* -1 where the site has no heads */
+    size_t channel;          /* of the site */
 };
 
 /* Reads "1.attn.v.head2.ch0" or "0.mlp.post_act.86" of a model with heads of d_head channels. */

@@ -22,8 +22,6 @@ function columnKey(node) {
   if (node.kind === 'embedding')
     return -1;
   if (node.kind === 'unembedding')
-    return LAST + 1;
-  if (node.layer === null)
     return LAST;
   return 6 * node.layer + (node.site.includes('.mlp.') ? 3 : 0) + (STEPS[siteEnd(node.site)] || 0);
 }
@@ -31,15 +29,13 @@ function columnKey(node) {
 function blockName(node) {
   if (node.kind !== 'node')
     return node.kind === 'embedding' ? 'Embedding' : 'Unembedding';
-  if (node.layer === null)
-    return 'Final';
   return 'Layer ' + node.layer + (node.site.includes('.mlp.') ? ' MLP' : ' attention');
 }
 
 function stepName(node) {
   if (node.kind !== 'node')
     return node.kind === 'embedding' ? 'tokens' : 'logits';
-  return STEP_NAMES[siteEnd(node.site)] || 'residual';
+  return STEP_NAMES[siteEnd(node.site)];
 }
 
 // Each a list of units from top to bottom; a unit is one node, or the nodes of one head.

@@ -42,7 +42,6 @@ const KINDS = {
   post_act: 'neuron',
   act_in: 'read from the residual stream',
   resid_delta: 'write to the residual stream',
-  final_resid: 'final residual channel',
 };
 
 function siteEnd(site) {
@@ -245,7 +244,5 @@ function describe(node) {
   const what = isPosition(node) ? 'position embedding' : KINDS[siteEnd(node.site)] || siteEnd(node.site);
   const which =
     node.head === undefined ? what : what + ' ' + node.head_channel + ' of head ' + node.head;
-  if (node.layer === null)
-    return which;
   return 'Layer ' + node.layer + (node.site.includes('.mlp.') ? ' MLP' : ' attention') + ' · ' + which;
 }
