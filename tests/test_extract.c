@@ -296,6 +296,16 @@ static void check_curves(const sn_circuit *circuit)
     }
 }
 
+static void check_planted(const sn_circuit *circuit)
+{
+    ck_assert_uint_eq(sn_circuit_node_count(circuit), 3);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_str_eq(sn_circuit_node_name(circuit, i), planted_nodes[i]);
+    ck_assert_uint_eq(sn_circuit_edge_count(circuit), 2);
+    ck_assert_str_eq(sn_circuit_task(circuit), "planted");
+    check_curves(circuit);
+}
+
 START_TEST(extraction_finds_the_planted_circuit)
 {
     sn_model *model = planted_model(context, 0);
@@ -303,12 +313,7 @@ START_TEST(extraction_finds_the_planted_circuit)
     sn_task *task = planted_task(context, 40, 3), *develop = planted_task(context, 60, 99);
     for (int calibrated = 0; calibrated < 2; calibrated++) {
         sn_circuit *circuit = extract(model, means, task, develop, 1, calibrated);
-        ck_assert_uint_eq(sn_circuit_node_count(circuit), 3);
-        for (size_t i = 0; i < 3; i++)
-            ck_assert_str_eq(sn_circuit_node_name(circuit, i), planted_nodes[i]);
-        ck_assert_uint_eq(sn_circuit_edge_count(circuit), 2);
-        ck_assert_str_eq(sn_circuit_task(circuit), "planted");
-        check_curves(circuit);
+        check_planted(circuit);
         sn_circuit_free(circuit);
     }
     sn_task_free(task);
@@ -335,10 +340,7 @@ START_TEST(masks_learn_from_the_whole_vocabulary)
     sn_task *task = planted_task(context, 40, 3), *develop = planted_task(context, 60, 99);
     sn_circuit *circuit = extract_by("vocabulary", model, means, task, develop, 1, 1);
     sn_circuit *by_pair = extract(model, means, task, develop, 1, 1);
-    ck_assert_uint_eq(sn_circuit_node_count(circuit), 3);
-    for (size_t i = 0; i < 3; i++)
-        ck_assert_str_eq(sn_circuit_node_name(circuit, i), planted_nodes[i]);
-    check_curves(circuit);
+    check_planted(circuit);
     ck_assert_double_gt(first_loss(circuit), first_loss(by_pair) + 1e-3);
     sn_circuit_free(by_pair);
     sn_circuit_free(circuit);
