@@ -546,9 +546,10 @@ SN_API int sn_circuit_estimate_memory(size_t *bytes, sn_context *context, sn_mod
 SN_API int sn_search_create(sn_search **out, sn_context *context, sn_model *model, const sn_means *means,
                             const sn_task *task, const sn_task *develop, const sn_options *options);
 SN_API void sn_search_free(sn_search *search);
-/* Keeps what has been learned in a file, written atomically after each round of runs. If the file is there already,
- * the search goes on where it stopped: the results are those of one that never did. SN_ERROR_FORMAT where it is
- * damaged or of another model, other means, tasks or options; SN_ERROR_IO where the path leads to no regular file. */
+/* Keeps what has been learned in a file, written atomically now and after each round of runs. If the file is there
+ * already, the search goes on where it stopped: the results are those of one that never did. SN_ERROR_FORMAT where it
+ * is damaged or of another model, other means, tasks or options; SN_ERROR_IO where the path leads to no regular file
+ * or none can be written; the search keeps the file that it had. */
 SN_API int sn_search_set_file(sn_search *search, const char *path);
 /* Runs what has not been run. After a cancel it can be called again. Progress stage "search" counts runs, the value
  * is the edges of one of them; on one thread also "prune". */

@@ -165,6 +165,31 @@ START_TEST(a_search_goes_on_from_its_file)
 }
 END_TEST
 
+/* Before any run: nothing that has been learned is lost for want of a place. */
+START_TEST(a_file_that_cannot_be_written_is_refused_at_once)
+{
+    struct setting s = open_setting("nodes");
+    struct temporary folder;
+    temporary_create(&folder);
+    sn_search *search = create(&s);
+    const char *nowhere = temporary_path(&folder, "no/search.safetensors");
+    ck_assert_int_eq(sn_search_set_file(search, nowhere), SN_ERROR_IO);
+    ck_assert_msg(strstr(sn_context_message(context), "no/search.safetensors") != NULL, "%s",
+                  sn_context_message(context));
+    ck_assert_int_eq(sn_search_set_file(search, ""), SN_ERROR_IO);
+    ok(sn_search_run(search)); /* without a file */
+    const char *path = temporary_path(&folder, "late.safetensors");
+    ok(sn_search_set_file(search, path));
+    sn_search *other = create(&s);
+    ok(sn_search_set_file(other, path)); /* has it all already */
+    assert_same_runs(search, other);
+    sn_search_free(other);
+    sn_search_free(search);
+    temporary_remove(&folder);
+    close_setting(&s);
+}
+END_TEST
+
 static void assert_refused(sn_search *search, const char *path, const char *part)
 {
     ck_assert_int_eq(sn_search_set_file(search, path), SN_ERROR_FORMAT);
@@ -193,11 +218,11 @@ START_TEST(files_of_others_are_refused)
     s.means->values[0] = first;
     ok(sn_search_set_file(other, path));
     search->runs[2].stage = (enum run_stage)9;
-    ok(search_save(search));
+    ok(search_save(search, path));
     assert_refused(other, path, "\"runs\"");
     search->runs[2].stage = RUN_SHORT;
     search->taus[5] = NAN;
-    ok(search_save(search));
+    ok(search_save(search, path));
     assert_refused(other, path, "\"tau\"");
     sn_tensors *tensors;
     const size_t shape = 3;
@@ -261,8 +286,9 @@ Suite *mask_search_suite(void);
 Suite *mask_search_suite(void)
 {
     const TTest *runs[] = {a_third_of_the_runs_goes_on, one_search_serves_every_target};
-    const TTest *files[] = {a_search_goes_on_from_its_file, files_of_others_are_refused,
-                            every_refused_allocation_is_survived};
+    const TTest *files[] = {a_search_goes_on_from_its_file,
+                            a_file_that_cannot_be_written_is_refused_at_once,
+                            files_of_others_are_refused, every_refused_allocation_is_survived};
     const TTest *threads[] = {threads_do_not_change_the_search}; /* what ThreadSanitizer looks at */
     Suite *suite = suite_create("mask_search");
     add_cases(suite, "runs", runs, sizeof runs / sizeof *runs);

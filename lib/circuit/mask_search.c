@@ -249,7 +249,7 @@ static int run_all(struct sn_search *search, const size_t *which, size_t n, enum
             break;
         status = run_round(&round);
         if (status == SN_OK && search->path)
-            status = search_save(search);
+            status = search_save(search, search->path);
         if (status == SN_OK)
             status = progress(search->context, "search",
                               count_at(search, RUN_SHORT) + count_at(search, RUN_WHOLE), total,

@@ -29,7 +29,7 @@ struct sn_search {
     char *path;  /* strlen + 1; NULL without a file */
 };
 
-/* Writes the state to search->path, atomically. */
-int search_save(struct sn_search *search);
+/* Writes the state, atomically. */
+int search_save(struct sn_search *search, const char *path);
 
 #endif

@@ -95,7 +95,7 @@ static int add_runs(sn_tensors *tensors, struct sn_search *search)
     return status;
 }
 
-int search_save(struct sn_search *search)
+int search_save(struct sn_search *search, const char *path)
 {
     const size_t n_settings = N_SETTINGS, shape[] = {search->n_runs, search->n_masks};
     float settings[N_SETTINGS];
@@ -110,7 +110,7 @@ int search_save(struct sn_search *search)
     if (status == SN_OK)
         status = sn_tensors_add(tensors, search->context, "tau", shape, 2, search->taus);
     if (status == SN_OK)
-        status = sn_tensors_save(tensors, search->context, search->path);
+        status = sn_tensors_save(tensors, search->context, path);
     sn_tensors_free(tensors);
     return status;
 }
@@ -169,11 +169,22 @@ static int read_state(struct sn_search *search, const char *path, const sn_tenso
     return read_runs(search, path, fields, tau);
 }
 
-/* Also a folder, a pipe or what cannot be looked at: found out now, not when the first round has been run. */
+/* Also a folder, a pipe or what cannot be looked at. Like a place where nothing can be written, it is found out now
+ * and not when the first round has been run. */
 static int is_there(const char *path)
 {
     struct stat status;
     return stat(path, &status) == 0 || errno != ENOENT;
+}
+
+static int take_up(struct sn_search *search, const char *path)
+{
+    sn_tensors *tensors;
+    int status = sn_tensors_load(&tensors, search->context, path);
+    if (status == SN_OK)
+        status = read_state(search, path, tensors);
+    sn_tensors_free(tensors);
+    return status;
 }
 
 int sn_search_set_file(sn_search *search, const char *path)
@@ -185,14 +196,7 @@ int sn_search_set_file(sn_search *search, const char *path)
     char *copy = memory_copy_text(search->memory, path, strlen(path));
     if (!copy)
         return fail_memory(search->context, "a path", strlen(path) + 1);
-    int status = SN_OK;
-    if (is_there(path)) {
-        sn_tensors *tensors;
-        status = sn_tensors_load(&tensors, search->context, path);
-        if (status == SN_OK)
-            status = read_state(search, path, tensors);
-        sn_tensors_free(tensors);
-    }
+    int status = is_there(path) ? take_up(search, path) : search_save(search, path);
     if (status != SN_OK) {
         memory_free(search->memory, copy, strlen(copy) + 1);
         return status;
