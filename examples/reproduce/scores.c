@@ -4,6 +4,7 @@
 #include "train_model.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define N_PAIRS 200
@@ -65,18 +66,33 @@ static struct text_loss measure_text(const struct texts *texts, sn_context *cont
     return loss;
 }
 
+/* A tensor's nonzeros, also where it is stored dense. */
+static size_t count_nonzeros(sn_context *context, const sn_model *model, const char *name)
+{
+    size_t size, n = 0;
+    check(context, sn_model_tensor(NULL, 0, &size, context, model, name));
+    float *values = malloc(size * sizeof *values);
+    if (!values)
+        stop("no memory for", name);
+    check(context, sn_model_tensor(values, size, &size, context, model, name));
+    for (size_t i = 0; i < size; i++)
+        n += values[i] != 0;
+    free(values);
+    return n;
+}
+
 /* Nonzeros and entries of the matrices and embeddings that have to be sparse: not of the tables of bigrams
  * and positions, nor of vectors. */
-static void count_weights(size_t *nonzeros, size_t *entries, const sn_model *model)
+static void count_weights(size_t *nonzeros, size_t *entries, sn_context *context, const sn_model *model)
 {
     *nonzeros = *entries = 0;
     for (size_t i = 0; i < sn_model_tensor_count(model); i++) {
         const char *name = sn_model_tensor_name(model, i);
-        size_t rows, cols, support;
-        (void)sn_model_tensor_info(&rows, &cols, &support, NULL, model, i);
+        size_t rows, cols;
+        (void)sn_model_tensor_info(&rows, &cols, NULL, NULL, model, i);
         if (cols == 0 || strstr(name, "bigram") || strstr(name, "wpe"))
             continue;
-        *nonzeros += support;
+        *nonzeros += count_nonzeros(context, model, name);
         *entries += rows * cols;
     }
 }
@@ -131,7 +147,7 @@ void scores_measure(const struct setup *setup, const struct model_spec *spec, co
     const size_t n_learnt = write_tasks(tasks.file, setup, spec, texts, context, model);
     table_close(&tasks);
     const struct text_loss loss = measure_text(texts, context, model);
-    count_weights(&nonzeros, &entries, model);
+    count_weights(&nonzeros, &entries, context, model);
     name_of(name, spec, "");
     table_open(&summary, setup, name);
     fprintf(summary.file, "%s,%s,%zu,%zu,%.6f,%u,%zu,%zu,%.4f,%.4f,%zu\n", spec->name, spec->family,
