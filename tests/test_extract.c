@@ -140,39 +140,58 @@ START_TEST(elimination_leaves_what_is_needed)
 }
 END_TEST
 
-START_TEST(tied_queries_and_keys_go_together)
-{
-    sn_model *model = strong_model(SPARSE_CONFIG, 6);
-    sn_means *means = random_means(model, 3);
-    sn_task *task = random_task(20, 20, 23, 3);
-    struct extract_settings tied = settings;
+/* A model in which every node matters, and masks of what a search with these settings looks at. */
+struct strong_search {
+    sn_model *model;
+    sn_means *means;
+    sn_task *task;
     struct search search;
     struct masks masks;
+};
+
+static void open_strong(struct strong_search *s, size_t n_pairs, size_t longest,
+                        const struct extract_settings *how)
+{
+    s->model = strong_model(SPARSE_CONFIG, 6);
+    s->means = random_means(s->model, 3);
+    s->task = random_task(n_pairs, longest, 23, 3);
+    ok(search_open(&s->search, context, s->model, s->means, s->task, s->task, how));
+    ok(masks_create(&s->masks, context, s->search.n));
+}
+
+static void close_strong(struct strong_search *s)
+{
+    masks_free(&s->masks);
+    search_close(&s->search);
+    sn_task_free(s->task);
+    sn_means_free(s->means);
+    sn_model_free(s->model);
+}
+
+START_TEST(tied_queries_and_keys_go_together)
+{
+    struct extract_settings tied = settings;
+    struct strong_search s;
     size_t removed;
     tied.tie_query_key = 1;
     tied.steps = 20;
     tied.target_loss = 0.69;
-    ok(search_open(&search, context, model, means, task, task, &tied));
-    ok(masks_create(&masks, context, search.n));
-    unsigned char *kept = malloc(search.n);
-    ok(prune_learn(&masks, &search.judge, &tied, 1e-4, search.partner, 0, tied.steps));
-    ok(refine_bisect(&search, masks.tau, kept));
-    ok(refine_greedy(&search, kept, 0, &removed));
+    open_strong(&s, 20, 20, &tied);
+    unsigned char *kept = malloc(s.search.n);
+    ok(prune_learn(&s.masks, &s.search.judge, &tied, 1e-4, s.search.partner, 0, tied.steps));
+    ok(refine_bisect(&s.search, s.masks.tau, kept));
+    ok(refine_greedy(&s.search, kept, 0, &removed));
     for (size_t layer = 0; layer < 2; layer++) {
-        size_t q = node_layout_first(&search.judge.layout, site_index(layer, SITE_ATTN_Q));
-        size_t k = node_layout_first(&search.judge.layout, site_index(layer, SITE_ATTN_K));
+        size_t q = node_layout_first(&s.search.judge.layout, site_index(layer, SITE_ATTN_Q));
+        size_t k = node_layout_first(&s.search.judge.layout, site_index(layer, SITE_ATTN_K));
         for (size_t c = 0; c < 12; c++) {
-            ck_assert_float_eq(masks.tau[q + c], masks.tau[k + c]);
+            ck_assert_float_eq(s.masks.tau[q + c], s.masks.tau[k + c]);
             ck_assert_uint_eq(kept[q + c], kept[k + c]);
-            ck_assert_uint_eq(search.partner[q + c], k + c);
+            ck_assert_uint_eq(s.search.partner[q + c], k + c);
         }
     }
     free(kept);
-    masks_free(&masks);
-    search_close(&search);
-    sn_task_free(task);
-    sn_means_free(means);
-    sn_model_free(model);
+    close_strong(&s);
 }
 END_TEST
 
@@ -181,76 +200,58 @@ START_TEST(a_step_is_cut_into_chunks)
 {
     static const struct config small = {.n_layer = 2, .d_model = 128},
                                large = {.n_layer = 8, .d_model = 2048};
-    sn_model *model = strong_model(SPARSE_CONFIG, 6);
-    sn_means *means = random_means(model, 3);
-    sn_task *task = random_task(64, 60, 23, 3);
     struct extract_settings one_step = settings;
-    struct search search;
-    struct masks masks;
+    struct strong_search s;
     size_t n_tokens = 0;
-    double largest = 0;
+    double largest = 0, at_start = 1 / (1 + exp(-settings.init_bias)), slope = at_start * (1 - at_start);
     ck_assert_uint_eq(prune_chunk_tokens(&small), 1024);
     ck_assert_uint_eq(prune_chunk_tokens(&large), 512);
-    for (size_t i = 0; i < sn_task_count(task); i++) {
+    one_step.steps = 1;
+    one_step.batch = 64;
+    one_step.init_noise = 0;
+    open_strong(&s, one_step.batch, 60, &one_step);
+    for (size_t i = 0; i < sn_task_count(s.task); i++) {
         size_t n_a, n_b;
-        ok(sn_task_pair(NULL, &n_a, NULL, &n_b, NULL, NULL, task, i));
+        ok(sn_task_pair(NULL, &n_a, NULL, &n_b, NULL, NULL, s.task, i));
         n_tokens += n_a + n_b;
     }
-    ck_assert_uint_gt(n_tokens, 2 * prune_chunk_tokens(&model->config));
-    one_step.steps = 1;
-    one_step.batch = sn_task_count(task);
-    one_step.init_noise = 0;
-    ok(search_open(&search, context, model, means, task, task, &one_step));
-    ok(masks_create(&masks, context, search.n));
-    ok(prune_learn(&masks, &search.judge, &one_step, 0, NULL, 0, 1));
-    ok(judge_gradient_at(&search.judge, 1, JUDGE_FIT));
-    double s = 1 / (1 + exp(-0.1));
-    for (size_t i = 0; i < search.n; i++)
-        largest = fmax(largest, fabs((double)search.judge.gates.gradient[i]));
+    ck_assert_uint_gt(n_tokens, 2 * prune_chunk_tokens(&s.model->config));
+    ok(prune_learn(&s.masks, &s.search.judge, &one_step, 0, NULL, 0, 1));
+    ok(judge_gradient_at(&s.search.judge, 1, JUDGE_FIT));
+    const float *gradient = s.search.judge.gates.gradient;
+    for (size_t i = 0; i < s.search.n; i++)
+        largest = fmax(largest, fabs((double)gradient[i]));
     ck_assert_double_gt(largest, 0);
-    for (size_t i = 0; i < search.n; i++)
-        ck_assert_double_eq_tol((double)masks.gradient[i],
-                                (double)search.judge.gates.gradient[i] * s * (1 - s), 1e-5 * largest);
-    masks_free(&masks);
-    search_close(&search);
-    sn_task_free(task);
-    sn_means_free(means);
-    sn_model_free(model);
+    for (size_t i = 0; i < s.search.n; i++)
+        ck_assert_double_eq_tol((double)s.masks.gradient[i], (double)gradient[i] * slope,
+                                1e-5 * largest);
+    close_strong(&s);
 }
 END_TEST
 
 /* Scores that attribution gives to a query's and its key's channel are one sum. */
 START_TEST(tied_attributions_are_sums)
 {
-    sn_model *model = strong_model(SPARSE_CONFIG, 6);
-    sn_means *means = random_means(model, 3);
-    sn_task *task = random_task(20, 20, 23, 3);
     struct extract_settings tied = settings;
-    struct search search;
-    struct masks masks;
+    struct strong_search s;
     tied.tie_query_key = 1;
-    ok(search_open(&search, context, model, means, task, task, &tied));
-    ok(masks_create(&masks, context, search.n));
-    ok(prune_attribute(&masks, &search.judge, SCORES_ATTRIBUTION, search.partner));
-    double *score = malloc(search.n * sizeof *score), largest = 0;
+    open_strong(&s, 20, 20, &tied);
+    ok(prune_attribute(&s.masks, &s.search.judge, SCORES_ATTRIBUTION, s.search.partner));
+    double *score = malloc(s.search.n * sizeof *score), largest = 0;
     size_t n_tied = 0;
-    for (size_t i = 0; i < search.n; i++) {
-        size_t other = search.partner[i];
-        score[i] = (double)search.judge.gates.gradient[i];
-        score[i] = fabs(score[i] + (other == i ? 0 : (double)search.judge.gates.gradient[other]));
+    for (size_t i = 0; i < s.search.n; i++) {
+        size_t other = s.search.partner[i];
+        score[i] = (double)s.search.judge.gates.gradient[i];
+        score[i] = fabs(score[i] + (other == i ? 0 : (double)s.search.judge.gates.gradient[other]));
         largest = fmax(largest, score[i]);
-        n_tied += other != i && score[i] > 0 && search.judge.gates.gradient[other] != 0;
+        n_tied += other != i && score[i] > 0 && s.search.judge.gates.gradient[other] != 0;
     }
     ck_assert_double_gt(largest, 0);
     ck_assert_uint_gt(n_tied, 10);
-    for (size_t i = 0; i < search.n; i++)
-        ck_assert_double_eq_tol((double)masks.tau[i], score[i] / largest - 1, 1e-5);
+    for (size_t i = 0; i < s.search.n; i++)
+        ck_assert_double_eq_tol((double)s.masks.tau[i], score[i] / largest - 1, 1e-5);
     free(score);
-    masks_free(&masks);
-    search_close(&search);
-    sn_task_free(task);
-    sn_means_free(means);
-    sn_model_free(model);
+    close_strong(&s);
 }
 END_TEST
 
