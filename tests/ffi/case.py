@@ -302,6 +302,8 @@ class Failures(Case):
 
     def test_ctrl_c(self):
         """It comes from outside while C is at work, with a progress callback or without, or inside one."""
+        # a shell starts what runs in the background with the signal ignored
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         trainer = sn.Trainer(self.context, self.model, steps=10**6, batch=2, density=0.5)
         trainer.add_task(self.ready()[2])
         inside = lambda *_: signal.raise_signal(signal.SIGINT)
