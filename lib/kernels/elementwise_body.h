@@ -126,15 +126,19 @@ static void transpose(float *to, size_t to_stride, const float *from, size_t fro
                     rows - whole_rows, cols);
 }
 
+/* The last vector reaches back over those in front of it: a part of one would go through memory twice. */
 static inline void move_row(float *to, const float *from, size_t n, int accumulate)
 {
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        vec_store(to + i, accumulate ? vec_load(to + i) + vec_load(from + i) : vec_load(from + i));
-    if (i == n)
+    if (n < LANES) {
+        vec x = vec_load_first(from, n);
+        vec_store_first(to, accumulate ? vec_load_first(to, n) + x : x, n);
         return;
-    vec x = vec_load_first(from + i, n - i);
-    vec_store_first(to + i, accumulate ? vec_load_first(to + i, n - i) + x : x, n - i);
+    }
+    size_t last = n - LANES;
+    vec end = accumulate ? vec_load(to + last) + vec_load(from + last) : vec_load(from + last);
+    for (size_t i = 0; i < last; i += LANES)
+        vec_store(to + i, accumulate ? vec_load(to + i) + vec_load(from + i) : vec_load(from + i));
+    vec_store(to + last, end);
 }
 
 static void move_rows(float *to, size_t to_stride, const float *from, size_t from_stride, size_t rows,
