@@ -1,8 +1,8 @@
 /* Memory and time of a model of the largest released shape, 419 million parameters of which 1/64 are not zero:
  *   large_memory FOLDER
  * writes it there (1.7 GB at a time) as safetensors and as PyTorch does, loads each, runs it, saves it, and
- * removes what it wrote. Exit status 1 when memory, a file's size, an estimate, or loading beside reading misses
- * its limit; the two are timed in turn, best of several rounds. Each measurement is a process of its own. */
+ * removes what it wrote. Exit status 1 when memory, a file's size or an estimate misses its limit. Loading and
+ * reading are timed in turn, best of several rounds. Each measurement is a process of its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
