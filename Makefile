@@ -281,7 +281,7 @@ $(HELPERS): $(HELPER_OBJECTS)
 	$(Q)$(AR) rcsD $@ $^
 
 # What tests/file_faults.c lets fail.
-WRAPPED := open write pread fsync rename mkdir fstat fdopendir readdir getrandom close unlink
+WRAPPED := open write pread fsync rename mkdir fstat fdopendir readdir getrandom close unlink pthread_create
 
 $(RUNNER): $(SUITE_OBJECTS) $(HELPERS) $(INTERNAL)
 	$(call say,LINK,$@)

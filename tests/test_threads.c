@@ -14,6 +14,7 @@
 #include "fork_threads.h"
 #include "host_mode.h"
 #include "oom.h"
+#include "thread_faults.h"
 
 #define N_CHUNKS 1000
 
@@ -181,10 +182,33 @@ static int loop_in_context(sn_context *context, void *payload)
     return status;
 }
 
-/* Threads that cannot be had make a loop slower, not wrong. */
-START_TEST(loops_survive_lack_of_memory)
+/* A loop, and the threads that it begins, ask for no memory: all that there is belongs to the context. */
+START_TEST(loops_need_no_memory)
 {
-    ck_assert_uint_ge(oom_loop(loop_in_context, NULL, 4, 0), 3);
+    size_t before, after;
+    sn_context *context = create(4);
+    sn_context_memory(NULL, &before, context);
+    ck_assert_int_eq(loop_in_context(context, NULL), SN_OK);
+    sn_context_memory(NULL, &after, context);
+    ck_assert_uint_eq(before, after);
+    sn_context_free(context);
+}
+END_TEST
+
+/* Threads that cannot be had make a loop slower, not wrong; later ones are begun when they can be. */
+START_TEST(loops_survive_lack_of_threads)
+{
+    sn_context *context = create(4);
+    for (size_t left = 0; left < 4; left++) {
+        thread_faults_left = left;
+        int status = loop_in_context(context, NULL);
+        size_t not_begun = thread_faults_left;
+        thread_faults_left = SIZE_MAX;
+        ck_assert_int_eq(status, SN_OK);
+        ck_assert_uint_eq(not_begun, left == 3 ? 3 : 0); /* 0 + 1 + 2 threads are all */
+    }
+    ck_assert_int_eq(loop_in_context(context, NULL), SN_OK);
+    sn_context_free(context);
 }
 END_TEST
 
@@ -286,6 +310,7 @@ END_TEST
 
 struct host {
     size_t n_threads, skip, beyond;
+    int twice; /* the first chunk once more for each that is skipped */
     void (*body)(void *payload, size_t index);
     void *body_payload;
     size_t n;
@@ -313,6 +338,8 @@ static void host_parallel_for(size_t n, void (*body)(void *payload, size_t index
         ck_assert_int_eq(pthread_create(&threads[i], NULL, host_thread, host), 0);
     for (size_t i = 0; i < host->n_threads; i++)
         pthread_join(threads[i], NULL);
+    for (size_t i = 0; host->twice && i < host->skip; i++)
+        body(body_payload, 0);
     for (size_t i = 0; i < host->beyond; i++)
         body(body_payload, n + i);
 }
@@ -370,6 +397,10 @@ START_TEST(host_that_breaks_its_word)
     struct work work = {.n_workers = 2};
     ck_assert_int_eq(parallel_for(context, N_CHUNKS, run_chunk, &work), SN_ERROR_STATE);
     ck_assert_str_eq(sn_context_message(context), "the host's parallel_for ran 997 bodies of 1000");
+    host.twice = 1; /* one chunk again for each that is left out */
+    ck_assert_int_eq(parallel_for(context, N_CHUNKS, run_chunk, &work), SN_ERROR_STATE);
+    ck_assert_ptr_nonnull(strstr(sn_context_message(context), "twice"));
+    host.twice = 0;
     host.skip = 0;
     host.beyond = 2;
     struct work whole = {.n_workers = 2};
@@ -464,7 +495,8 @@ Suite *threads_suite(void)
     tcase_add_loop_test(loops, lowest_failure_is_returned, 0, N_COUNTS);
     tcase_add_test(loops, lowest_failure_wins_whenever_it_comes);
     tcase_add_test(loops, lack_of_memory_has_a_message);
-    tcase_add_test(loops, loops_survive_lack_of_memory);
+    tcase_add_test(loops, loops_need_no_memory);
+    tcase_add_test(loops, loops_survive_lack_of_threads);
 #ifdef HOST_MODE
     tcase_add_loop_test(loops, denormals_are_flushed_inside_only, 0, N_COUNTS);
 #endif

@@ -32,7 +32,7 @@ struct thread_pool {
     _Atomic unsigned char host_slots[MAX_WORKERS];
     /* workers */
     pthread_t threads[MAX_WORKERS];
-    size_t n_started;
+    size_t n_started, n_numbered; /* begun; those that have taken a number */
     pid_t process;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -41,12 +41,6 @@ struct thread_pool {
     uint64_t generation;
     size_t n_running;
     int stopping;
-};
-
-struct worker_start {
-    struct thread_pool *pool;
-    size_t worker;
-    uint64_t generation;
 };
 
 struct thread_pool *thread_pool_create(struct memory *memory)
@@ -80,6 +74,7 @@ static void stop_workers(struct thread_pool *pool)
         pthread_cond_init(&pool->idle, NULL);
     }
     pool->n_started = 0;
+    pool->n_numbered = 0;
     pool->loop = NULL;
     pool->n_running = 0;
 }
@@ -147,13 +142,14 @@ static void run_loop(struct loop *loop, size_t worker)
     }
 }
 
+/* A thread has nothing of its own that it would have to give back: whoever forks between calls may do so before the
+ * last one has begun. */
 static void *worker_main(void *argument)
 {
-    struct worker_start start = *(struct worker_start *)argument;
-    struct thread_pool *pool = start.pool;
-    memory_free(pool->memory, argument, sizeof start);
-    uint64_t seen = start.generation;
+    struct thread_pool *pool = argument;
     pthread_mutex_lock(&pool->lock);
+    const size_t worker = ++pool->n_numbered;
+    uint64_t seen = pool->loop ? pool->generation - 1 : pool->generation;
     for (;;) {
         while (!pool->stopping && (!pool->loop || pool->generation == seen))
             pthread_cond_wait(&pool->wake, &pool->lock);
@@ -163,8 +159,8 @@ static void *worker_main(void *argument)
         struct loop *loop = pool->loop;
         pool->n_running++;
         pthread_mutex_unlock(&pool->lock);
-        if (start.worker < loop->n_workers)
-            run_loop(loop, start.worker);
+        if (worker < loop->n_workers)
+            run_loop(loop, worker);
         pthread_mutex_lock(&pool->lock);
         if (--pool->n_running == 0)
             pthread_cond_signal(&pool->idle);
@@ -174,29 +170,19 @@ static void *worker_main(void *argument)
 }
 
 /* The host's signals stay on the host's threads. */
-static int start_worker(struct thread_pool *pool, size_t worker)
+static int start_worker(struct thread_pool *pool)
 {
-    struct worker_start *start = memory_allocate(pool->memory, sizeof *start);
-    if (!start)
-        return 0;
-    start->pool = pool;
-    start->worker = worker;
-    start->generation = pool->generation;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int error = pthread_create(&pool->threads[pool->n_started], &attributes, worker_main, start);
+    int error = pthread_create(&pool->threads[pool->n_started], &attributes, worker_main, pool);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attributes);
-    if (error) {
-        memory_free(pool->memory, start, sizeof *start);
-        return 0;
-    }
-    pool->n_started++;
-    return 1;
+    pool->n_started += error == 0;
+    return error == 0;
 }
 
 /* Fewer threads than asked for is slower, not wrong. */
@@ -206,7 +192,7 @@ static void start_workers(struct thread_pool *pool)
         stop_workers(pool);
     pool->process = getpid();
     while (pool->n_started + 1 < pool->n_threads)
-        if (!start_worker(pool, pool->n_started + 1))
+        if (!start_worker(pool))
             break;
 }
 
@@ -235,7 +221,16 @@ struct host_loop {
     struct thread_pool *pool;
     struct loop *loop;
     atomic_size_t n_run;
+    _Atomic uint64_t marks; /* sum of those that have been run */
 };
+
+/* Sums of them tell which were taken, without a place for each. */
+static uint64_t mark(size_t index)
+{
+    uint64_t bits = ((uint64_t)index + 1) * 0x9E3779B97F4A7C15u;
+    bits = (bits ^ bits >> 31) * 0xBF58476D1CE4E5B9u;
+    return bits ^ bits >> 29;
+}
 
 static void host_body(void *payload, size_t index)
 {
@@ -251,20 +246,28 @@ static void host_body(void *payload, size_t index)
     run_chunk(host->loop, index, slot);
     atomic_store_explicit(&host->pool->host_slots[slot], 0, memory_order_release);
     atomic_fetch_add_explicit(&host->n_run, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&host->marks, mark(index), memory_order_relaxed);
 }
 
-/* A host that leaves out a chunk would give wrong results without a word. */
+/* A host that leaves out a chunk, or runs one twice, would give wrong results without a word. */
 static int run_on_host(struct sn_context *context, struct loop *loop)
 {
     struct thread_pool *pool = context->pool;
     struct host_loop host = {.pool = pool, .loop = loop};
+    uint64_t marks = 0;
     atomic_init(&host.n_run, 0);
+    atomic_init(&host.marks, 0);
     pool->host(loop->n_chunks, host_body, &host, pool->host_payload);
     size_t n_run = atomic_load(&host.n_run);
-    if (n_run == loop->n_chunks)
-        return SN_OK;
-    return fail(context, SN_ERROR_STATE, "the host's parallel_for ran %zu bodies of %zu", n_run,
-                loop->n_chunks);
+    if (n_run != loop->n_chunks)
+        return fail(context, SN_ERROR_STATE, "the host's parallel_for ran %zu bodies of %zu", n_run,
+                    loop->n_chunks);
+    for (size_t i = 0; i < loop->n_chunks; i++)
+        marks += mark(i);
+    if (marks != atomic_load(&host.marks))
+        return fail(context, SN_ERROR_STATE,
+                    "the host's parallel_for ran some of %zu bodies twice and left others out", n_run);
+    return SN_OK;
 }
 
 int parallel_for(struct sn_context *context, size_t n_chunks, chunk_function function, void *payload)
