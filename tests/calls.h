@@ -124,6 +124,7 @@ void worlds_remove(void);
 
 /* How worlds get the allocator of their `oom`: oom_allocator, unless a suite puts its own in front. */
 extern sn_allocator (*world_allocator)(struct oom *oom);
+extern size_t world_threads; /* of their contexts; 1 */
 /* A world with what `call` needs; nothing is refused yet. */
 void world_create(struct world *world, const struct call *call);
 /* Runs the call; the outputs are zeroed before. */

@@ -52,8 +52,10 @@ static void check_accounts(struct world *w, const struct call *call)
     ck_assert_msg(current == atomic_load(&w->oom.live_bytes),
                   "%s: %zu bytes are said to be held, not %zu", call->symbol, current,
                   atomic_load(&w->oom.live_bytes));
-    ck_assert_msg(peak == atomic_load(&w->oom.peak_bytes), "%s: the peak is said to be %zu, not %zu",
-                  call->symbol, peak, atomic_load(&w->oom.peak_bytes));
+    /* threads may be counted here and there in another order */
+    ck_assert_msg(world_threads > 1 || peak == atomic_load(&w->oom.peak_bytes),
+                  "%s: the peak is said to be %zu, not %zu", call->symbol, peak,
+                  atomic_load(&w->oom.peak_bytes));
 }
 
 static struct expected run_undisturbed(const struct call *call)
@@ -102,7 +104,8 @@ static void refuse(const struct call *call, const struct expected *expected, siz
     atomic_store(&world.oom.fail_at, n);
     int status = world_run(&world, call);
     atomic_store(&world.oom.fail_at, 0);
-    ck_assert_msg(atomic_load(&world.oom.n_failed) > 0, "%s, %s: it came to none", call->symbol, where);
+    ck_assert_msg(atomic_load(&world.oom.n_failed) > 0 || world_threads > 1, "%s, %s: it came to none",
+                  call->symbol, where);
     if (status != SN_OK) {
         check_refused(&world, call, status, live, state, where);
         status = world_run(&world, call);
@@ -156,6 +159,22 @@ START_TEST(every_call_survives_lack_of_memory)
 }
 END_TEST
 
+/* With helpers an allocation may be any thread's, and how many there are may differ from one run to the next. */
+START_TEST(every_call_survives_it_on_several_threads)
+{
+    const struct call *call = call_at((size_t)_i);
+    struct expected expected = run_undisturbed(call);
+    size_t n = expected.n_allocations, n_points = long_tests() ? 4 * SHORT_POINTS : SHORT_POINTS / 6;
+    if (call->flags &
+        (ALLOCATES_NOTHING | NO_MESSAGE)) /* nothing to refuse; a context is yet to be made */
+        return;
+    world_threads = 3;
+    for (size_t i = 0; i < n_points && i < n; i++)
+        refuse(call, &expected, point(i, n_points < n ? n_points : n, n), (int)(i % 2));
+    world_threads = 1;
+}
+END_TEST
+
 /* -------------------------------------------------------------------- a limit */
 
 /* Runs with the context's limit; returns the status and checks that the limit was kept. */
@@ -205,11 +224,15 @@ Suite *allocations_suite(void)
 {
     Suite *suite = suite_create("allocations");
     TCase *list = tcase_create("list"), *calls = tcase_create("calls");
+    TCase *threads = tcase_create("threads"); /* what ThreadSanitizer looks at */
     tcase_add_test(list, every_public_function_has_a_call);
     tcase_add_unchecked_fixture(calls, worlds_prepare, worlds_remove);
     tcase_add_loop_test(calls, every_call_survives_lack_of_memory, 0, (int)call_count());
     tcase_add_loop_test(calls, every_call_keeps_to_a_limit, 0, (int)call_count());
+    tcase_add_unchecked_fixture(threads, worlds_prepare, worlds_remove);
+    tcase_add_loop_test(threads, every_call_survives_it_on_several_threads, 0, (int)call_count());
     suite_add_tcase(suite, list);
     suite_add_tcase(suite, calls);
+    suite_add_tcase(suite, threads);
     return suite;
 }

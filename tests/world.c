@@ -160,12 +160,14 @@ const char *world_in_folder(struct world *w, const char *name)
 }
 
 sn_allocator (*world_allocator)(struct oom *oom) = oom_allocator;
+size_t world_threads = 1;
 
 void world_create(struct world *w, const struct call *call)
 {
     memset(w, 0, sizeof *w);
     w->allocator = world_allocator(&w->oom);
     ck_assert_int_eq(sn_context_create(&w->context, &w->allocator), SN_OK);
+    ck_assert_int_eq(sn_context_set_threads(w->context, world_threads), SN_OK);
     snprintf(w->folder, sizeof w->folder, "/tmp/sparsenet-call-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(w->folder));
     for (int i = 1; i < N_OBJECTS; i++)
