@@ -37,6 +37,21 @@ static inline void temporary_write(struct temporary *temporary, const char *name
     ck_assert_int_eq(fclose(file), 0);
 }
 
+/* What is in a file; to be freed. */
+static inline unsigned char *temporary_read(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fseek(file, 0, SEEK_END), 0);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    unsigned char *bytes = malloc(*size + 1);
+    ck_assert_ptr_nonnull(bytes);
+    ck_assert_uint_eq(fread(bytes, 1, *size, file), *size);
+    fclose(file);
+    return bytes;
+}
+
 /* Removes all files of the folder and returns how many there were. */
 static inline size_t temporary_empty(struct temporary *temporary)
 {

@@ -197,6 +197,37 @@ static void assert_refused(sn_search *search, const char *path, const char *part
                   "%s", sn_context_message(context));
 }
 
+START_TEST(a_flipped_bit_is_found)
+{
+    struct setting s = open_setting("nodes");
+    struct temporary folder;
+    size_t size;
+    temporary_create(&folder);
+    const char *path = temporary_path(&folder, "search.safetensors");
+    sn_search *search = create(&s), *other = create(&s);
+    ok(sn_search_set_file(search, path));
+    ok(sn_search_run(search));
+    unsigned char *bytes = temporary_read(path, &size);
+    ck_assert_uint_gt(size, 1000);
+    for (size_t at = 0; at < size; at += at < 600 ? 1 : 97) { /* all of the header */
+        bytes[at] ^= 1u << at % 8;
+        temporary_write(&folder, "search.safetensors", bytes, size);
+        /* a space behind the header may become another white space */
+        if (bytes[at] != '\n' && bytes[at] != '\t' && bytes[at] != '\r')
+            assert_refused(other, path, "");
+        bytes[at] ^= 1u << at % 8;
+    }
+    bytes[size - 4] ^= 1; /* the least of the last mask */
+    temporary_write(&folder, "search.safetensors", bytes, size);
+    assert_refused(other, path, "checksum");
+    free(bytes);
+    sn_search_free(search);
+    sn_search_free(other);
+    temporary_remove(&folder);
+    close_setting(&s);
+}
+END_TEST
+
 START_TEST(files_of_others_are_refused)
 {
     struct setting s = open_setting("nodes");
@@ -206,15 +237,22 @@ START_TEST(files_of_others_are_refused)
     sn_search *search = create(&s);
     ok(sn_search_set_file(search, path));
     ok(sn_search_run(search));
-    ok(sn_options_set(s.options, context, "steps", 31));
-    sn_search *other = create(&s);
-    assert_refused(other, path, "of another search");
-    sn_search_free(other);
-    ok(sn_options_set(s.options, context, "steps", 30));
+    static const struct {
+        const char *key;
+        double value, own;
+    } others[] = {
+        {"steps", 31, 30}, {"seed", 17592186044416, 0}, {"learning_rate", 0.01000000001, 0.01}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        ok(sn_options_set(s.options, context, others[i].key, others[i].value));
+        sn_search *another = create(&s);
+        assert_refused(another, path, "settings");
+        sn_search_free(another);
+        ok(sn_options_set(s.options, context, others[i].key, others[i].own));
+    }
     const float first = s.means->values[0];
     s.means->values[0] += 1;
-    other = create(&s);
-    assert_refused(other, path, "of another search");
+    sn_search *other = create(&s);
+    assert_refused(other, path, "means");
     s.means->values[0] = first;
     ok(sn_search_set_file(other, path));
     search->runs[2].stage = (enum run_stage)9;
@@ -223,14 +261,14 @@ START_TEST(files_of_others_are_refused)
     search->runs[2].stage = RUN_SHORT;
     search->taus[5] = NAN;
     ok(search_save(search, path));
-    assert_refused(other, path, "\"tau\"");
+    assert_refused(other, path, "\"tau\" holds");
     sn_tensors *tensors;
     const size_t shape = 3;
     const float values[3] = {1, 2, 3};
     ok(sn_tensors_create(&tensors, context));
-    ok(sn_tensors_add(tensors, context, "settings", &shape, 1, values));
+    ok(sn_tensors_add(tensors, context, "checksums", &shape, 1, values));
     ok(sn_tensors_save(tensors, context, path));
-    assert_refused(other, path, "\"settings\"");
+    assert_refused(other, path, "\"checksums\"");
     sn_tensors_free(tensors);
     sn_options *options;
     sn_search *none;
@@ -287,7 +325,7 @@ Suite *mask_search_suite(void)
 {
     const TTest *runs[] = {a_third_of_the_runs_goes_on, one_search_serves_every_target};
     const TTest *files[] = {a_search_goes_on_from_its_file,
-                            a_file_that_cannot_be_written_is_refused_at_once,
+                            a_file_that_cannot_be_written_is_refused_at_once, a_flipped_bit_is_found,
                             files_of_others_are_refused, every_refused_allocation_is_survived};
     const TTest *threads[] = {threads_do_not_change_the_search}; /* what ThreadSanitizer looks at */
     Suite *suite = suite_create("mask_search");

@@ -1,5 +1,5 @@
-/* The file of a search: tensors "settings", "runs" and "tau" in one safetensors file, of which the first says what
- * the others belong to. */
+/* The file of a search: tensors "checksums", "runs" and "tau" in one safetensors file, of which the first says what
+ * the others belong to and whether they are what was written. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,8 +9,10 @@
 #include "circuit/mask_search.h"
 #include "circuit/task.h"
 
-#define N_SETTINGS 24
 #define RUN_FIELDS 3
+
+/* Each is two floats, of 16 bits. */
+enum { OF_SETTINGS, OF_MODEL, OF_DATA, OF_RESULTS, N_CHECKSUMS };
 
 static uint32_t model_checksum(const struct sn_model *model)
 {
@@ -40,77 +42,85 @@ static uint32_t task_checksum(uint32_t checksum, const sn_task *task)
     return checksum;
 }
 
-/* A whole number of up to 48 bits, exactly. */
-static float *put_number(float *to, uint64_t number)
-{
-    for (int shift = 0; shift < 48; shift += 16)
-        *to++ = (float)(number >> shift & 0xffff);
-    return to;
-}
-
-/* Everything that the masks depend on, in N_SETTINGS floats. */
-static void describe(float *out, const struct sn_search *search)
+/* Of every setting that the masks depend on. */
+static uint32_t settings_checksum(const struct sn_search *search)
 {
     const struct extract_settings *s = &search->settings;
-    const struct sn_means *means = search->means;
-    uint32_t data = task_checksum(task_checksum(0, search->task), search->develop);
-    data = checksum_update(data, means->values, means_size(means) * sizeof *means->values);
-    const double numbers[] = {(double)search->n_runs,
-                              (double)search->n_masks,
-                              s->target_loss,
-                              (double)s->calibrated,
-                              (double)s->steps,
-                              (double)s->batch,
-                              s->k_coef,
-                              s->learning_rate,
-                              s->init_bias,
-                              s->init_noise,
-                              s->temperature,
-                              s->weight_decay,
-                              s->beta2,
-                              s->warmup,
-                              (double)s->tie_query_key};
-    memset(out, 0, N_SETTINGS * sizeof *out);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        *out++ = (float)numbers[i];
-    out = put_number(out, s->seed << 4 | (uint64_t)s->method << 2 | (uint64_t)s->loss);
-    out = put_number(out, model_checksum(search->model));
-    put_number(out, data);
+    const double numbers[] = {s->target_loss,  s->k_coef,     s->learning_rate,
+                              s->init_bias,    s->init_noise, s->temperature,
+                              s->weight_decay, s->beta2,      s->warmup};
+    const uint64_t counts[] = {search->n_runs,
+                               search->n_masks,
+                               s->steps,
+                               s->batch,
+                               s->seed,
+                               (uint64_t)s->calibrated,
+                               (uint64_t)s->tie_query_key,
+                               (uint64_t)s->method,
+                               (uint64_t)s->loss};
+    return checksum_update(checksum_update(0, numbers, sizeof numbers), counts, sizeof counts);
 }
 
-static int add_runs(sn_tensors *tensors, struct sn_search *search)
+/* Of the means and both tasks. */
+static uint32_t data_checksum(const struct sn_search *search)
 {
-    const size_t shape[] = {search->n_runs, RUN_FIELDS}, n = search->n_runs * RUN_FIELDS;
-    float *fields = memory_allocate_array(search->memory, n, sizeof *fields);
-    if (!fields)
-        return fail_memory(search->context, "the runs of a search", n * sizeof *fields);
+    const struct sn_means *means = search->means;
+    uint32_t checksum = task_checksum(task_checksum(0, search->task), search->develop);
+    return checksum_update(checksum, means->values, means_size(means) * sizeof *means->values);
+}
+
+static uint32_t results_checksum(const struct sn_search *search, const float *fields, const float *tau)
+{
+    uint32_t checksum = checksum_update(0, fields, search->n_runs * RUN_FIELDS * sizeof *fields);
+    return checksum_update(checksum, tau, search->n_runs * search->n_masks * sizeof *tau);
+}
+
+static void put_checksum(float *checksums, int of, uint32_t value)
+{
+    checksums[2 * of] = (float)(value >> 16);
+    checksums[2 * of + 1] = (float)(value & 0xffff);
+}
+
+static int is_checksum(const float *checksums, int of, uint32_t value)
+{
+    return checksums[2 * of] == (float)(value >> 16) && checksums[2 * of + 1] == (float)(value & 0xffff);
+}
+
+static int add_results(sn_tensors *tensors, struct sn_search *search, float *fields)
+{
+    const size_t n_checksums = 2 * N_CHECKSUMS, runs[] = {search->n_runs, RUN_FIELDS},
+                 taus[] = {search->n_runs, search->n_masks};
+    float checksums[2 * N_CHECKSUMS];
     for (size_t i = 0; i < search->n_runs; i++) {
         const struct run *run = &search->runs[i];
         fields[RUN_FIELDS * i] = (float)run->stage;
         fields[RUN_FIELDS * i + 1] = (float)run->short_edges;
         fields[RUN_FIELDS * i + 2] = (float)run->n_edges;
     }
-    int status = sn_tensors_add(tensors, search->context, "runs", shape, 2, fields);
-    memory_free(search->memory, fields, n * sizeof *fields);
-    return status;
+    put_checksum(checksums, OF_SETTINGS, settings_checksum(search));
+    put_checksum(checksums, OF_MODEL, model_checksum(search->model));
+    put_checksum(checksums, OF_DATA, data_checksum(search));
+    put_checksum(checksums, OF_RESULTS, results_checksum(search, fields, search->taus));
+    int status = sn_tensors_add(tensors, search->context, "checksums", &n_checksums, 1, checksums);
+    if (status == SN_OK)
+        status = sn_tensors_add(tensors, search->context, "runs", runs, 2, fields);
+    return status == SN_OK ? sn_tensors_add(tensors, search->context, "tau", taus, 2, search->taus)
+                           : status;
 }
 
 int search_save(struct sn_search *search, const char *path)
 {
-    const size_t n_settings = N_SETTINGS, shape[] = {search->n_runs, search->n_masks};
-    float settings[N_SETTINGS];
+    const size_t n = search->n_runs * RUN_FIELDS;
     sn_tensors *tensors;
     int status = sn_tensors_create(&tensors, search->context);
     if (status != SN_OK)
         return status;
-    describe(settings, search);
-    status = sn_tensors_add(tensors, search->context, "settings", &n_settings, 1, settings);
-    if (status == SN_OK)
-        status = add_runs(tensors, search);
-    if (status == SN_OK)
-        status = sn_tensors_add(tensors, search->context, "tau", shape, 2, search->taus);
+    float *fields = memory_allocate_array(search->memory, n, sizeof *fields);
+    status = fields ? add_results(tensors, search, fields)
+                    : fail_memory(search->context, "the runs of a search", n * sizeof *fields);
     if (status == SN_OK)
         status = sn_tensors_save(tensors, search->context, path);
+    memory_free(search->memory, fields, n * sizeof *fields);
     sn_tensors_free(tensors);
     return status;
 }
@@ -151,21 +161,33 @@ static int read_runs(struct sn_search *search, const char *path, const float *fi
     return SN_OK;
 }
 
+/* What the file is of, if not of this search. */
+static const char *differs(const struct sn_search *search, const float *checksums)
+{
+    if (!is_checksum(checksums, OF_MODEL, model_checksum(search->model)))
+        return "of another search: its model is not this one";
+    if (!is_checksum(checksums, OF_DATA, data_checksum(search)))
+        return "of another search: its means or tasks are not these";
+    if (!is_checksum(checksums, OF_SETTINGS, settings_checksum(search)))
+        return "of another search: its settings are not these";
+    return NULL;
+}
+
 static int read_state(struct sn_search *search, const char *path, const sn_tensors *tensors)
 {
-    float wanted[N_SETTINGS];
-    const float *settings = find(tensors, "settings", N_SETTINGS, 1);
-    if (!settings)
+    const float *checksums = find(tensors, "checksums", 2 * N_CHECKSUMS, 1);
+    if (!checksums)
         return damaged(search, path,
-                       "no file of a search: \"settings\" is missing or has another shape");
-    describe(wanted, search);
-    if (memcmp(settings, wanted, sizeof wanted) != 0)
-        return damaged(search, path,
-                       "of another search: its model, means, tasks or settings are not these");
+                       "no file of a search: \"checksums\" is missing or has another shape");
+    const char *what = differs(search, checksums);
+    if (what)
+        return damaged(search, path, what);
     const float *fields = find(tensors, "runs", search->n_runs, RUN_FIELDS);
     const float *tau = find(tensors, "tau", search->n_runs, search->n_masks);
     if (!fields || !tau)
         return damaged(search, path, "\"runs\" or \"tau\" is missing or has another shape");
+    if (!is_checksum(checksums, OF_RESULTS, results_checksum(search, fields, tau)))
+        return damaged(search, path, "\"runs\" or \"tau\" is damaged: their checksum is another");
     return read_runs(search, path, fields, tau);
 }
 
