@@ -1199,7 +1199,8 @@ SN_API int sn_tensors_create(sn_tensors **out, sn_context *context);
 /* Every tensor of a safetensors file, converted to float. Errors: SN_ERROR_IO, SN_ERROR_FORMAT. */
 SN_API int sn_tensors_load(sn_tensors **out, sn_context *context, const char *path);
 SN_API void sn_tensors_free(sn_tensors *tensors);
-/* values: row-major, as many as the product of `shape`; copied. A name may stand once. */
+/* values: row-major, as many as the product of `shape`; copied. A name is UTF-8 and may stand once; not "__metadata__",
+ * which a file uses for something else. */
 SN_API int sn_tensors_add(sn_tensors *tensors, sn_context *context, const char *name,
                           const size_t *shape, size_t n_dimensions, const float *values);
 /* Written atomically, as F32, in the order added. */

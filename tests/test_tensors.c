@@ -66,6 +66,11 @@ START_TEST(bad_tensors_are_named)
                      SN_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(sn_context_message(context), "overflows"));
     ck_assert_int_eq(sn_tensors_add(tensors, context, "x", NULL, 1, values), SN_ERROR_ARGUMENT);
+    ck_assert_int_eq(sn_tensors_add(tensors, context, "a\xff", NULL, 0, values), SN_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(sn_context_message(context), "UTF-8"));
+    ck_assert_int_eq(sn_tensors_add(tensors, context, "__metadata__", NULL, 0, values),
+                     SN_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(sn_context_message(context), "__metadata__"));
     ck_assert_uint_eq(sn_tensors_count(tensors), 3);
     ck_assert_int_eq(sn_tensors_save(tensors, context, "/nonexistent/a"), SN_ERROR_IO);
     sn_tensors_free(tensors);

@@ -608,19 +608,6 @@ START_TEST(a_loaded_state_saves_to_the_same_bytes)
 }
 END_TEST
 
-static unsigned char *read_bytes(const char *path, size_t *size)
-{
-    FILE *file = fopen(path, "rb");
-    ck_assert_ptr_nonnull(file);
-    fseek(file, 0, SEEK_END);
-    *size = (size_t)ftell(file);
-    rewind(file);
-    unsigned char *bytes = malloc(*size);
-    ck_assert_uint_eq(fread(bytes, 1, *size, file), *size);
-    fclose(file);
-    return bytes;
-}
-
 static int load_bytes(struct temporary *temporary, const unsigned char *bytes, size_t size)
 {
     sn_trainer *trainer = (sn_trainer *)&trainer;
@@ -639,7 +626,7 @@ static unsigned char *saved_bytes(struct temporary *temporary, const char *optio
     ok(sn_trainer_run(trainer, 5));
     ok(sn_trainer_save(trainer, temporary_path(temporary, "state")));
     sn_trainer_free(trainer);
-    return read_bytes(temporary_path(temporary, "state"), size);
+    return temporary_read(temporary_path(temporary, "state"), size);
 }
 
 START_TEST(damaged_checkpoints_are_refused)
@@ -674,6 +661,46 @@ START_TEST(damaged_checkpoints_are_refused)
 END_TEST
 
 /* A file whose checksum is right but whose contents lie: a status, never a crash. */
+/* `place` holds something else for a moment. */
+static void assert_no_number(sn_trainer *trainer, struct temporary *temporary, float *place, float value,
+                             const char *part)
+{
+    const float own = *place;
+    sn_trainer *again;
+    *place = value;
+    ok(sn_trainer_save(trainer, temporary_path(temporary, "state")));
+    *place = own;
+    ck_assert_int_eq(sn_trainer_load(&again, context, temporary_path(temporary, "state")),
+                     SN_ERROR_FORMAT);
+    ck_assert_msg(strstr(sn_context_message(context), part) != NULL, "%s", sn_context_message(context));
+}
+
+START_TEST(what_is_no_number_is_refused)
+{
+    struct temporary temporary;
+    sn_trainer *again;
+    temporary_create(&temporary);
+    for (size_t variant = 0; variant < 2; variant++) {
+        sn_trainer *trainer = open_trainer(model, resume_options[variant ? 5 : 0]);
+        ok(sn_trainer_run(trainer, 2));
+        struct train_parameter *parameter = &trainer->parameters[0];
+        float *weights = parameter_values(&trainer->model->parameters[parameter->index]);
+        assert_no_number(trainer, &temporary, &weights[0], NAN, "finite");
+        assert_no_number(trainer, &temporary, &weights[0], INFINITY, "finite");
+        assert_no_number(trainer, &temporary, &parameter->first[1], -INFINITY, "finite");
+        assert_no_number(trainer, &temporary, &parameter->second[1], NAN, "squares");
+        assert_no_number(trainer, &temporary, &parameter->second[0], -1, "squares");
+        trainer->loss = NAN;
+        ok(sn_trainer_save(trainer, temporary_path(&temporary, "state")));
+        ck_assert_int_eq(sn_trainer_load(&again, context, temporary_path(&temporary, "state")),
+                         SN_ERROR_FORMAT);
+        ck_assert_ptr_nonnull(strstr(sn_context_message(context), "statistic"));
+        sn_trainer_free(trainer);
+    }
+    temporary_remove(&temporary);
+}
+END_TEST
+
 START_TEST(lying_checkpoints_do_no_harm)
 {
     struct temporary temporary;
@@ -1053,6 +1080,7 @@ Suite *train_suite(void)
     tcase_add_test(tests, keys_select_and_sort);
     tcase_add_loop_test(tests, a_loaded_state_saves_to_the_same_bytes, 0, n_resume);
     tcase_add_test(tests, damaged_checkpoints_are_refused);
+    tcase_add_test(tests, what_is_no_number_is_refused);
     tcase_add_test(tests, lying_checkpoints_do_no_harm);
     tcase_add_test(tests, cancelling_leaves_a_trainer_that_goes_on);
     tcase_add_test(tests, nan_stops_before_anything_changes);

@@ -148,7 +148,7 @@ static int parse_header(struct safetensors *file, struct sn_context *context, co
     if (!json_is_object(header))
         return fail(context, SN_ERROR_FORMAT, "%s: the header is no JSON object", file->file.path);
     size_t n = json_object_size(header);
-    json_t *metadata = json_object_get(header, "__metadata__");
+    json_t *metadata = json_object_get(header, SAFETENSORS_METADATA);
     int status = metadata ? parse_metadata(file, context, metadata) : SN_OK;
     if (status != SN_OK)
         return status;
@@ -160,7 +160,7 @@ static int parse_header(struct safetensors *file, struct sn_context *context, co
     file->n_allocated = n;
     for (void *i = json_object_iter((json_t *)header); i;
          i = json_object_iter_next((json_t *)header, i)) {
-        if (strcmp(json_object_iter_key(i), "__metadata__") == 0)
+        if (strcmp(json_object_iter_key(i), SAFETENSORS_METADATA) == 0)
             continue;
         status = parse_tensor(file, context, json_object_iter_key(i), json_object_iter_value(i), data);
         if (status != SN_OK)

@@ -11,13 +11,14 @@
 #include "format/tensor_source.h"
 
 #define SAFETENSORS_MAX_HEADER ((size_t)100 << 20)
+#define SAFETENSORS_METADATA "__metadata__" /* the key in a header that is no tensor */
 
 struct safetensors {
     struct memory *memory;
     struct file_reader file;
     struct tensor_entry *entries; /* in the order of their data */
     size_t n_entries, n_allocated;
-    struct json_t *metadata; /* __metadata__, NULL when absent */
+    struct json_t *metadata; /* NULL when absent */
 };
 
 /* Opens a file and checks its whole header: ranges without overlap, hole or rest, sizes that match the

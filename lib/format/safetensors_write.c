@@ -26,7 +26,7 @@ int safetensors_writer_open(struct safetensors_writer *writer, struct sn_context
 void safetensors_writer_metadata(struct safetensors_writer *writer, const char *key, const char *value)
 {
     struct buffer *header = &writer->header;
-    buffer_text(header, writer->n_metadata++ ? "," : "\"__metadata__\":{");
+    buffer_text(header, writer->n_metadata++ ? "," : "\"" SAFETENSORS_METADATA "\":{");
     json_append_text(header, key);
     buffer_text(header, ":");
     json_append_text(header, value);

@@ -2,6 +2,7 @@
  * tools and come back. */
 #include <string.h>
 
+#include "base/utf8.h"
 #include "format/safetensors.h"
 
 struct tensor {
@@ -70,7 +71,20 @@ static int reserve(sn_tensors *tensors, struct sn_context *context)
     return SN_OK;
 }
 
-/* A new last tensor with room for its values. */
+/* A new one, which a file can hold and be read with again. */
+static int check_name(const sn_tensors *tensors, struct sn_context *context, const char *name)
+{
+    if (!utf8_is_valid((const unsigned char *)name, strlen(name)))
+        return fail(context, SN_ERROR_ARGUMENT, "a tensor's name is not UTF-8: \"%.200s\"", name);
+    if (strcmp(name, SAFETENSORS_METADATA) == 0)
+        return fail(context, SN_ERROR_ARGUMENT,
+                    "tensor %s: safetensors files have another use for this name", name);
+    if (find(tensors, name))
+        return fail(context, SN_ERROR_ARGUMENT, "tensor %s: there is one of this name already", name);
+    return SN_OK;
+}
+
+/* A new last tensor, of a name that none has, with room for its values. */
 static int append(struct tensor **out, sn_tensors *tensors, struct sn_context *context, const char *name,
                   const size_t *shape, size_t n_dimensions)
 {
@@ -85,8 +99,6 @@ static int append(struct tensor **out, sn_tensors *tensors, struct sn_context *c
             return fail(context, SN_ERROR_ARGUMENT, "tensor %s: its size overflows", name);
     }
     tensor.count = bytes / sizeof(float);
-    if (find(tensors, name))
-        return fail(context, SN_ERROR_ARGUMENT, "tensor %s: there is one of this name already", name);
     int status = reserve(tensors, context);
     if (status != SN_OK)
         return status;
@@ -113,7 +125,9 @@ int sn_tensors_add(sn_tensors *tensors, sn_context *context, const char *name, c
                     : !name   ? "name"
                     : !values ? "values"
                               : "shape");
-    int status = append(&tensor, tensors, context, name, shape, n_dimensions);
+    int status = check_name(tensors, context, name);
+    if (status == SN_OK)
+        status = append(&tensor, tensors, context, name, shape, n_dimensions);
     if (status == SN_OK)
         memcpy(tensor->values, values, tensor->count * sizeof *values);
     return status;

@@ -52,6 +52,14 @@ static double take_number(struct reader *reader)
     return value;
 }
 
+static double take_statistic(struct reader *reader)
+{
+    double value = take_number(reader);
+    if (!isfinite(value))
+        refuse(reader, "a statistic that is no finite number");
+    return value;
+}
+
 /* A count of elements that follow in the file, so that no allocation exceeds what the file holds. */
 static size_t take_length(struct reader *reader, size_t element_size)
 {
@@ -171,13 +179,24 @@ static void take_config(struct reader *reader, struct config *config)
 
 /* ---------------------------------------------------------------------- tensors */
 
-static float *take_floats(struct reader *reader, size_t n)
+/* A NaN or an infinity would go on into every number that the trainer gives. */
+static void check_finite(struct reader *reader, const char *name, const float *values, size_t n)
+{
+    if (reader->status == SN_OK && !isfinite(reader->context->kernels->sum_of_squares(values, n)))
+        reader->status = fail(reader->context, SN_ERROR_FORMAT,
+                              "%s: %s: not all are finite numbers (in front of byte %llu)",
+                              reader->file.path, name, (unsigned long long)reader->offset);
+}
+
+static float *take_floats(struct reader *reader, const char *name, size_t n)
 {
     float *values = memory_allocate_array(reader->context->memory, n, sizeof *values);
     if (values)
         take(reader, values, n * sizeof *values);
     else if (reader->status == SN_OK)
         reader->status = fail_memory(reader->context, "a tensor of a checkpoint", n * sizeof *values);
+    if (values)
+        check_finite(reader, name, values, n);
     return values;
 }
 
@@ -234,7 +253,7 @@ static void take_matrix(struct reader *reader, struct parameter *parameter, int 
         take_pattern(reader, &pattern, parameter, n);
     if (reader->status != SN_OK) /* n is not to be trusted */
         return;
-    float *values = take_floats(reader, n);
+    float *values = take_floats(reader, parameter->name, n);
     if (reader->status == SN_OK)
         reader->status = sparse
                              ? matrix_create_sparse(&parameter->matrix, reader->context, pattern, values)
@@ -255,7 +274,7 @@ static void take_parameter(struct reader *reader, struct parameter *parameter)
         take_matrix(reader, parameter, storage == STORAGE_SPARSE);
     else if (!is_matrix && storage == STORAGE_VECTOR &&
              take_length(reader, sizeof(float)) == parameter->rows)
-        parameter->vector = take_floats(reader, parameter->rows);
+        parameter->vector = take_floats(reader, parameter->name, parameter->rows);
     else
         refuse(reader, parameter->name);
 }
@@ -321,6 +340,10 @@ static void take_state(struct reader *reader, struct sn_trainer *trainer,
         return;
     take(reader, parameter->first, n * sizeof(float));
     take(reader, parameter->second, n * sizeof(float));
+    check_finite(reader, model->name, parameter->first, n);
+    for (size_t i = 0; i < n; i++) /* squares of large gradients may be too large for a float */
+        if (!(parameter->second[i] >= 0))
+            refuse(reader, "a mean of squares below zero");
 }
 
 static void take_states(struct reader *reader, struct sn_trainer *trainer)
@@ -340,8 +363,9 @@ static int take_trainer(struct reader *reader, struct sn_trainer **out)
     struct sn_model *model;
     take_settings(reader, &settings);
     size_t step = take_count(reader);
-    double loss = take_number(reader), text_loss = take_number(reader), task_loss = take_number(reader);
-    double rms = take_number(reader), rate = take_number(reader);
+    double loss = take_statistic(reader), text_loss = take_statistic(reader),
+           task_loss = take_statistic(reader);
+    double rms = take_statistic(reader), rate = take_statistic(reader);
     if (step > settings.steps)
         refuse(reader, "more steps done than the run has");
     take_config(reader, &config);
