@@ -163,12 +163,11 @@ END_TEST
 START_TEST(every_call_survives_it_on_several_threads)
 {
     const struct call *call = call_at((size_t)_i);
-    struct expected expected = run_undisturbed(call);
-    size_t n = expected.n_allocations, n_points = long_tests() ? 4 * SHORT_POINTS : SHORT_POINTS / 6;
-    if (call->flags &
-        (ALLOCATES_NOTHING | NO_MESSAGE)) /* nothing to refuse; a context is yet to be made */
+    if (call->flags & (ALLOCATES_NOTHING | NO_MESSAGE)) /* NO_MESSAGE: a context is yet to be made */
         return;
     world_threads = 3;
+    struct expected expected = run_undisturbed(call);
+    size_t n = expected.n_allocations, n_points = long_tests() ? 4 * SHORT_POINTS : SHORT_POINTS / 6;
     for (size_t i = 0; i < n_points && i < n; i++)
         refuse(call, &expected, point(i, n_points < n ? n_points : n, n), (int)(i % 2));
     world_threads = 1;
