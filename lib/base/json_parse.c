@@ -4,6 +4,8 @@
  * that its longest token may take is asked for, for the case that it cannot be had at all. */
 #include "base/json_parse.h"
 
+#include <errno.h>
+
 #define ATTEMPTS 3
 
 static int has_room(const char *text, size_t length)
@@ -19,7 +21,7 @@ static int are_alike(const json_t *first, const json_t *second)
     return first && second ? json_equal(first, second) : !first && !second;
 }
 
-json_t *json_parse(int *lacks_memory, json_error_t *error, const char *text, size_t length)
+static json_t *parse(int *lacks_memory, json_error_t *error, const char *text, size_t length)
 {
     for (int i = 0; i < ATTEMPTS; i++) {
         json_t *first = json_loadb(text, length, JSON_REJECT_DUPLICATES, error);
@@ -33,4 +35,14 @@ json_t *json_parse(int *lacks_memory, json_error_t *error, const char *text, siz
     }
     *lacks_memory = 1;
     return NULL;
+}
+
+/* jansson sets errno to zero, which no function of C does. */
+json_t *json_parse(int *lacks_memory, json_error_t *error, const char *text, size_t length)
+{
+    const int host_errno = errno;
+    json_t *json = parse(lacks_memory, error, text, length);
+    if (errno == 0)
+        errno = host_errno;
+    return json;
 }

@@ -1,5 +1,6 @@
 /* A circuit as one JSON object. The layout is described in docs/circuit-json.md; "format" and "version"
  * come first so that a reader can refuse what it does not know. */
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
@@ -228,8 +229,11 @@ int circuit_json_write(sn_context *context, const sn_circuit *circuit, int inden
     size_t flags = JSON_REAL_PRECISION(DIGITS) | (indented ? JSON_INDENT(1) : JSON_COMPACT);
     json_t *root = circuit_object(context, circuit, &failed);
     int status = failed || !root ? fail_memory(context, "a circuit as JSON", 0) : SN_OK;
+    const int host_errno = errno;
     if (status == SN_OK && json_dump_callback(root, write_piece, &sink, flags) != 0)
         status = sink.status != SN_OK ? sink.status : fail_memory(context, "a circuit as JSON", 0);
+    if (errno == 0) /* jansson's doing, as no function of C does */
+        errno = host_errno;
     json_decref(root);
     return status;
 }

@@ -73,6 +73,7 @@ static int visit_entry(struct walk *walk, int folder, const char *path, const ch
 
 static int read_folder(struct walk *walk, const char *path, int is_root)
 {
+    const int host_errno = errno;
     int descriptor = file_open_descriptor(path, O_RDONLY | O_DIRECTORY | (is_root ? 0 : O_NOFOLLOW));
     DIR *folder = descriptor < 0 ? NULL : fdopendir(descriptor);
     if (!folder) {
@@ -93,6 +94,8 @@ static int read_folder(struct walk *walk, const char *path, int is_root)
         status = visit_entry(walk, descriptor, path, entry->d_name);
     }
     closedir(folder);
+    if (errno == 0) /* as no function of C leaves it behind */
+        errno = host_errno;
     return status;
 }
 
