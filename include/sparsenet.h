@@ -404,8 +404,8 @@ SN_API int sn_task_load_jsonl(sn_task **out, sn_context *context, const sn_token
                               const char *path);
 /* Writes a task as JSON Lines, atomically, so that sn_task_load_jsonl gives the same pairs: text where there
  * is a tokenizer (may be NULL) and the text comes back as the same tokens, else token ids. Errors:
- * SN_ERROR_IO, SN_ERROR_ARGUMENT (a token that the tokenizer does not have), SN_ERROR_UNSUPPORTED (a
- * pair that takes more than a line may have). */
+ * SN_ERROR_IO, SN_ERROR_ARGUMENT (a token that the tokenizer does not have, a task without pairs),
+ * SN_ERROR_UNSUPPORTED (a pair that takes more than a line may have). */
 SN_API int sn_task_save_jsonl(const sn_task *task, sn_context *context, const sn_tokenizer *tokenizer,
                               const char *path);
 SN_API size_t sn_task_count(const sn_task *task);
@@ -652,7 +652,8 @@ SN_API int sn_circuit_set_measurement(sn_circuit *circuit, sn_context *context, 
 SN_API size_t sn_circuit_measurement_count(const sn_circuit *circuit);
 /* Name of measurement `index` in the order first set, lent; NULL out of range. value may be NULL. */
 SN_API const char *sn_circuit_measurement(double *value, const sn_circuit *circuit, size_t index);
-/* A curve kept under a name with the circuit, 1 to 65536 points, all finite; a name set again takes the new one.
+/* A curve kept under a name with the circuit, 1 to 65536 points, all finite; a name set again takes the new one. Of a
+ * circuit at most 4096.
  * Changing the nodes forgets them. Extraction keeps "loss_by_size" (the loss that the target is for, of the first k
  * nodes or edges in order of their masks, at each k that was tried; where the loss on a few pairs was hopeless, that),
  * and of learned masks "pruning_loss" and "pruning_size" (by step: loss of the batch, nodes or edges kept), which a

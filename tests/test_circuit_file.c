@@ -200,6 +200,7 @@ END_TEST
 START_TEST(series_are_checked_and_belong_to_one_set_of_nodes)
 {
     static const double good[] = {1, 2}, bad[] = {1, NAN};
+    char name[16];
     sn_model *model = planted_model(context, 0);
     sn_circuit *circuit;
     ok(sn_circuit_create(&circuit, context, model, "t"));
@@ -214,6 +215,14 @@ START_TEST(series_are_checked_and_belong_to_one_set_of_nodes)
     ck_assert_ptr_nonnull(strstr(sn_context_message(context), "point 1 of s is not finite"));
     ck_assert_uint_eq(sn_circuit_series_count(circuit), 0);
     ok(sn_circuit_set_series(circuit, context, "s", 2, good, good));
+    for (int i = 1; i < 4096; i++) {
+        snprintf(name, sizeof name, "s%d", i);
+        ok(sn_circuit_set_series(circuit, context, name, 2, good, good));
+    }
+    ck_assert_int_eq(sn_circuit_set_series(circuit, context, "one more", 2, good, good),
+                     SN_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(sn_context_message(context), "4096"));
+    ok(sn_circuit_set_series(circuit, context, "s1", 1, good, good));
     ok(sn_circuit_add_node(circuit, context, "0.attn.act_in.0"));
     ck_assert_uint_eq(sn_circuit_series_count(circuit), 0);
     ck_assert_uint_eq(sn_circuit_series_count(NULL), 0);

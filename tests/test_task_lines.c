@@ -253,6 +253,9 @@ START_TEST(other_failures_are_reported)
     assert_message("path is NULL");
     ck_assert_int_eq(sn_task_load_jsonl(NULL, context, NULL, "x"), SN_ERROR_ARGUMENT);
     ck_assert_int_eq(sn_task_create(&task, context, "t"), SN_OK);
+    ck_assert_int_eq(sn_task_save_jsonl(task, context, NULL, temporary_path(&temporary, "t.jsonl")),
+                     SN_ERROR_ARGUMENT);
+    assert_message("no pair");
     ck_assert_int_eq(sn_task_add_pair(task, context, tokens, 2, tokens, 1, 1, 2), SN_OK);
     ck_assert_int_eq(sn_task_save_jsonl(task, context, NULL, "/nonexistent/file"), SN_ERROR_IO);
     ck_assert_int_eq(sn_task_save_jsonl(NULL, context, NULL, "x"), SN_ERROR_ARGUMENT);

@@ -78,6 +78,7 @@ struct kept_number {
 
 /* A curve (series.c). */
 #define SERIES_MOST_POINTS 65536
+#define SERIES_MOST 4096 /* of a circuit */
 struct kept_series {
     char *name; /* strlen + 1 bytes */
     size_t n;

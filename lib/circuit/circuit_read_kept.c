@@ -15,8 +15,9 @@ int reader_take_measurements(struct reader *reader)
     {
         if (!json_is_number(value))
             return reader_malformed(reader, "measurements", "must be a number:", name);
+        /* names in an object differ, and JSON's numbers are finite */
         status =
-            sn_circuit_set_measurement(reader->circuit, reader->context, name, json_number_value(value));
+            circuit_add_measurement(reader->circuit, reader->context, name, json_number_value(value));
         if (status != SN_OK)
             break;
     }
@@ -63,6 +64,8 @@ int reader_take_series(const struct reader *reader)
     int status = SN_OK;
     if (all && !json_is_array(all))
         return reader_malformed(reader, "series", "must be an array", NULL);
+    if (json_array_size(all) > SERIES_MOST)
+        return reader_malformed(reader, "series", "are more than 4096", NULL);
     for (size_t i = 0; status == SN_OK && i < json_array_size(all); i++)
         status = read_one_series(reader, json_array_get(all, i));
     return status;

@@ -50,6 +50,9 @@ static int put_series(struct sn_circuit *circuit, struct sn_context *context,
             circuit->series[i] = *made;
             return SN_OK;
         }
+    if (n == SERIES_MOST)
+        return fail(context, SN_ERROR_ARGUMENT,
+                    "sn_circuit_set_series: %.64s is one more than %d series", made->name, SERIES_MOST);
     struct kept_series *more = memory_resize(circuit->memory, circuit->series, n * size, (n + 1) * size);
     if (!more)
         return fail_memory(context, "series", (n + 1) * size);

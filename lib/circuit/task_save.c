@@ -150,6 +150,8 @@ int sn_task_save_jsonl(const sn_task *task, sn_context *context, const sn_tokeni
     if (!task || !path)
         return fail(context, SN_ERROR_ARGUMENT, "sn_task_save_jsonl: %s is NULL",
                     task ? "path" : "task");
+    if (task->n_pairs == 0)
+        return fail(context, SN_ERROR_ARGUMENT, "sn_task_save_jsonl: the task has no pair of prompts");
     int status = sn_task_create(&writing.again, context, "again");
     if (status != SN_OK)
         return status;
