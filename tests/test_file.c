@@ -242,6 +242,22 @@ START_TEST(abort_leaves_the_old_file)
 }
 END_TEST
 
+START_TEST(a_link_is_replaced)
+{
+    struct file_writer writer;
+    struct stat status;
+    write_plain(other, "old");
+    ck_assert_int_eq(symlink(other, path), 0);
+    ck_assert_int_eq(file_writer_open(&writer, context, path), SN_OK);
+    ck_assert_int_eq(file_write(&writer, context, "new", 3), SN_OK);
+    ck_assert_int_eq(file_writer_commit(&writer, context), SN_OK);
+    expect_content(path, "new");
+    expect_content(other, "old");
+    ck_assert_int_eq(lstat(path, &status), 0);
+    ck_assert(S_ISREG(status.st_mode));
+}
+END_TEST
+
 START_TEST(opening_a_writer_fails_cleanly)
 {
     struct file_writer writer;
@@ -368,8 +384,8 @@ Suite *file_suite(void)
     ADD(suite, "reading", reads_at_offsets, reading_past_the_end_fails, opening_names_the_reason,
         reads_all_within_the_limit, descriptors_are_given_back, joins_paths);
     ADD(suite, "writing", writes_become_visible_at_commit, large_writes_arrive_whole,
-        abort_leaves_the_old_file, opening_a_writer_fails_cleanly, commit_fails_cleanly,
-        a_failed_write_is_never_committed, files_get_the_usual_mode,
+        abort_leaves_the_old_file, a_link_is_replaced, opening_a_writer_fails_cleanly,
+        commit_fails_cleanly, a_failed_write_is_never_committed, files_get_the_usual_mode,
         a_bare_name_is_written_in_the_current_folder, files_survive_lack_of_memory);
     return suite;
 }
