@@ -81,16 +81,24 @@ static sn_model *loaded_model(const char *config, double density)
     return model;
 }
 
-static sn_session *open_session(sn_model *model, int backward, const char *gradients)
+static sn_session *open_session_with(sn_model *model, int backward, const char *gradients,
+                                     int selected_only, const char *recompute)
 {
     sn_options *options;
     sn_session *session;
     ok(sn_options_create(&options, context));
     ok(sn_options_set(options, context, "backward", backward));
+    ok(sn_options_set(options, context, "selected_only", selected_only));
     ok(sn_options_set_text(options, context, "gradients", gradients));
+    ok(sn_options_set_text(options, context, "recompute", recompute));
     ok(sn_session_create(&session, context, model, options));
     sn_options_free(options);
     return session;
+}
+
+static sn_session *open_session(sn_model *model, int backward, const char *gradients)
+{
+    return open_session_with(model, backward, gradients, 0, "auto");
 }
 
 static void assert_close(const char *what, size_t estimated, size_t measured)
@@ -328,19 +336,23 @@ START_TEST(session_estimate_agrees)
     sn_model *model = loaded_model(configs[_i / 4], 0.1);
     int mode = _i % 4;
     for (size_t threads = 1; threads <= 3; threads++)
-        for (int more = 0; more < 2; more++) {
+        for (int more = 0; more < 4; more++) {
             size_t before = held(), estimate, again;
             ok(sn_context_set_threads(context, threads));
-            sn_session *session = open_session(model, mode > 0, gradients[mode]);
-            if (more) {
+            sn_session *session = open_session_with(model, mode > 0, gradients[mode], more == 2,
+                                                    more == 3 ? "always" : "auto");
+            if (more == 1)
                 attach(model, session);
+            if (more == 1 || more == 2)
                 ok(sn_session_select_logits(session, selected, 5));
-            }
             ok(sn_session_estimate_memory(&estimate, session, N_TOKENS, N_SEQUENCES));
+            /* on the way it does not take more either */
+            ok(sn_context_set_memory_limit(context, before + estimate + estimate / 10));
             ok(sn_session_forward(session, tokens, offsets, N_SEQUENCES));
             if (mode)
                 ok(sn_session_backward(session, tokens));
             assert_close(gradients[mode], estimate, held() - before);
+            ok(sn_context_set_memory_limit(context, 0));
             ok(sn_session_estimate_memory(&again, session, N_TOKENS, N_SEQUENCES));
             ck_assert_uint_le(again, estimate); /* what the backward has made is not counted again */
             sn_session_free(session);
