@@ -1,6 +1,7 @@
 /* Files that cannot be written or read, and processes that die while they write. Whatever happens, the
  * file that was there stands whole or the new one does; nothing else is left, but for the temporary of
- * a killed process; and the status names the file and what the system said. */
+ * a killed process; and the status names the file and what the system said. A file is on disk before it
+ * is renamed, and its folder behind that. */
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
@@ -72,15 +73,30 @@ static void note_file(const char *path, const char *name, void *payload)
     written->hashes[written->n++] = hash_of(path);
 }
 
+/* Nothing has failed: whatever was renamed was synced before, and its folder after. */
+static void expect_order(const struct call *call, const struct written *written)
+{
+    ck_assert_msg(file_faults.n_renamed_too_soon == 0, "%s renames a file that is not synced",
+                  call->symbol);
+    ck_assert_msg(file_faults.n_folders_due == 0, "%s leaves a folder unsynced behind a rename",
+                  call->symbol);
+    ck_assert_msg(file_faults.n_renamed >= written->n, "%s: %zu files, %zu of them renamed",
+                  call->symbol, written->n, file_faults.n_renamed);
+}
+
 static struct written run_undisturbed(const struct call *call)
 {
     static struct world world;
     struct written written = {.n = 0};
     world_create(&world, call);
+    file_faults = (struct file_faults){.at = 0};
+    file_faults_arm();
     int status = world_run(&world, call);
+    file_faults_disarm();
     ck_assert_msg(status == SN_OK, "%s: %s", call->symbol, sn_context_message(world.context));
     if (call->flags & WRITES)
         visit(world.folder, "", note_file, &written);
+    expect_order(call, &written);
     written.digest = world_digest(&world, call);
     world_free(&world);
     return written;
@@ -144,7 +160,10 @@ static void expect_clean(struct world *w, const struct call *call, const struct 
     ck_assert_msg(left.n_other == 0, "%s, %s fails: %s is left", call->symbol, failed, left.other);
     ck_assert_msg(left.n_damaged == 0 || call->flags & READS, "%s, %s fails: a file is damaged",
                   call->symbol, failed);
-    if (status == SN_OK) /* what failed did not matter: a folder that was not synced */
+    ck_assert_msg(file_faults.n_renamed_too_soon == 0, "%s, %s fails: a file is renamed before its sync",
+                  call->symbol, failed);
+    /* The file stands: not every file system syncs folders. */
+    if (file_faults.failed_behind && status == SN_OK)
         return;
     ck_assert_msg(status == SN_ERROR_IO, "%s, %s fails: %s (%s)", call->symbol, failed,
                   sn_status_string(status), message);
@@ -220,6 +239,7 @@ START_TEST(files_in_small_parts)
         file_faults_disarm();
         ck_assert_msg(status == SN_OK, "%s: %s", call->symbol, sn_context_message(world.context));
         ck_assert_msg(world_digest(&world, call) == written.digest, "%s: another result", call->symbol);
+        expect_order(call, &written);
         world_free(&world);
     }
 }
