@@ -175,15 +175,17 @@ static void expect_clean(struct world *w, const struct call *call, const struct 
     ck_assert_msg(!w->made_kind || !w->made, "%s, %s fails: an object is given", call->symbol, failed);
 }
 
-/* Returns 0 when the call needs fewer than n operations. */
-static int fail_at(const struct call *call, const struct written *written, size_t n)
+/* Operation n fails with an error (0: the usual one), and a write does `most` bytes (0: all). Returns 0 when the call
+ * needs fewer than n operations. */
+static int fail_at(const struct call *call, const struct written *written, size_t n, size_t most,
+                   int error)
 {
     static struct world world;
     world_create(&world, call);
     write_old_files(&world, call, written);
     size_t live = atomic_load(&world.oom.live_bytes);
     uint64_t state = world_state(&world, call);
-    file_faults = (struct file_faults){.at = n};
+    file_faults = (struct file_faults){.at = n, .most = most, .error = error};
     file_faults_arm();
     int status = world_run(&world, call), came = 0;
     file_faults_disarm();
@@ -217,9 +219,28 @@ START_TEST(every_error_of_a_file_is_told)
         return;
     struct written written = run_undisturbed(call);
     size_t n = 1;
-    while (fail_at(call, &written, n))
+    while (fail_at(call, &written, n, 0, 0))
         n++;
     ck_assert_msg(n > 2, "%s reads and writes no file", call->symbol);
+}
+END_TEST
+
+/* The disk is full, broken or over quota when a part of a file is on it. */
+START_TEST(a_write_fails_behind_others)
+{
+    static const int errors[] = {ENOSPC, EIO, EDQUOT};
+    const struct call *call = call_at((size_t)_i);
+    size_t n_errors = sizeof errors / sizeof *errors, n_seen[3] = {0}, i = 0;
+    if (!(call->flags & WRITES))
+        return;
+    struct written written = run_undisturbed(call);
+    for (size_t n = 1; fail_at(call, &written, n, 16, errors[i % n_errors]); i++) {
+        n_seen[i % n_errors] += strcmp(file_faults.failed, "write") == 0 && file_faults.failed_after > 0;
+        n += n < 16 ? 1 : 1 + n / (long_tests() ? 32 : 4);
+    }
+    for (i = 0; i < n_errors; i++)
+        ck_assert_msg(n_seen[i] > 0, "%s: no write failed by \"%s\" behind another", call->symbol,
+                      strerror(errors[i]));
 }
 END_TEST
 
@@ -307,6 +328,7 @@ Suite *faults_suite(void)
     tcase_add_unchecked_fixture(kills, worlds_prepare, worlds_remove);
     tcase_set_timeout(kills, 600);
     tcase_add_loop_test(calls, every_error_of_a_file_is_told, 0, n);
+    tcase_add_loop_test(calls, a_write_fails_behind_others, 0, n);
     tcase_add_loop_test(calls, files_in_small_parts, 0, n);
     tcase_add_test(kills, a_kill_anywhere_leaves_a_whole_file);
     suite_add_tcase(suite, calls);
