@@ -108,4 +108,4 @@ step_after "build without libxsmm" "goldens without libxsmm" golden "$BUILD/plai
 if [ -f tests/tools/tokenizer_peer.py ]; then
     step "tokenizer against its peer" python3 tests/tools/tokenizer_peer.py "$BUILD"
 fi
-finish
+finish 2400
