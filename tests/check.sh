@@ -95,4 +95,4 @@ step "examples" bash tests/examples_test.sh
 step "the user's flags in every command" bash tests/package/flags_test.sh
 step "generated Python is Python" python3 tests/task_syntax.py "$BUILD/tests/task_text"
 step "GraphML in networkx" python3 tests/graphml_networkx.py "$BUILD/tests/circuit_files"
-finish
+finish 60

@@ -16,16 +16,24 @@ build() {
 
 have() { command -v "$1" > /dev/null; }
 
+# suites_like PATTERN...: fails where one is like no suite.
 suites_like() {
-    local suite pattern
-    for suite in tests/test_*.c; do
-        suite=${suite#tests/test_}
-        suite=${suite%.c}
-        for pattern in "$@"; do
-            # shellcheck disable=SC2254 # patterns are meant
-            case $suite in $pattern) echo "$suite"; break ;; esac
+    local pattern file
+    for pattern in "$@"; do
+        for file in tests/test_$pattern.c; do
+            [ -f "$file" ] || { echo "no suite is called '$pattern'" >&2 && return 1; }
+            file=${file#tests/test_}
+            echo "${file%.c}"
         done
     done
+}
+
+under_valgrind() {
+    local suites
+    suites=$(suites_like "$@") || return
+    # shellcheck disable=SC2086 # words are meant
+    CK_FORK=no SPARSENET_ISA=portable valgrind -q --error-exitcode=9 --leak-check=full \
+        --show-leak-kinds=definite --errors-for-leak-kinds=definite "$runner" $suites
 }
 
 large_memory() {
@@ -83,10 +91,9 @@ all_suites 4 "$tsan" "cases on several threads under ThreadSanitizer" env CK_FOR
     TSAN_OPTIONS=halt_on_error=1 "$BUILD/tsan/tests/check_all"
 
 if have valgrind; then
-    # shellcheck disable=SC2046
-    step "suites under valgrind" env CK_FORK=no SPARSENET_ISA=portable valgrind -q --error-exitcode=9 \
-        --leak-check=full --errors-for-leak-kinds=definite "$runner" \
-        $(suites_like base file json safetensors 'tokenizer*' corpus)
+    # What reads files, a run and a training (checkpoint).
+    step "suites under valgrind" under_valgrind base file zip pickle config format tensors 'torch*' 'tokenizer*' corpus \
+        circuit_file checkpoint session hostile_files
 fi
 if have clang; then
     step "build with clang" build clang CC=clang WERROR=1 all tests
@@ -101,4 +108,4 @@ step_after "build without libxsmm" "goldens without libxsmm" golden "$BUILD/plai
 if [ -f tests/tools/tokenizer_peer.py ]; then
     step "tokenizer against its peer" python3 tests/tools/tokenizer_peer.py "$BUILD"
 fi
-finish
+finish 2400

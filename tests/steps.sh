@@ -138,10 +138,14 @@ golden() {
     "$1/tests/golden_check" "${@:2}" "${cases[@]}"
 }
 
-# The last line is what CI and people read: "12 passed, 0 failed".
+# finish [SECONDS]: the last line is what CI and people read: "12 passed, 0 failed". The one before tells the time, and
+# whether it was more than is meant; that decides nothing.
 finish() {
+    local seconds too_long=
     wait_for_steps 0
-    printf '%d s, of processors %d s\n' $((SECONDS - steps_begin)) $((cpu_milliseconds / 1000))
+    seconds=$((SECONDS - steps_begin))
+    [ $seconds -le "${1:-$seconds}" ] || too_long=": longer than the $1 s it is meant to take"
+    printf '%d s, of processors %d s%s\n' $seconds $((cpu_milliseconds / 1000)) "$too_long"
     [ -z "$failed_steps" ] || printf 'failed:%s\n' "$failed_steps"
     if [ $n_skipped = 0 ]; then
         printf '%d passed, %d failed\n' $n_passed $n_failed

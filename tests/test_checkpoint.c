@@ -14,6 +14,8 @@
 #include "planted.h"
 #include "temporary.h"
 
+#define STEPS 40 /* of the training that is killed */
+
 static sn_context *context;
 static struct temporary folder;
 
@@ -130,67 +132,99 @@ END_TEST
 
 /* ------------------------------------------------------------------------ kills */
 
-static double now(void)
+/* Tells the one who kills of each step, which is in the checkpoint then. */
+static int tell_step(const char *stage, size_t done, size_t total, double value, void *payload)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+    (void)stage, (void)done, (void)total, (void)value;
+    return write(*(int *)payload, "", 1) != 1;
 }
 
-/* A process that trains; 1 when it was killed before its end. */
-static int train_and_kill(const char *path, int support, double steps, double after)
+/* A process that trains, killed `microseconds` behind its step `n_steps` (0: never); 1 when it was killed before its
+ * end. */
+static int train_and_kill(const char *path, int support, size_t n_steps, unsigned microseconds)
 {
-    int status;
+    int status, ends[2];
+    char byte;
+    ck_assert_int_eq(pipe(ends), 0);
     pid_t child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0) {
-        train(path, support, steps);
+        sn_context_set_progress(context, tell_step, &ends[1]);
+        train(path, support, STEPS);
         _exit(0);
     }
-    if (after > 0)
-        usleep((useconds_t)(1e6 * after));
-    if (after > 0)
+    close(ends[1]);
+    for (size_t i = 0; i < n_steps && read(ends[0], &byte, 1) == 1; i++)
+        continue;
+    if (n_steps) {
+        usleep(microseconds);
         kill(child, SIGKILL);
+    }
     ck_assert_int_eq(waitpid(child, &status, 0), child);
+    close(ends[0]);
     ck_assert_msg(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "the child ended with %d", status);
     return WIFSIGNALED(status);
 }
 
-static void expect_same_file(const char *a, const char *b)
+/* Where a run that goes on begins; 0: at its start. */
+static size_t step_of(const char *path)
+{
+    sn_trainer *trainer;
+    double step;
+    if (access(path, F_OK) != 0)
+        return 0;
+    ok(sn_trainer_load(&trainer, context, path));
+    ok(sn_trainer_statistic(&step, trainer, "step"));
+    sn_trainer_free(trainer);
+    return (size_t)step;
+}
+
+static void expect_same_file(const char *a, const char *b, unsigned seed)
 {
     size_t sizes[2];
     char *bytes[2] = {read_file(a, &sizes[0]), read_file(b, &sizes[1])};
-    ck_assert_uint_eq(sizes[0], sizes[1]);
-    ck_assert_int_eq(memcmp(bytes[0], bytes[1], sizes[0]), 0);
+    ck_assert_msg(sizes[0] == sizes[1] && memcmp(bytes[0], bytes[1], sizes[0]) == 0,
+                  "seed %u: killed training ends elsewhere", seed);
     free(bytes[0]);
     free(bytes[1]);
 }
 
-/* Killed at moments drawn at random, a few times in each run, until there are enough of them. */
+/* Killed behind a number of steps and a time drawn at random, a few times in each run, until there are enough kills
+ * from which a run goes on in its middle. The time reaches over the next steps and into their checkpoints. */
 START_TEST(killed_training_ends_with_the_same_bits)
 {
-    const double steps = 40;
     const size_t wanted = long_tests() ? 25 : 3;
+    size_t n_kills = 0, n_runs = 0, times[STEPS + 1] = {0}, n_different = 0, n_gone_on = 0;
+    struct timespec time;
     char whole[256], path[256];
     snprintf(whole, sizeof whole, "%s", temporary_path(&folder, "whole"));
     snprintf(path, sizeof path, "%s", temporary_path(&folder, "state"));
-    double start = now();
-    ck_assert_int_eq(train_and_kill(whole, _i, steps, 0), 0);
-    double duration = now() - start;
-    size_t n_kills = 0;
-    srand((unsigned)(1e6 * start));
-    while (n_kills < wanted) {
+    ck_assert_int_eq(train_and_kill(whole, _i, 0, 0), 0);
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    unsigned seed = (unsigned)time.tv_nsec;
+    srand(seed);
+    while (n_gone_on < wanted) {
+        ck_assert_msg(n_runs++ < 10 * wanted, "seed %u: of %zu kills, %zu in the middle", seed, n_kills,
+                      n_gone_on);
         (void)unlink(path);
         for (size_t here = 0; here < 8; here++) {
-            int killed =
-                train_and_kill(path, _i, steps, duration * 0.4 * ((double)(rand() % 1000) + 1) / 1000);
-            n_kills += (size_t)killed;
-            if (!killed)
+            if (!train_and_kill(path, _i, 1 + (size_t)rand() % 8, (unsigned)rand() % 1000))
                 break;
+            size_t step = step_of(path);
+            ck_assert_msg(step > 0, "seed %u: killed behind a step, but no step is kept", seed);
+            n_kills++;
+            if (step < STEPS) {
+                n_gone_on++;
+                n_different += times[step]++ == 0;
+            }
         }
-        ck_assert_int_eq(train_and_kill(path, _i, steps, 0), 0);
-        expect_same_file(whole, path);
+        ck_assert_int_eq(train_and_kill(path, _i, 0, 0), 0);
+        ck_assert_msg(step_of(path) == STEPS, "seed %u", seed);
+        expect_same_file(whole, path, seed);
     }
+    ck_assert_msg(2 * n_gone_on > n_kills && 2 * n_different >= wanted,
+                  "seed %u: of %zu kills, %zu in the middle, at %zu different steps", seed, n_kills,
+                  n_gone_on, n_different);
 }
 END_TEST
 

@@ -1,6 +1,7 @@
 /* Files that cannot be written or read, and processes that die while they write. Whatever happens, the
  * file that was there stands whole or the new one does; nothing else is left, but for the temporary of
- * a killed process; and the status names the file and what the system said. */
+ * a killed process; and the status names the file and what the system said. A file is on disk before it
+ * is renamed, and its folder behind that. */
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
@@ -72,15 +73,30 @@ static void note_file(const char *path, const char *name, void *payload)
     written->hashes[written->n++] = hash_of(path);
 }
 
+/* Nothing has failed: whatever was renamed was synced before, and its folder after. */
+static void expect_order(const struct call *call, const struct written *written)
+{
+    ck_assert_msg(file_faults.n_renamed_too_soon == 0, "%s renames a file that is not synced",
+                  call->symbol);
+    ck_assert_msg(file_faults.n_folders_due == 0, "%s leaves a folder unsynced behind a rename",
+                  call->symbol);
+    ck_assert_msg(file_faults.n_renamed >= written->n, "%s: %zu files, %zu of them renamed",
+                  call->symbol, written->n, file_faults.n_renamed);
+}
+
 static struct written run_undisturbed(const struct call *call)
 {
     static struct world world;
     struct written written = {.n = 0};
     world_create(&world, call);
+    file_faults = (struct file_faults){.at = 0};
+    file_faults_arm();
     int status = world_run(&world, call);
+    file_faults_disarm();
     ck_assert_msg(status == SN_OK, "%s: %s", call->symbol, sn_context_message(world.context));
     if (call->flags & WRITES)
         visit(world.folder, "", note_file, &written);
+    expect_order(call, &written);
     written.digest = world_digest(&world, call);
     world_free(&world);
     return written;
@@ -144,7 +160,10 @@ static void expect_clean(struct world *w, const struct call *call, const struct 
     ck_assert_msg(left.n_other == 0, "%s, %s fails: %s is left", call->symbol, failed, left.other);
     ck_assert_msg(left.n_damaged == 0 || call->flags & READS, "%s, %s fails: a file is damaged",
                   call->symbol, failed);
-    if (status == SN_OK) /* what failed did not matter: a folder that was not synced */
+    ck_assert_msg(file_faults.n_renamed_too_soon == 0, "%s, %s fails: a file is renamed before its sync",
+                  call->symbol, failed);
+    /* The file stands: not every file system syncs folders. */
+    if (file_faults.failed_behind && status == SN_OK)
         return;
     ck_assert_msg(status == SN_ERROR_IO, "%s, %s fails: %s (%s)", call->symbol, failed,
                   sn_status_string(status), message);
@@ -156,15 +175,17 @@ static void expect_clean(struct world *w, const struct call *call, const struct 
     ck_assert_msg(!w->made_kind || !w->made, "%s, %s fails: an object is given", call->symbol, failed);
 }
 
-/* Returns 0 when the call needs fewer than n operations. */
-static int fail_at(const struct call *call, const struct written *written, size_t n)
+/* Operation n fails with an error (0: the usual one), and a write does `most` bytes (0: all). Returns 0 when the call
+ * needs fewer than n operations. */
+static int fail_at(const struct call *call, const struct written *written, size_t n, size_t most,
+                   int error)
 {
     static struct world world;
     world_create(&world, call);
     write_old_files(&world, call, written);
     size_t live = atomic_load(&world.oom.live_bytes);
     uint64_t state = world_state(&world, call);
-    file_faults = (struct file_faults){.at = n};
+    file_faults = (struct file_faults){.at = n, .most = most, .error = error};
     file_faults_arm();
     int status = world_run(&world, call), came = 0;
     file_faults_disarm();
@@ -198,9 +219,28 @@ START_TEST(every_error_of_a_file_is_told)
         return;
     struct written written = run_undisturbed(call);
     size_t n = 1;
-    while (fail_at(call, &written, n))
+    while (fail_at(call, &written, n, 0, 0))
         n++;
     ck_assert_msg(n > 2, "%s reads and writes no file", call->symbol);
+}
+END_TEST
+
+/* The disk is full, broken or over quota when a part of a file is on it. */
+START_TEST(a_write_fails_behind_others)
+{
+    static const int errors[] = {ENOSPC, EIO, EDQUOT};
+    const struct call *call = call_at((size_t)_i);
+    size_t n_errors = sizeof errors / sizeof *errors, n_seen[3] = {0}, i = 0;
+    if (!(call->flags & WRITES))
+        return;
+    struct written written = run_undisturbed(call);
+    for (size_t n = 1; fail_at(call, &written, n, 16, errors[i % n_errors]); i++) {
+        n_seen[i % n_errors] += strcmp(file_faults.failed, "write") == 0 && file_faults.failed_after > 0;
+        n += n < 16 ? 1 : 1 + n / (long_tests() ? 32 : 4);
+    }
+    for (i = 0; i < n_errors; i++)
+        ck_assert_msg(n_seen[i] > 0, "%s: no write failed by \"%s\" behind another", call->symbol,
+                      strerror(errors[i]));
 }
 END_TEST
 
@@ -220,6 +260,7 @@ START_TEST(files_in_small_parts)
         file_faults_disarm();
         ck_assert_msg(status == SN_OK, "%s: %s", call->symbol, sn_context_message(world.context));
         ck_assert_msg(world_digest(&world, call) == written.digest, "%s: another result", call->symbol);
+        expect_order(call, &written);
         world_free(&world);
     }
 }
@@ -287,6 +328,7 @@ Suite *faults_suite(void)
     tcase_add_unchecked_fixture(kills, worlds_prepare, worlds_remove);
     tcase_set_timeout(kills, 600);
     tcase_add_loop_test(calls, every_error_of_a_file_is_told, 0, n);
+    tcase_add_loop_test(calls, a_write_fails_behind_others, 0, n);
     tcase_add_loop_test(calls, files_in_small_parts, 0, n);
     tcase_add_test(kills, a_kill_anywhere_leaves_a_whole_file);
     suite_add_tcase(suite, calls);

@@ -1,5 +1,5 @@
-/* The same bits on 1, 2, 3 and 8 threads and through a loop of the host's: what runs, what generates, what trains
- * and what finds circuits. Each work leaves a digest of all that it gave. */
+/* The same bits on 1, 2, 3 and 8 threads and through a loop of the host's: what runs, what generates, what trains,
+ * what finds circuits, what checks them and what makes tokens. Each work leaves a digest of all that it gave. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,23 +208,229 @@ static void measure(uint64_t *hash, const struct subject *s)
     mix_file(hash, temporary.path);
 }
 
-static void extraction(uint64_t *hash, const char *settings)
+static struct subject subject_create(void)
 {
-    sn_options *options = options_of(settings);
     struct subject s = {.model = planted_model(context, 1),
                         .corpus = planted_corpus(context),
                         .task = planted_task(context, 40, 3),
                         .develop = planted_task(context, 40, 99)};
     ok(sn_means_create(&s.means, context, s.model, s.corpus, NULL));
+    return s;
+}
+
+/* With a circuit chosen by hand, with more than the task needs. */
+static struct subject subject_with_circuit(void)
+{
+    struct subject s = subject_create();
+    ok(sn_circuit_create(&s.circuit, context, s.model, "planted"));
+    for (size_t i = 0; i < PLANTED_NODES; i++) {
+        ok(sn_circuit_add_node(s.circuit, context, planted_nodes[i]));
+        ok(sn_circuit_add_node(s.circuit, context, backup_nodes[i]));
+    }
+    ok(sn_circuit_add_node(s.circuit, context, "0.attn.v.head0.ch2"));
+    return s;
+}
+
+static void subject_free(struct subject *s)
+{
+    sn_circuit_free(s->circuit);
+    sn_means_free(s->means);
+    sn_task_free(s->develop);
+    sn_task_free(s->task);
+    sn_corpus_free(s->corpus);
+    sn_model_free(s->model);
+}
+
+static void extraction(uint64_t *hash, const char *settings)
+{
+    sn_options *options = options_of(settings);
+    struct subject s = subject_create();
     mix(hash, s.means->values, s.means->layout.n_nodes * sizeof *s.means->values);
     ok(sn_circuit_extract(&s.circuit, context, s.model, s.means, s.task, s.develop, options));
     measure(hash, &s);
-    sn_circuit_free(s.circuit);
-    sn_means_free(s.means);
-    sn_task_free(s.develop);
-    sn_task_free(s.task);
-    sn_corpus_free(s.corpus);
-    sn_model_free(s.model);
+    subject_free(&s);
+    sn_options_free(options);
+}
+
+/* ---------------------------------------------------- works: searches and checks of circuits */
+
+static void mix_circuit(uint64_t *hash, const sn_circuit *circuit)
+{
+    ok(sn_report_write_json(context, circuit, temporary_path(&temporary, "json")));
+    mix_file(hash, temporary.path);
+}
+
+static void search(uint64_t *hash, const char *settings)
+{
+    sn_options *options = options_of(settings);
+    struct subject s = subject_create();
+    sn_search *search;
+    ok(sn_search_create(&search, context, s.model, s.means, s.task, s.develop, options));
+    ok(sn_search_run(search));
+    for (size_t i = 0; i < sn_search_run_count(search); i++) {
+        size_t n_edges;
+        ok(sn_search_run_info(NULL, NULL, NULL, &n_edges, NULL, search, i));
+        mix(hash, &n_edges, sizeof n_edges);
+    }
+    ok(sn_search_circuit(&s.circuit, search, 0.3, 0));
+    mix_circuit(hash, s.circuit);
+    sn_search_free(search);
+    subject_free(&s);
+    sn_options_free(options);
+}
+
+static void refining(uint64_t *hash, const char *settings)
+{
+    sn_options *options = options_of(settings);
+    struct subject s = subject_with_circuit();
+    sn_circuit *refined;
+    ok(sn_circuit_refine(&refined, context, s.circuit, s.means, s.task, s.develop, options));
+    mix_circuit(hash, refined);
+    sn_circuit_free(refined);
+    subject_free(&s);
+    sn_options_free(options);
+}
+
+/* Enough nodes and tokens that every thread gets some of them. */
+static sn_evidence *evidence_of_neurons(const sn_options *options)
+{
+    static char names[60][32];
+    const char *nodes[60];
+    sn_evidence *found;
+    sn_corpus *more;
+    for (size_t i = 0; i < 60; i++) {
+        sprintf(names[i], "%zu.mlp.post_act.%zu", i / 30, i % 30);
+        nodes[i] = names[i];
+    }
+    ok(sn_corpus_create(&more, context));
+    for (size_t i = 0; i < 60; i++)
+        ok(sn_corpus_add_tokens(more, context, tokens + 2 * i, 90));
+    ok(sn_evidence_create(&found, context, model, more, nodes, 60, options));
+    sn_corpus_free(more);
+    return found;
+}
+
+static void evidence(uint64_t *hash, const char *settings)
+{
+    sn_options *options = options_of(settings);
+    sn_evidence *found = evidence_of_neurons(options);
+    for (size_t i = 0; i < sn_evidence_count(found); i++) {
+        sn_evidence_summary summary;
+        const double *edges;
+        const uint64_t *counts;
+        size_t n;
+        memset(&summary, 0, sizeof summary);
+        summary.struct_size = sizeof summary;
+        ok(sn_evidence_summarize(&summary, found, i));
+        mix(hash, &summary, sizeof summary);
+        ok(sn_evidence_histogram(&edges, &counts, &n, found, i));
+        mix(hash, edges, (n + 1) * sizeof *edges);
+        mix(hash, counts, n * sizeof *counts);
+        for (size_t j = 0; j < sn_evidence_context_count(found, i, SN_CONTEXT_TOP); j++) {
+            sn_token_context shown = {.struct_size = sizeof shown};
+            ok(sn_evidence_context(&shown, found, i, SN_CONTEXT_TOP, j));
+            mix(hash, &shown.document, sizeof shown.document);
+            mix(hash, &shown.position, sizeof shown.position);
+            mix(hash, shown.activations, shown.n_tokens * sizeof *shown.activations);
+        }
+    }
+    sn_evidence_free(found);
+    sn_options_free(options);
+}
+
+/* Of one node, of a path, and of a node by another one. */
+static void patches(uint64_t *hash, const char *settings)
+{
+    sn_options *options = options_of(settings);
+    struct subject s = subject_with_circuit();
+    sn_patch_result results[2];
+    sn_replacement replacement;
+    double effects[2][160];
+    memset(results, 0, sizeof results);
+    memset(&replacement, 0, sizeof replacement);
+    results[0].struct_size = results[1].struct_size = sizeof *results;
+    replacement.struct_size = sizeof replacement;
+    ok(sn_patch_node(&results[0], effects[0], 160, NULL, context, s.model, planted_nodes[1], s.task));
+    ok(sn_patch_path(&results[1], effects[1], 160, NULL, context, s.model, planted_nodes[0],
+                     planted_nodes[1], s.task));
+    ok(sn_replace_node(&replacement, context, s.model, s.means, s.circuit, planted_nodes[1],
+                       backup_nodes[1], s.corpus, s.task, s.develop, options));
+    mix(hash, results, sizeof results);
+    mix(hash, effects, sizeof effects);
+    mix(hash, &replacement, sizeof replacement);
+    subject_free(&s);
+    sn_options_free(options);
+}
+
+static void binarising(uint64_t *hash, const char *settings)
+{
+    sn_options *options = options_of(settings);
+    struct subject s = subject_with_circuit();
+    sn_binarised *binarised;
+    sn_evaluation result;
+    double numbers[2];
+    memset(&result, 0, sizeof result);
+    result.struct_size = sizeof result;
+    ok(sn_binarised_create(&binarised, context, s.circuit, s.means, s.task, options));
+    for (size_t i = 0; i < sn_binarised_count(binarised); i++) {
+        ck_assert_ptr_nonnull(sn_binarised_node(&numbers[0], &numbers[1], binarised, i));
+        mix(hash, numbers, sizeof numbers);
+    }
+    ok(sn_binarised_losses(&numbers[0], &numbers[1], binarised));
+    mix(hash, numbers, sizeof numbers);
+    ok(sn_binarised_evaluate(&result, context, binarised, s.means, s.develop, s.task));
+    mix(hash, &result, sizeof result);
+    sn_binarised_free(binarised);
+    subject_free(&s);
+    sn_options_free(options);
+}
+
+static void controls(uint64_t *hash, const char *settings)
+{
+    sn_options *options = options_of(settings);
+    struct subject s = subject_with_circuit();
+    sn_ablation *ablation;
+    sn_controls result;
+    double losses[4 * 4];
+    memset(&result, 0, sizeof result);
+    result.struct_size = sizeof result;
+    ok(sn_ablation_create(&ablation, context, s.model, s.means, s.corpus, options));
+    ok(sn_circuit_measure_controls(&result, losses, 16, NULL, context, ablation, s.circuit, 4, 9,
+                                   s.develop, s.task));
+    mix(hash, &result, sizeof result);
+    mix(hash, losses, sizeof losses);
+    sn_ablation_free(ablation);
+    subject_free(&s);
+    sn_options_free(options);
+}
+
+/* A tokenizer learned from some documents, and their tokens. */
+static void tokenising(uint64_t *hash, const char *settings)
+{
+    static const char *const words[] = {"def ",    "name", "(",    "):\n    ",
+                                        "return ", " += ", "\n\n", "12"};
+    sn_options *options = options_of(settings);
+    sn_tokenizer *tokenizer;
+    sn_corpus *texts;
+    unsigned seed = 17;
+    ok(sn_corpus_create(&texts, context));
+    for (size_t i = 0; i < 40; i++) {
+        static char text[16000];
+        size_t length = 0;
+        for (size_t n = next_random(&seed) % 1500; n > 0; n--)
+            length += (size_t)sprintf(text + length, "%s", words[next_random(&seed) % 8]);
+        ok(sn_corpus_add_text(texts, context, text, length));
+    }
+    ok(sn_tokenizer_train(&tokenizer, context, texts, 300, options));
+    ok(sn_corpus_tokenize(texts, context, tokenizer));
+    for (size_t i = 0; i < sn_corpus_count(texts); i++) {
+        size_t n;
+        const int32_t *of_text = sn_corpus_tokens(&n, texts, i);
+        mix(hash, &n, sizeof n);
+        mix(hash, of_text, n * sizeof *of_text);
+    }
+    sn_tokenizer_free(tokenizer);
+    sn_corpus_free(texts);
     sn_options_free(options);
 }
 
@@ -248,6 +454,14 @@ static const struct {
     {extraction, "masks of nodes", SEARCH "method=nodes"},
     {extraction, "masks of edges", SEARCH "method=edges"},
     {extraction, "attribution", SEARCH "method=nodes scores=attribution"},
+    {search, "search", "runs=5 steps=12 batch=8 target_loss=0.3 seed=5"},
+    {refining, "refining nodes", "target_loss=0.1 method=nodes"},
+    {refining, "refining edges", "target_loss=0.1 method=edges"},
+    {evidence, "evidence", "sample=64"},
+    {patches, "patches and replacement", "tokens=300 window=16"},
+    {binarising, "binarising", "steps=12 batch=8 seed=3"},
+    {controls, "controls", "kind=resample samples=64 draws=2"},
+    {tokenising, "tokenising", ""},
 };
 #define N_WORKS ((int)(sizeof works / sizeof *works))
 

@@ -8,7 +8,7 @@ set -u
 . tests/steps.sh
 work=$BUILD/avx512
 serial=$work/serial
-suites=${*:-kernels_golden session model matrix kernels kernels_rows}
+suites=${*:-kernels_golden session model matrix kernels kernels_rows isa}
 packages="bochs bochs-term busybox-static isolinux syslinux-common xorriso cpio python3"
 
 # shellcheck disable=SC2086 # one word a package

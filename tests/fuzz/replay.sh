@@ -5,9 +5,10 @@ set -eu
 seeds=$BUILD/tests/fuzz/seeds
 rm -rf "$seeds"
 CONVERT=$BUILD/examples/convert MAKE_SEEDS=$BUILD/tests/fuzz/make_seeds bash tests/fuzz/seeds.sh "$SPARSENET_SHARED" "$seeds"
-for target in "$BUILD"/tests/fuzz/fuzz_*; do
-    [ -x "$target" ] && [ ! -d "$target" ] || continue
-    name=${target##*/fuzz_}
+for source in tests/fuzz/fuzz_*.c; do
+    name=${source#tests/fuzz/fuzz_}
+    name=${name%.c}
+    target=$BUILD/tests/fuzz/fuzz_$name
     "$target" "tests/data/fuzz/$name" "$seeds/$name" > "$target.log" 2>&1 || {
         tail -n 5 "$target.log"
         echo "$target failed"
