@@ -27,6 +27,7 @@
 #
 # Variables: CC, CFLAGS, CXX, CXXFLAGS, CPPFLAGS, LDFLAGS, LDLIBS; PREFIX, LIBDIR, INCLUDEDIR, MANDIR,
 #   DESTDIR;
+#   KERNEL_CFLAGS=...  behind CFLAGS for the kernels alone: -O3 where CFLAGS are not given, else nothing
 #   XSMM=0      without libxsmm (the default where the compiler does not find it, and outside x86-64)
 #   WERROR=1    warnings are errors
 #   SAN=...     -fsanitize=..., with BUILD=build/... of its own
@@ -34,6 +35,10 @@
 #   V=1         show the commands
 
 BUILD   ?= build
+# The user's word is the last, in kernels too; without one they are worth more than the rest.
+ifeq ($(origin CFLAGS),undefined)
+KERNEL_CFLAGS ?= -O3
+endif
 CFLAGS  ?= -O2 -g
 CXXFLAGS ?= -O2 -g
 PREFIX  ?= /usr/local
@@ -90,14 +95,14 @@ SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fr
 
 COMPILE  = $(CC) $(LANGUAGE) $(WARNINGS) $(CODE) $(PLACES) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -MMD -MP
 
-# Instruction sets are chosen at run time: only these files are built for more than the base machine.
+# Instruction sets are chosen at run time: only these files are built for more than the base machine. What the user may
+# want otherwise stands in front of CFLAGS, what the code needs stands last.
 KERNEL_CODE    := -O3 -ffp-contract=fast
-ISA_portable   := $(KERNEL_CODE)
-ISA_avx2       := $(KERNEL_CODE)
-ISA_avx512     := $(KERNEL_CODE)
 ifneq ($(filter x86_64 amd64 i%86,$(MACHINE)),)
-ISA_avx2       += -mavx2 -mfma -mprefer-vector-width=256
-ISA_avx512     += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512
+WIDTH_avx2     := -mprefer-vector-width=256
+WIDTH_avx512   := -mprefer-vector-width=512
+ISA_avx2       := -mavx2 -mfma
+ISA_avx512     := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 endif
 
 XSMM_LIBS_1  := -lxsmm -lxsmmnoblas
@@ -130,12 +135,13 @@ FLAGS := $(BUILD)/flags
 .PHONY: always
 $(FLAGS): always
 	@mkdir -p $(@D)
-	@echo '$(COMPILE) $(LINK_FLAGS)' | cmp -s - $@ || { echo '$(COMPILE) $(LINK_FLAGS)' > $@; \
+	@echo '$(COMPILE) $(KERNEL_CFLAGS) $(LINK_FLAGS)' | cmp -s - $@ || { \
+		echo '$(COMPILE) $(KERNEL_CFLAGS) $(LINK_FLAGS)' > $@; \
 		echo 'for $(MACHINE); dense products by $(DENSE)'; }
 
-$(BUILD)/lib/kernels/portable.o: private ISA = $(ISA_portable)
-$(BUILD)/lib/kernels/avx2.o:     private ISA = $(ISA_avx2)
-$(BUILD)/lib/kernels/avx512.o:   private ISA = $(ISA_avx512)
+KERNELS := portable avx2 avx512
+$(KERNELS:%=$(BUILD)/lib/kernels/%.o): private CODE += $(KERNEL_CODE) $(WIDTH_$(*F))
+$(KERNELS:%=$(BUILD)/lib/kernels/%.o): private ISA   = $(KERNEL_CFLAGS) $(ISA_$(*F))
 
 $(BUILD)/%.o: %.c $(FLAGS)
 	$(call say,CC,$<)
@@ -249,7 +255,8 @@ HELPER_OBJECTS := $(SHARED_TESTS:%.c=$(BUILD)/%.o) $(BENCH_PARTS:%.c=$(BUILD)/%.
 TEST_OBJECTS   := $(SUITE_OBJECTS) $(HELPER_OBJECTS)
 $(TEST_OBJECTS): private LANGUAGE += -Itests -I$(BUILD)/tests
 # 64-byte vectors without AVX-512: gcc notes that passing them between functions would have another ABI.
-$(BUILD)/tests/kernels_wide.o: private ISA = $(KERNEL_CODE) -Wno-psabi
+$(BUILD)/tests/kernels_wide.o: private CODE += $(KERNEL_CODE)
+$(BUILD)/tests/kernels_wide.o: private ISA   = $(KERNEL_CFLAGS) -Wno-psabi
 
 # Random sequences of calls: the objects of its worlds are those of the suites, and so are the faults of files.
 RANDOM_SOURCES := $(sort $(wildcard tests/random_calls/*.c))
