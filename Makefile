@@ -452,6 +452,8 @@ DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check
 	$(if $(filter x86_64,$(MACHINE)),$(if $(filter 0,$(XSMM_ASKED)),,libxsmm-dev))
 DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex python3-networkx libsimde-dev \
 	chromium nodejs eslint python3-numpy luajit cmake mandoc abigail-tools gcovr cppcheck $(DEPS_AARCH64)
+# Debian's nodejs comes without it, others' with it, and then Debian's cannot be installed beside.
+DEPS_NPM    = $(if $(shell command -v npm 2>/dev/null),,npm)
 DEPS_AARCH64 := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 DEPS_PACKAGE := debhelper dpkg-dev lintian
 DEPS_BENCH := python3 python3-torch python3-numpy python3-scipy libopenblas0-pthread
@@ -468,7 +470,7 @@ export DEBIAN_FRONTEND=noninteractive; \
 $$root apt-get -q update && $$root apt-get -q install -y --no-install-recommends $$missing
 endef
 
-# What Node.js calls C by, which Debian does not have. Its tests are skipped without it, as where there is no npm.
+# What Node.js calls C by, which Debian does not have. Its tests are skipped without it, where npm cannot fetch it.
 define install_koffi
 [ -d $(BUILD)/node/node_modules/koffi ] || \
 	{ command -v npm > /dev/null && mkdir -p $(BUILD)/node && \
@@ -485,7 +487,7 @@ endef
 deps:
 	$(call install_packages,$(DEPS))
 deps-ci:
-	$(call install_packages,$(DEPS) $(DEPS_CI))
+	$(call install_packages,$(DEPS) $(DEPS_CI) $(DEPS_NPM))
 	@$(install_koffi)
 	@$(fetch_aarch64)
 deps-aarch64:
