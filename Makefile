@@ -376,12 +376,14 @@ study: $(BUILD)/tests/bench/support_study $(BUILD)/tests/bench/support_report
 	$(BUILD)/tests/bench/support_report $(BUILD)/support_study.csv
 
 # The public names, as exported by the shared library; a change of this list is a change of the ABI. Debian's list
-# tells beside each the version that it came with.
+# tells beside each the version that it came with. The constants of the header have a list with their values.
 DEBIAN_SYMBOLS := tests/package/debian/libsparsenet$(MAJOR).symbols
 symbols-update: $(SHARED)
 	$(NM) -D --defined-only $(SHARED) | awk '{print $$3}' | LC_ALL=C sort > tests/data/symbols.txt
 	sh tests/package/debian_symbols.sh $(VERSION) $(DEBIAN_SYMBOLS) < tests/data/symbols.txt > $(BUILD)/symbols.new
 	mv $(BUILD)/symbols.new $(DEBIAN_SYMBOLS)
+	bash tests/package/constants.sh > $(BUILD)/constants.new
+	mv $(BUILD)/constants.new tests/data/constants.txt
 
 # What a release promises to keep (docs/release.md).
 abi-update: $(SHARED)
