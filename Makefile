@@ -27,6 +27,7 @@
 #
 # Variables: CC, CFLAGS, CXX, CXXFLAGS, CPPFLAGS, LDFLAGS, LDLIBS; PREFIX, LIBDIR, INCLUDEDIR, MANDIR,
 #   DESTDIR;
+#   KERNEL_CFLAGS=...  behind CFLAGS for the kernels alone: -O3 where CFLAGS are not given, else nothing
 #   XSMM=0      without libxsmm (the default where the compiler does not find it, and outside x86-64)
 #   WERROR=1    warnings are errors
 #   SAN=...     -fsanitize=..., with BUILD=build/... of its own
@@ -34,6 +35,10 @@
 #   V=1         show the commands
 
 BUILD   ?= build
+# The user's word is the last, in kernels too; without one they are worth more than the rest.
+ifeq ($(origin CFLAGS),undefined)
+KERNEL_CFLAGS ?= -O3
+endif
 CFLAGS  ?= -O2 -g
 CXXFLAGS ?= -O2 -g
 PREFIX  ?= /usr/local
@@ -90,14 +95,14 @@ SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fr
 
 COMPILE  = $(CC) $(LANGUAGE) $(WARNINGS) $(CODE) $(PLACES) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -MMD -MP
 
-# Instruction sets are chosen at run time: only these files are built for more than the base machine.
+# Instruction sets are chosen at run time: only these files are built for more than the base machine. What the user may
+# want otherwise stands in front of CFLAGS, what the code needs stands last.
 KERNEL_CODE    := -O3 -ffp-contract=fast
-ISA_portable   := $(KERNEL_CODE)
-ISA_avx2       := $(KERNEL_CODE)
-ISA_avx512     := $(KERNEL_CODE)
 ifneq ($(filter x86_64 amd64 i%86,$(MACHINE)),)
-ISA_avx2       += -mavx2 -mfma -mprefer-vector-width=256
-ISA_avx512     += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512
+WIDTH_avx2     := -mprefer-vector-width=256
+WIDTH_avx512   := -mprefer-vector-width=512
+ISA_avx2       := -mavx2 -mfma
+ISA_avx512     := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 endif
 
 XSMM_LIBS_1  := -lxsmm -lxsmmnoblas
@@ -130,12 +135,13 @@ FLAGS := $(BUILD)/flags
 .PHONY: always
 $(FLAGS): always
 	@mkdir -p $(@D)
-	@echo '$(COMPILE) $(LINK_FLAGS)' | cmp -s - $@ || { echo '$(COMPILE) $(LINK_FLAGS)' > $@; \
+	@echo '$(COMPILE) $(KERNEL_CFLAGS) $(LINK_FLAGS)' | cmp -s - $@ || { \
+		echo '$(COMPILE) $(KERNEL_CFLAGS) $(LINK_FLAGS)' > $@; \
 		echo 'for $(MACHINE); dense products by $(DENSE)'; }
 
-$(BUILD)/lib/kernels/portable.o: private ISA = $(ISA_portable)
-$(BUILD)/lib/kernels/avx2.o:     private ISA = $(ISA_avx2)
-$(BUILD)/lib/kernels/avx512.o:   private ISA = $(ISA_avx512)
+KERNELS := portable avx2 avx512
+$(KERNELS:%=$(BUILD)/lib/kernels/%.o): private CODE += $(KERNEL_CODE) $(WIDTH_$(*F))
+$(KERNELS:%=$(BUILD)/lib/kernels/%.o): private ISA   = $(KERNEL_CFLAGS) $(ISA_$(*F))
 
 $(BUILD)/%.o: %.c $(FLAGS)
 	$(call say,CC,$<)
@@ -249,7 +255,8 @@ HELPER_OBJECTS := $(SHARED_TESTS:%.c=$(BUILD)/%.o) $(BENCH_PARTS:%.c=$(BUILD)/%.
 TEST_OBJECTS   := $(SUITE_OBJECTS) $(HELPER_OBJECTS)
 $(TEST_OBJECTS): private LANGUAGE += -Itests -I$(BUILD)/tests
 # 64-byte vectors without AVX-512: gcc notes that passing them between functions would have another ABI.
-$(BUILD)/tests/kernels_wide.o: private ISA = $(KERNEL_CODE) -Wno-psabi
+$(BUILD)/tests/kernels_wide.o: private CODE += $(KERNEL_CODE)
+$(BUILD)/tests/kernels_wide.o: private ISA   = $(KERNEL_CFLAGS) -Wno-psabi
 
 # Random sequences of calls: the objects of its worlds are those of the suites, and so are the faults of files.
 RANDOM_SOURCES := $(sort $(wildcard tests/random_calls/*.c))
@@ -369,12 +376,14 @@ study: $(BUILD)/tests/bench/support_study $(BUILD)/tests/bench/support_report
 	$(BUILD)/tests/bench/support_report $(BUILD)/support_study.csv
 
 # The public names, as exported by the shared library; a change of this list is a change of the ABI. Debian's list
-# tells beside each the version that it came with.
+# tells beside each the version that it came with. The constants of the header have a list with their values.
 DEBIAN_SYMBOLS := tests/package/debian/libsparsenet$(MAJOR).symbols
 symbols-update: $(SHARED)
 	$(NM) -D --defined-only $(SHARED) | awk '{print $$3}' | LC_ALL=C sort > tests/data/symbols.txt
 	sh tests/package/debian_symbols.sh $(VERSION) $(DEBIAN_SYMBOLS) < tests/data/symbols.txt > $(BUILD)/symbols.new
 	mv $(BUILD)/symbols.new $(DEBIAN_SYMBOLS)
+	bash tests/package/constants.sh > $(BUILD)/constants.new
+	mv $(BUILD)/constants.new tests/data/constants.txt
 
 # What a release promises to keep (docs/release.md).
 abi-update: $(SHARED)
@@ -445,6 +454,8 @@ DEPS := gcc libc6-dev make pkg-config binutils libjansson-dev libpcre2-dev check
 	$(if $(filter x86_64,$(MACHINE)),$(if $(filter 0,$(XSMM_ASKED)),,libxsmm-dev))
 DEPS_CI    := clang libclang-rt-14-dev clang-format valgrind locales python3-regex python3-networkx libsimde-dev \
 	chromium nodejs eslint python3-numpy luajit cmake mandoc abigail-tools gcovr cppcheck $(DEPS_AARCH64)
+# Debian's nodejs comes without it, others' with it, and then Debian's cannot be installed beside.
+DEPS_NPM    = $(if $(shell command -v npm 2>/dev/null),,npm)
 DEPS_AARCH64 := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 DEPS_PACKAGE := debhelper dpkg-dev lintian
 DEPS_BENCH := python3 python3-torch python3-numpy python3-scipy libopenblas0-pthread
@@ -461,7 +472,7 @@ export DEBIAN_FRONTEND=noninteractive; \
 $$root apt-get -q update && $$root apt-get -q install -y --no-install-recommends $$missing
 endef
 
-# What Node.js calls C by, which Debian does not have. Its tests are skipped without it, as where there is no npm.
+# What Node.js calls C by, which Debian does not have. Its tests are skipped without it, where npm cannot fetch it.
 define install_koffi
 [ -d $(BUILD)/node/node_modules/koffi ] || \
 	{ command -v npm > /dev/null && mkdir -p $(BUILD)/node && \
@@ -478,7 +489,7 @@ endef
 deps:
 	$(call install_packages,$(DEPS))
 deps-ci:
-	$(call install_packages,$(DEPS) $(DEPS_CI))
+	$(call install_packages,$(DEPS) $(DEPS_CI) $(DEPS_NPM))
 	@$(install_koffi)
 	@$(fetch_aarch64)
 deps-aarch64:

@@ -41,7 +41,8 @@ header() {
     return $failed
 }
 
-# Exactly the names of the header are exported, and they are those of the list, and of Debian's.
+# Exactly the names of the header are exported, and they are those of the list, and of Debian's; its constants have the
+# values of theirs.
 symbols() {
     local work=$BUILD/tests/symbols
     mkdir -p "$work"
@@ -52,7 +53,8 @@ symbols() {
     diff -u "$work/header" "$work/shared" && diff -u "$work/header" "$work/static" &&
         diff -u tests/data/symbols.txt "$work/shared" &&
         sed -n 's/^ \(sn_[a-z0-9_]*\)@Base .*/\1/p' tests/package/debian/libsparsenet*.symbols |
-        diff -u tests/data/symbols.txt - || { echo "if that is meant: make symbols-update (docs/release.md)"; return 1; }
+        diff -u tests/data/symbols.txt - && bash tests/package/constants.sh > "$work/constants" &&
+        diff -u tests/data/constants.txt "$work/constants" || { echo "if that is meant: make symbols-update (docs/release.md)"; return 1; }
 }
 
 # Steps run two and more at a time. Those that call `make install` or `make man` wait for one another, and stand
@@ -65,7 +67,7 @@ suites() {
 step "ladder" bash tests/check_ladder.sh
 step "ladder self-test" bash tests/check_ladder.sh --self-test
 step "public header, C89 to C17 and C++98 to C++20, gcc and clang" header
-step "exported symbols" symbols
+step "exported symbols and values of constants" symbols
 step "manual pages" bash tests/package/man_test.sh
 suites 1
 step_after "manual pages" "install, link by pkg-config, uninstall" bash tests/install_test.sh

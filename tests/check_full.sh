@@ -52,7 +52,8 @@ step_alone "memory of the largest released shape" large_memory
 asan="build with AddressSanitizer and UBSan"
 tsan="build with ThreadSanitizer"
 step "$asan" build asan SAN=address,undefined CC=gcc
-step "$tsan" build tsan SAN=thread CC=gcc
+# What libxsmm generates is not instrumented: a race on a dense buffer would not be seen.
+step "$tsan" build tsan SAN=thread XSMM=0 CC=gcc
 aarch64_steps
 
 all_suites 6 '' "long cases" env SN_TEST_LONG=1 CK_DEFAULT_TIMEOUT=600 "$runner"

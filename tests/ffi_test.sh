@@ -2,8 +2,9 @@
 # The bindings of examples/, on an installed library, against what C itself computes there (tests/ffi/reference.c).
 #   ffi_test.sh prepare     installs into BUILD/tests/ffi, trains a small model, writes C's numbers: first of all
 #   ffi_test.sh python | cpp | lua | node     the cases of one language; 77 where it is missing
-#   ffi_test.sh programs    the program quote_circuit of each language that is there finds the circuit that C finds
-# Wants BUILD, CC, CXX, MAKE; SAN as in the Makefile.
+#   ffi_test.sh programs    the program quote_circuit of each language that is there finds the circuit that C finds; 77
+#                           when one is not there, after the others have passed
+# Wants BUILD, CC, CXX, MAKE; SAN as in the Makefile. With ALL_LANGUAGES=1 what is missing is a failure.
 set -eu
 here=$PWD
 work=$here/$BUILD/tests/ffi
@@ -19,6 +20,7 @@ flags() { pkg-config "$@" sparsenet; }
 
 missing() {
     echo "$1"
+    [ -z "${ALL_LANGUAGES:-}" ] || exit 1
     exit 77
 }
 
@@ -41,6 +43,9 @@ prepare() {
         set -- -std=c11 $warnings $sanitize $(flags --cflags)
         $CC "$@" -o "$work/reference" tests/ffi/reference.c $(flags --libs)
         $CC "$@" -shared -fPIC -o "$work/counting.so" tests/ffi/counting.c
+        # As whoever has installed the library would.
+        $CXX -std=c++17 $warnings $sanitize $(flags --cflags) -o "$work/quote_circuit_cpp" \
+            examples/cpp/quote_circuit.cpp $(flags --libs)
     }
     "$work/reference" "$data"
 }
@@ -57,7 +62,7 @@ python_case() {
 }
 
 cpp_case() {
-    # $CXX has built the program (make examples).
+    # $CXX has built the program (prepare, and make examples).
     if command -v clang++ > /dev/null; then
         # shellcheck disable=SC2046,SC2086
         clang++ -std=c++17 $warnings $(flags --cflags) -fsyntax-only examples/cpp/quote_circuit.cpp
@@ -89,18 +94,23 @@ program() {
 }
 
 programs() {
-    local python
+    local python left_out=
     "$BUILD/examples/quote_circuit" "$data/model.safetensors" "$data/tokenizer" > "$work/said"
     grep -o '^[0-9]* nodes, [0-9]* edges' "$work/said" > "$work/found_c"
     python=$(with_numpy)
     program python "${python:-python3}" examples/ffi/python/quote_circuit.py
-    program cpp "$BUILD/examples/cpp/quote_circuit"
+    program cpp "$work/quote_circuit_cpp"
     if command -v luajit > /dev/null; then
         program lua luajit examples/ffi/lua/quote_circuit.lua
+    else
+        left_out="LuaJIT (Debian: luajit)"
     fi
     if have_koffi; then
         program node node examples/ffi/node/quote_circuit.js
+    else
+        left_out="${left_out:+$left_out, }Node.js with koffi (make deps-ci)"
     fi
+    [ -z "$left_out" ] || missing "the others passed; not there: $left_out"
 }
 
 for what in "$@"; do

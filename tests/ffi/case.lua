@@ -22,6 +22,11 @@ local function fails(status, pattern, work, ...)
     assert(tostring(why):find(pattern), tostring(why))
 end
 
+local function closed(kind, work, ...)
+    local good, why = pcall(work, ...)
+    assert(not good and tostring(why):find("this " .. kind .. " is closed", 1, true), tostring(why))
+end
+
 local texts = { "for i in range(10):\n    print(i)\n", "name = 'a' + \"b\"\n" }
 
 local function packed(tokenizer)
@@ -66,9 +71,14 @@ local function numbers(context)
     end
     assert(tokenizer:decode(drawn) == read "c.text")
     -- Freed in a wrong order: nothing minds.
+    local vocabulary, d_mlp = model:config "vocab_size", model:config "d_mlp"
     model:close()
     generator:close()
-    assert(logits_of(session, tokens, offsets) == read "c.logits")
+    local logits, n = logits_of(session, tokens, offsets)
+    assert(logits == read "c.logits" and n == #tokens)
+    assert(select(3, session:logits()) == vocabulary)
+    _, rows, width = session:activations "0.mlp.post_act"
+    assert(rows == #tokens and width == d_mlp)
 end
 
 local function extract(context, model, means, task)
@@ -119,6 +129,46 @@ local function errors(context)
     local session = context:session(model)
     fails(sn.SN_ERROR_ARGUMENT, "vocabulary", session.forward, session, { -1 })
     assert(not pcall(session.forward, session, { 1, 2 }, nil, { 0, 3 }))
+    fails(sn.SN_ERROR_ARGUMENT, "no.site", session.activations, session, "no.site")
+end
+
+-- What is closed says so, wherever it is used; closing it again does nothing.
+local function closing()
+    local context = sn.context()
+    local model, tokenizer = context:load_model(path "model.safetensors"), context:load_tokenizer(path "tokenizer")
+    local session, generator = context:session(model), context:generator(model)
+    local corpus, task = context:corpus(), context:python_task(tokenizer, "single_double_quote", 4)
+    corpus:add_tokens { 1, 2, 3 }
+    local means = context:means(model, corpus)
+    local circuit = context:load_circuit(model, path "c.json")
+    for _, one in ipairs { model, tokenizer, session, generator, corpus, task } do
+        one:close()
+        one:close()
+    end
+    closed("model", model.config, model, "vocab_size")
+    closed("model", context.session, context, model)
+    closed("tokenizer", tokenizer.encode, tokenizer, "x")
+    closed("tokenizer", corpus.tokenize, context:corpus(), tokenizer)
+    closed("session", session.forward, session, { 1 })
+    closed("session", session.logits, session)
+    closed("generator", generator.next, generator)
+    closed("corpus", corpus.add_text, corpus, "x")
+    closed("task", task.count, task)
+    closed("task", circuit.evaluate, circuit, means, task)
+    closed("task", circuit.write, circuit, path "lua.html", { task = task })
+    means:close()
+    closed("means", means.site, means, "0.mlp.post_act")
+    circuit:close()
+    for _, name in ipairs { "nodes", "edges", "paths" } do
+        closed("circuit", circuit[name], circuit)
+    end
+    closed("circuit", circuit.text, circuit, "json")
+    local other = context:corpus()
+    context:close()
+    context:close()
+    closed("context", context.bytes_held, context)
+    closed("context", context.corpus, context)
+    closed("context", other.add_text, other, "x")
 end
 
 assert(sn.SN_ABLATE_REST == 1 and sn.version:match "^%d+%.%d+%.%d+$")
@@ -127,6 +177,7 @@ local empty = context:bytes_held()
 numbers(context)
 circuits(context)
 errors(context)
+closing()
 collectgarbage()
 collectgarbage()
 assert(context:bytes_held() == empty, ("%d bytes are left"):format(context:bytes_held() - empty))

@@ -276,6 +276,32 @@ class Failures(Case):
             sn.Model.load(self.context, "a\0b")
         self.assertEqual(bytes(session.logits()), read("c.logits"))
 
+    @unittest.skipIf(numpy is None, "numpy alone")
+    def test_one_dimension(self):
+        """Of two, the first alone would be counted."""
+        table, number = numpy.array([[1, 2, 3], [4, 5, 6]], dtype=numpy.int32), numpy.int32(1)
+        corpus, task = sn.Corpus(self.context), sn.Task(self.context, "t")
+        session, generator = self.session(), sn.Generator(self.context, self.model)
+        site = "0.mlp.post_act"
+        for wrong in (table, number):
+            for call in (
+                lambda: self.tokenizer.decode(wrong),
+                lambda: corpus.add_tokens(wrong),
+                lambda: generator.append(wrong),
+                lambda: task.add_pair(wrong, [1], 3, 4),
+                lambda: task.add_pair([1], wrong, 3, 4),
+                lambda: session.select_logits(wrong),
+                lambda: session.intervene(site, sn.SET, [0.0] * 6, channels=wrong),
+                lambda: session.intervene(site, sn.SCALE, [1.0], tokens=wrong),
+                lambda: session.loss(wrong),
+            ):
+                with self.assertRaisesRegex(ValueError, "one dimension|rows of logits"):
+                    call()
+        with self.assertRaisesRegex(ValueError, "one dimension"):
+            session.forward([table, table[:1]])
+        self.assertEqual((len(corpus), len(task), len(generator)), (0, 0, 0))
+        self.assertEqual(bytes(session.logits()), read("c.logits"))
+
     def test_cancel(self):
         self.context.progress = lambda stage, done, total, value: stage == "means"
         with self.assertRaisesRegex(sn.Cancelled, "means"):
@@ -360,9 +386,14 @@ class Failures(Case):
 
 class Lifetimes(Case):
     def test_any_order(self):
-        session, generator = self.session(), sn.Generator(self.context, self.model)
+        session, generator = self.session(gradients="support"), sn.Generator(self.context, self.model)
+        name, (rows, cols, *_) = next(one for one in self.model.tensors.items() if one[1][1])
+        width, n = self.model.config["d_model"], sum(map(len, self.tokens()))
+        session.backward([1] * n)
         self.model.close()
         self.assertEqual(bytes(session.logits()), read("c.logits"))
+        self.assertEqual(session.gradient(name).shape, (rows, cols))
+        self.assertEqual(session.residual().shape, (n, width))
         self.context.close()
         with self.assertRaisesRegex(ValueError, "Context is closed"):
             session.logits()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The manual pages: without a warning of mandoc; every exported function has its entry; every key, field,
+# The manual pages: without a warning of mandoc, in good style; every exported function has its entry; every key, field,
 # opcode and global of the formats' tables is named; the example compiles and runs. Wants BUILD, CC,
 # MAKE.
 set -eu
@@ -48,3 +48,6 @@ esac
 
 command -v mandoc > /dev/null || { echo "no mandoc (make deps-ci): the pages' form is not checked"; exit 77; }
 mandoc -T lint -W warning "${pages[@]}"
+# Of style, all but what the header's own lines and a machine without our pages bring along.
+! mandoc -T lint -W style "${pages[@]}" 2> /dev/null |
+    grep -vE 'STYLE: (input text line longer than 80 bytes|referenced manual not found)'

@@ -13,7 +13,8 @@
 --
 -- Objects are freed by the garbage collector, in whatever order: the library allows any. A failure is an error
 -- with a table { status, name, message } that prints itself. An error inside a callback ends the call and is thrown
--- by it, since it must not unwind through C; a true result ends it with SN_ERROR_CANCELLED.
+-- by it, since it must not unwind through C; a true result ends it with SN_ERROR_CANCELLED. What is used after close()
+-- is an error that says "closed".
 local ffi = require "ffi"
 
 local function read(path)
@@ -91,12 +92,36 @@ local on_text = ffi.cast("sn_text_callback", function(text, length, payload)
     return guarded(state, state.take, ffi.string(text, length))
 end)
 
-local Context = {}
-Context.__index = Context
+-- -------------------------------------------------------------------- objects
+
+local classes = {}
+
+local function class(kind)
+    local made = {}
+    --- An open object has its pointer itself; of a closed one it is looked for here. C would take it for NULL.
+    function made:__index(key)
+        if key == "pointer" then
+            error("this " .. kind .. " is closed", 3)
+        end
+        return made[key]
+    end
+    --- Frees it now; without this the garbage collector does.
+    function made:close()
+        local pointer = rawget(self, "pointer")
+        if pointer then
+            C["sn_" .. kind .. "_free"](ffi.gc(pointer, nil))
+            self.pointer = nil
+        end
+    end
+    classes[kind] = made
+    return made
+end
+
+local Context = class "context"
 
 --- Calls C.sn_<name>, throws what a callback threw, or what the status says.
 function Context:call(name, ...)
-    local state = self.state
+    local own, state = self.pointer, self.state
     state.thrown = nil
     local status = C["sn_" .. name](...)
     local thrown = state.thrown
@@ -105,7 +130,7 @@ function Context:call(name, ...)
         error(thrown, 0)
     end
     if status ~= 0 then
-        fail(status, ffi.string(C.sn_context_message(self.pointer)))
+        fail(status, ffi.string(C.sn_context_message(own)))
     end
 end
 -- A compiled call must not call back into Lua.
@@ -130,8 +155,6 @@ function Context:options(settings)
 end
 
 --- An object of class `kind` from a function that begins with `out, context`.
-local classes = {}
-
 function Context:make(kind, name, ...)
     local out = ffi.new("sn_" .. kind .. " *[1]")
     self:call(name, out, self.pointer, ...)
@@ -155,20 +178,6 @@ local function tokens_of(tokens, n)
         return tokens, assert(n, "an array needs its count")
     end
     return ffi.new("int32_t[?]", #tokens, tokens), #tokens
-end
-
-local function class(kind)
-    local made = {}
-    made.__index = made
-    --- Frees it now; without this the garbage collector does.
-    function made:close()
-        if self.pointer then
-            C["sn_" .. kind .. "_free"](ffi.gc(self.pointer, nil))
-            self.pointer = nil
-        end
-    end
-    classes[kind] = made
-    return made
 end
 
 -- ------------------------------------------------------------------- contexts
@@ -199,8 +208,6 @@ function Context:bytes_held()
     C.sn_context_memory(current, nil, self.pointer)
     return tonumber(current[0])
 end
-
-Context.close = class "context".close
 
 -- ------------------------------------------------------------------ tokenizers
 
@@ -260,11 +267,22 @@ function Model:config(key)
     return tonumber(C.sn_model_config_number(self.pointer, key))
 end
 
+--- { [name of a site] = width }
+function Model:sites()
+    local widths = {}
+    for i = 1, tonumber(C.sn_model_site_count(self.pointer)) do
+        local name = C.sn_model_site_name(self.pointer, i - 1)
+        widths[ffi.string(name)] = tonumber(C.sn_model_site_width(self.pointer, name))
+    end
+    return widths
+end
+
 local Session = class "session"
 
 function Context:session(model, options)
     local session = self:make("session", "session_create", model.pointer, self:options(options))
-    session.model = model
+    -- As long as the session: the model may be closed before it.
+    session.n_vocabulary, session.widths = model:config "vocab_size", model:sites()
     return session
 end
 
@@ -280,8 +298,7 @@ end
 --- float[rows * width], rows, width.
 function Session:logits()
     local values, n = self.context:fetch("float", "session_logits", self.pointer)
-    local width = self.model:config "vocab_size"
-    return values, n / width, width
+    return values, n / self.n_vocabulary, self.n_vocabulary
 end
 
 function Session:record(site)
@@ -290,8 +307,7 @@ end
 
 function Session:activations(site)
     local values, n = self.context:fetch("float", "session_activations", self.pointer, site)
-    local width = tonumber(C.sn_model_site_width(self.model.pointer, site))
-    return values, n / width, width
+    return values, n / self.widths[site], self.widths[site]
 end
 
 local Generator = class "generator"

@@ -600,6 +600,14 @@ def _given_array(values, code, what):
     return made, made.ctypes.data, made.shape
 
 
+def _given_row(values, code, what):
+    """(an object to keep, the address, the count) of what has one dimension."""
+    keep, address, shape = _given_array(values, code, what)
+    if len(shape) != 1:
+        raise ValueError(f"{what} have one dimension, not {len(shape)}")
+    return keep, address, shape[0]
+
+
 def _new_array(code, shape):
     """(array, address) for the library to write to."""
     size = 1
@@ -684,8 +692,8 @@ class Tokenizer(_Object):
 
     def decode(self, tokens):
         """The bytes of tokens: .decode() them where they end at a character."""
-        keep, address, shape = _given_array(tokens, "i", "tokens")
-        text = _fetch(self.context, "tokenizer_decode", "B", self.context, self, address, len(keep))
+        keep, address, n = _given_row(tokens, "i", "tokens")
+        text = _fetch(self.context, "tokenizer_decode", "B", self.context, self, address, n)
         return bytes(text)
 
     def token(self, token):
@@ -718,10 +726,8 @@ class Corpus(_Object):
         self._call("corpus_add_text", self._changing(), self.context, text, len(text))
 
     def add_tokens(self, tokens):
-        keep, address, shape = _given_array(tokens, "i", "tokens")
-        if len(shape) != 1:
-            raise ValueError(f"tokens of a document have one dimension, not {len(shape)}")
-        self._call("corpus_add_tokens", self._changing(), self.context, address, shape[0])
+        keep, address, n = _given_row(tokens, "i", "tokens")
+        self._call("corpus_add_tokens", self._changing(), self.context, address, n)
 
     def add_documents(self, texts):
         """Adds all texts of an iterable; what it raises is raised here."""
@@ -865,7 +871,7 @@ def _pack(sequences, offsets):
     if not hasattr(sequences, "ndim") and len(sequences) and hasattr(sequences[0], "__len__"):
         lengths = [len(one) for one in sequences]
         if len(set(lengths)) > 1 or numpy is None:
-            parts = [_given_array(one, "i", "tokens")[0] for one in sequences]
+            parts = [_given_row(one, "i", "tokens")[0] for one in sequences]
             if numpy is None:
                 sequences = _array.array("i", [token for part in parts for token in part])
             else:
@@ -891,7 +897,10 @@ class Session(_Object):
 
     def __init__(self, context, model, **options):
         self._open(context, "session_create", context, model, options=options)
-        self.model, self._n_vocabulary, self._sites = model, model.config["vocab_size"], model.sites
+        # The widths outlive model.close().
+        config, self.model = model.config, model
+        self._n_vocabulary, self._n_channels = config["vocab_size"], config["d_model"]
+        self._sites, self._tensors = model.sites, model.tensors
 
     def forward(self, sequences, offsets=None):
         """Runs a sequence, a 2-D array, a list of sequences of any lengths, or packed tokens with offsets."""
@@ -928,7 +937,7 @@ class Session(_Object):
         self._call("session_zero_gradients", self)
 
     def gradient(self, tensor):
-        cols = self.model.tensors.get(tensor, (0, 0))[1]
+        cols = self._tensors.get(tensor, (0, 0))[1]
         return _fetch(self.context, "session_gradient", "f", self, _text(tensor), width=cols or None)
 
     def select_logits(self, positions=None):
@@ -936,8 +945,8 @@ class Session(_Object):
         if positions is None:
             self._call("session_select_logits", self, None, 0)
             return
-        keep, address, shape = _given_array(positions, "L", "positions")
-        self._call("session_select_logits", self, address, len(keep))
+        keep, address, n = _given_row(positions, "L", "positions")
+        self._call("session_select_logits", self, address, n)
 
     def record(self, *sites):
         """Keeps the values of these sites in the forwards that follow; record() forgets all."""
@@ -969,9 +978,7 @@ class Session(_Object):
 
     def residual(self, out=None):
         """Tokens x d_model in front of the final norm."""
-        return _fetch(
-            self.context, "session_residual", "f", self, width=self.model.config["d_model"], out=out
-        )
+        return _fetch(self.context, "session_residual", "f", self, width=self._n_channels, out=out)
 
     def intervene(self, site, action, values, channels=None, tokens=None):
         """SET, ADD or SCALE at a site: one value per channel, or per token and channel; tokens: a mask."""
@@ -981,10 +988,10 @@ class Session(_Object):
             n *= one
         where, channel_at, n_channels = None, None, 0
         if channels is not None:
-            where, channel_at, (n_channels,) = _given_array(channels, "L", "channels")
+            where, channel_at, n_channels = _given_row(channels, "L", "channels")
         mask, mask_at, n_tokens = None, None, 0
         if tokens is not None:
-            mask, mask_at, (n_tokens,) = _given_array(tokens, "B", "tokens")
+            mask, mask_at, n_tokens = _given_row(tokens, "B", "tokens")
         self._call(
             "session_intervene",
             self,
@@ -1015,8 +1022,8 @@ class Generator(_Object):
         return _library.sn_generator_count(self._handle.pointer)
 
     def append(self, tokens):
-        keep, address, shape = _given_array(tokens, "i", "tokens")
-        self._call("generator_append", self, address, len(keep))
+        keep, address, n = _given_row(tokens, "i", "tokens")
+        self._call("generator_append", self, address, n)
 
     def next(self):
         token = c_int32()
@@ -1115,16 +1122,16 @@ class Task(_Object):
         self._call("task_save_jsonl", self, self.context, tokenizer, _path(path))
 
     def add_pair(self, prompt_a, prompt_b, target_a, target_b):
-        a, at_a, _ = _given_array(prompt_a, "i", "prompt_a")
-        b, at_b, _ = _given_array(prompt_b, "i", "prompt_b")
+        a, at_a, n_a = _given_row(prompt_a, "i", "tokens of prompt_a")
+        b, at_b, n_b = _given_row(prompt_b, "i", "tokens of prompt_b")
         self._call(
             "task_add_pair",
             self._changing(),
             self.context,
             at_a,
-            len(a),
+            n_a,
             at_b,
-            len(b),
+            n_b,
             target_a,
             target_b,
         )
