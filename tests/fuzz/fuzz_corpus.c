@@ -71,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t *rest;
     size_t n_rest;
     const size_t n_first = fuzz_split(&rest, &n_rest, data, size);
-    sn_context *context = fuzz_context(64);
+    sn_context *context = fuzz_context(16);
     snprintf(folder, sizeof folder, "%s/texts", fuzz_folder());
     (void)mkdir(folder, 0700);
     fuzz_write("texts/a.py", data, n_first);

@@ -77,3 +77,69 @@ sn_circuit *small_circuit(sn_context *context, sn_model *model)
     small_must(sn_circuit_add_node(circuit, context, "0.attn.resid_delta.2"));
     return circuit;
 }
+
+static sn_corpus *texts(sn_context *context)
+{
+    static const char *const lines[] = {"for a in b:\n    a = 'c'\n",
+                                        "print(\"some words\")\nprint('more')\n",
+                                        "x = ['a', 'b']\ny = f('long', \"line\")\n"};
+    sn_corpus *corpus;
+    small_must(sn_corpus_create(&corpus, context));
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        small_must(sn_corpus_add_text(corpus, context, lines[i], strlen(lines[i])));
+    return corpus;
+}
+
+static sn_tokenizer *python_tokenizer(sn_context *context, const sn_corpus *corpus)
+{
+    sn_options *options;
+    sn_tokenizer *tokenizer;
+    small_must(sn_options_create(&options, context));
+    small_must(sn_options_set_text(options, context, "required", sn_python_required_tokens()));
+    small_must(sn_tokenizer_train(&tokenizer, context, corpus, 512, options));
+    sn_options_free(options);
+    return tokenizer;
+}
+
+/* A backward, so that the model's matrices have whatever they make at their first one. */
+static void warm_up(sn_context *context, sn_model *model)
+{
+    static const int32_t tokens[] = {0}, targets[] = {1};
+    static const size_t offsets[] = {0, 1};
+    sn_options *options;
+    sn_session *session;
+    small_must(sn_options_create(&options, context));
+    small_must(sn_options_set_text(options, context, "gradients", "support"));
+    small_must(sn_session_create(&session, context, model, options));
+    small_must(sn_session_forward(session, tokens, offsets, 1));
+    small_must(sn_session_backward(session, targets));
+    sn_session_free(session);
+    sn_options_free(options);
+}
+
+const struct small *small_fixed(void)
+{
+    static struct small small;
+    if (!small.context) {
+        small_must(sn_context_create(&small.context, NULL));
+        small.model = small_model(small.context);
+        warm_up(small.context, small.model);
+        small.corpus = small_corpus(small.context);
+        small.means = small_means(small.context, small.model);
+        small.task = small_task(small.context);
+        small.texts = texts(small.context);
+        small.tokenizer = python_tokenizer(small.context, small.texts);
+    }
+    return &small;
+}
+
+sn_model *small_released(void)
+{
+    static sn_model *model;
+    if (!model) {
+        sn_context *context = small_fixed()->context;
+        small_must(sn_model_load(&model, context, "tests/data/released"));
+        warm_up(context, model);
+    }
+    return model;
+}
