@@ -47,12 +47,12 @@ static void snapshot(sn_trainer *trainer, sn_context *context)
 }
 
 /* It goes on, and is saved so that it can be read again. */
-static void go_on(sn_trainer *trainer, sn_context *context)
+static void go_on(sn_trainer *trainer, const sn_corpus *corpus, sn_context *context)
 {
     char path[256];
     sn_trainer *again;
     double value;
-    fuzz_check(sn_trainer_add_corpus(trainer, small_fixed()->corpus, 1, 4), context);
+    fuzz_check(sn_trainer_add_corpus(trainer, corpus, 1, 4), context);
     fuzz_check(sn_trainer_statistic(&value, trainer, "dead_neurons"), context);
     snapshot(trainer, context);
     fuzz_check(sn_trainer_run(trainer, 2), context);
@@ -71,12 +71,12 @@ static void go_on(sn_trainer *trainer, sn_context *context)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    (void)small_fixed(); /* before what is capped */
+    const sn_corpus *corpus = small_fixed()->corpus;
     sn_context *context = fuzz_context(8);
     sn_trainer *trainer;
     fuzz_check(sn_trainer_load(&trainer, context, write_checkpoint(data, size)), context);
     if (trainer)
-        go_on(trainer, context);
+        go_on(trainer, corpus, context);
     sn_context_free(context);
     return 0;
 }
