@@ -272,7 +272,8 @@ FUZZ_SHARED  := tests/fuzz/fuzz.c tests/fuzz/small.c
 FUZZ_HEADERS := tests/fuzz/fuzz.h tests/fuzz/small.h tests/zip_fix.h
 FUZZ_SEEDS   := $(BUILD)/tests/fuzz/make_seeds
 
-.PHONY: tests
+.PHONY: tests fuzz-replays
+fuzz-replays: $(FUZZ) $(FUZZ_SEEDS) $(BUILD)/examples/convert
 tests: $(RUNNER) $(RANDOM) $(TOOLS) $(BENCH) $(FUZZ) $(FUZZ_SEEDS) examples
 
 # A suite is any tests/test_NAME.c; it defines Suite *NAME_suite(void).
@@ -312,14 +313,16 @@ $(FUZZ) $(FUZZ_SEEDS):
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -o $@ \
 		$(filter %.c,$^) $(STATIC) $(LINK_FLAGS) $(LIBRARIES) $(LDLIBS)
 
-# Each target FUZZ_SECONDS long under AddressSanitizer and UBSan: FUZZ_ONLY="pt config" for some of them. With
-# FUZZ_RESUME=1 those are left out that have been fuzzed so long since they were built.
+# Each target FUZZ_SECONDS long under AddressSanitizer and UBSan (of which "undefined" leaves out casts of numbers that
+# are too large): FUZZ_ONLY="pt config" for some of them. With FUZZ_RESUME=1 those are left out that have been fuzzed so
+# long since they were built.
 FUZZ_SECONDS ?= 60
 FUZZ_RESUME  ?=
 FUZZERS      := $(BUILD)/fuzz
+FUZZ_SAN     := address,undefined,float-cast-overflow
 .PHONY: fuzz
 fuzz: examples $(FUZZ_SEEDS)
-	$(Q)$(MAKE) BUILD=$(FUZZERS) CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
+	$(Q)$(MAKE) BUILD=$(FUZZERS) CC=clang SAN=fuzzer-no-link,$(FUZZ_SAN) fuzzers
 	SPARSENET_SHARED='$(SPARSENET_SHARED)' CONVERT=$(BUILD)/examples/convert MAKE_SEEDS=$(FUZZ_SEEDS) \
 		RESUME='$(FUZZ_RESUME)' bash tests/fuzz/run.sh $(FUZZERS) $(FUZZ_SECONDS) $(FUZZ_ONLY)
 
@@ -336,7 +339,7 @@ fuzzers: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SOURCES))
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SHARED) $(FUZZ_HEADERS) $(STATIC)
 	$(call say,CC,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Iinclude $(WARNINGS) $(CPPFLAGS) $(CFLAGS) \
-		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(STATIC) \
+		-fsanitize=fuzzer,$(FUZZ_SAN) -fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(STATIC) \
 		$(LDFLAGS) $(LIBRARIES) $(LDLIBS)
 
 $(BENCH): $(BUILD)/tests/bench/%: tests/bench/%.c $(HELPERS) $(INTERNAL) $(FLAGS)

@@ -8,22 +8,22 @@
 
 #include "../zip_fix.h"
 
-static size_t held, limit; /* one thread */
+static size_t in_use, limit; /* one thread */
 
 static void *allocate(size_t size, void *payload)
 {
     (void)payload;
-    if (size > limit || held > limit - size)
+    if (size > limit || in_use > limit - size)
         return NULL;
     void *block = malloc(size);
-    held += block ? size : 0;
+    in_use += block ? size : 0;
     return block;
 }
 
 static void release(void *block, size_t size, void *payload)
 {
     (void)payload;
-    held -= block ? size : 0;
+    in_use -= block ? size : 0;
     free(block);
 }
 
@@ -43,7 +43,7 @@ sn_context *fuzz_context(size_t mebibytes)
     static const sn_allocator allocator = {allocate, reallocate, release, NULL};
     sn_context *context;
     limit = mebibytes << 20;
-    if (held != 0 || sn_context_create(&context, &allocator) != SN_OK)
+    if (in_use != 0 || sn_context_create(&context, &allocator) != SN_OK)
         abort(); /* the input before leaked */
     return context;
 }
@@ -119,18 +119,55 @@ static void run(sn_model *model, sn_context *context)
     sn_session_free(session);
 }
 
+void fuzz_load_model(sn_model **model, sn_context *context, const char *path)
+{
+    size_t held, peak;
+    const int status = sn_model_estimate_memory(&held, &peak, context, path, 0.5);
+    fuzz_check(status, context);
+    if (status == SN_OK && held > peak)
+        abort();
+    fuzz_check(sn_model_load(model, context, path), context);
+}
+
+static void load_again(sn_context *context, const char *path)
+{
+    sn_model *again;
+    const int status = sn_model_load(&again, context, path);
+    if (status != SN_OK && status != SN_ERROR_MEMORY)
+        abort(); /* what the library writes it must read */
+    sn_model_free(again);
+}
+
 void fuzz_use_model(sn_model *model, sn_context *context)
 {
     char path[256];
-    sn_model *again;
     run(model, context);
     snprintf(path, sizeof path, "%s/saved.safetensors", fuzz_folder());
-    int status = sn_model_save(model, context, path);
+    const int status = sn_model_save(model, context, path);
     fuzz_check(status, context);
-    if (status == SN_OK) {
-        status = sn_model_load(&again, context, path);
-        if (status != SN_OK && status != SN_ERROR_MEMORY)
-            abort(); /* what the library writes it must read */
-        sn_model_free(again);
-    }
+    if (status == SN_OK)
+        load_again(context, path);
+}
+
+/* Entries of all tensors, dense: of a sparse file they may be far more than its bytes. */
+static double entries(const sn_model *model)
+{
+    double sum = 0;
+    size_t rows, cols;
+    for (size_t i = 0; i < sn_model_tensor_count(model); i++)
+        if (sn_model_tensor_info(&rows, &cols, NULL, NULL, model, i) == SN_OK)
+            sum += (double)rows * (double)(cols ? cols : 1);
+    return sum;
+}
+
+void fuzz_export_model(sn_model *model, sn_context *context)
+{
+    char path[256];
+    if (entries(model) > 100000)
+        return;
+    snprintf(path, sizeof path, "%s/exported", fuzz_folder());
+    const int status = sn_model_export(model, context, path);
+    fuzz_check(status, context);
+    if (status == SN_OK)
+        load_again(context, path);
 }

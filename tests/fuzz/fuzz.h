@@ -21,7 +21,11 @@ const char *fuzz_folder(void);
 size_t fuzz_split(const uint8_t **rest, size_t *n_rest, const uint8_t *data, size_t size);
 /* What every failure must be: a status with a message. */
 void fuzz_check(int status, const sn_context *context);
+/* sn_model_load, behind the estimate of its memory. */
+void fuzz_load_model(sn_model **model, sn_context *context, const char *path);
 /* A model that was accepted must run, save and load again. */
 void fuzz_use_model(sn_model *model, sn_context *context);
+/* The same of the dense folder that it leaves as, unless that is large. Takes long: not for every input. */
+void fuzz_export_model(sn_model *model, sn_context *context);
 
 #endif

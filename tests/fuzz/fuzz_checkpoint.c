@@ -1,6 +1,7 @@
 /* A trainer's checkpoint. Its checksum is put right first: a fuzzer cannot guess it. */
 #include "small.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,19 +23,39 @@ static const char *write_checkpoint(const uint8_t *data, size_t size)
     return path;
 }
 
-/* A trainer that was accepted goes on, and is saved so that it can be read again. */
-static void go_on(sn_trainer *trainer, sn_context *context)
+static void check_finite(const sn_model *model, sn_context *context)
+{
+    static float values[4096];
+    for (size_t i = 0; i < sn_model_tensor_count(model); i++) {
+        size_t n;
+        const int status =
+            sn_model_tensor(values, 4096, &n, context, model, sn_model_tensor_name(model, i));
+        for (size_t k = 0; status == SN_OK && k < n; k++)
+            if (!isfinite(values[k]))
+                abort();
+    }
+}
+
+/* A trainer that was accepted has finite weights. */
+static void snapshot(sn_trainer *trainer, sn_context *context)
+{
+    sn_model *model;
+    fuzz_check(sn_trainer_snapshot(&model, trainer), context);
+    if (model)
+        check_finite(model, context);
+    sn_model_free(model);
+}
+
+/* It goes on, and is saved so that it can be read again. */
+static void go_on(sn_trainer *trainer, const sn_corpus *corpus, sn_context *context)
 {
     char path[256];
     sn_trainer *again;
-    sn_model *model;
     double value;
-    sn_corpus *corpus = small_corpus(context);
     fuzz_check(sn_trainer_add_corpus(trainer, corpus, 1, 4), context);
     fuzz_check(sn_trainer_statistic(&value, trainer, "dead_neurons"), context);
+    snapshot(trainer, context);
     fuzz_check(sn_trainer_run(trainer, 2), context);
-    fuzz_check(sn_trainer_snapshot(&model, trainer), context);
-    sn_model_free(model);
     strcpy(path, fuzz_folder());
     strcat(path, "/again");
     int status = sn_trainer_save(trainer, path);
@@ -46,16 +67,16 @@ static void go_on(sn_trainer *trainer, sn_context *context)
         sn_trainer_free(again);
     }
     sn_trainer_free(trainer);
-    sn_corpus_free(corpus);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    const sn_corpus *corpus = small_fixed()->corpus;
     sn_context *context = fuzz_context(8);
     sn_trainer *trainer;
     fuzz_check(sn_trainer_load(&trainer, context, write_checkpoint(data, size)), context);
     if (trainer)
-        go_on(trainer, context);
+        go_on(trainer, corpus, context);
     sn_context_free(context);
     return 0;
 }

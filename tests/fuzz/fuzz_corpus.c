@@ -35,22 +35,26 @@ static void draw(const sn_corpus *corpus, sn_context *context)
     }
 }
 
-static void use_texts(sn_context *context)
+/* Tokenised by `tokenizer`, or, which takes longest, where there is none by one that is learned from it. */
+static void use_texts(sn_context *context, const sn_tokenizer *tokenizer)
 {
     char folder[256];
     sn_corpus *corpus, *validation = NULL;
-    sn_tokenizer *tokenizer = NULL;
+    sn_tokenizer *learned = NULL;
     snprintf(folder, sizeof folder, "%s/texts", fuzz_folder());
     small_must(sn_corpus_create(&corpus, context));
     fuzz_check(sn_corpus_add_directory(corpus, context, folder, ".py", 0, 0), context);
-    fuzz_check(sn_tokenizer_train(&tokenizer, context, corpus, 280, NULL), context);
+    if (!tokenizer) {
+        fuzz_check(sn_tokenizer_train(&learned, context, corpus, 280, NULL), context);
+        tokenizer = learned;
+    }
     if (tokenizer && sn_corpus_tokenize(corpus, context, tokenizer) == SN_OK) {
         check_documents(corpus, context, tokenizer);
         draw(corpus, context);
         fuzz_check(sn_corpus_split(&validation, corpus, context, 0.5, 1), context);
     }
     sn_corpus_free(validation);
-    sn_tokenizer_free(tokenizer);
+    sn_tokenizer_free(learned);
     sn_corpus_free(corpus);
 }
 
@@ -71,12 +75,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t *rest;
     size_t n_rest;
     const size_t n_first = fuzz_split(&rest, &n_rest, data, size);
-    sn_context *context = fuzz_context(64);
+    const sn_tokenizer *tokenizer = small_fixed()->tokenizer;
+    sn_context *context = fuzz_context(16);
     snprintf(folder, sizeof folder, "%s/texts", fuzz_folder());
     (void)mkdir(folder, 0700);
     fuzz_write("texts/a.py", data, n_first);
     fuzz_write("texts/b.py", rest ? rest : data, rest ? n_rest : 0); /* with NULs, if there are more */
-    use_texts(context);
+    use_texts(context, size % 4 == 0 ? NULL : tokenizer);
     const char *path = fuzz_write("tokens", data, size);
     use_tokens(context, path, 2);
     use_tokens(context, path, 4);

@@ -8,13 +8,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const size_t n_config = fuzz_split(&rest, &n_rest, data, size);
     if (!rest)
         return -1; /* not worth keeping */
-    sn_context *context = fuzz_context(64);
+    sn_context *context = fuzz_context(16);
     sn_model *model;
     fuzz_write("config.json", data, n_config);
     fuzz_write_zip("final_model.pt", rest, n_rest);
-    fuzz_check(sn_model_load(&model, context, fuzz_folder()), context);
-    if (model)
+    fuzz_load_model(&model, context, fuzz_folder());
+    if (model) {
         fuzz_use_model(model, context);
+        if (size % 4 == 0)
+            fuzz_export_model(model, context);
+    }
     sn_model_free(model);
     sn_context_free(context);
     return 0;

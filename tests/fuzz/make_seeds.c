@@ -1,6 +1,7 @@
-/* make_seeds FOLDER: seeds that only the library can write: FOLDER/checkpoint/..., FOLDER/search/... .
- * The folders are there. */
+/* make_seeds FOLDER: seeds that only the library can write: FOLDER/checkpoint/..., FOLDER/search/..., FOLDER/native/...,
+ * and FOLDER/exported/..., folders. FOLDER and those that have no folders in them are there. */
 #include <stdio.h>
+#include <string.h>
 
 #include "small.h"
 
@@ -48,6 +49,30 @@ static void write_search(sn_context *context, const char *path)
     sn_model_free(model);
 }
 
+/* The smallest of each kind: of what is small most is read and mutated in a given time. */
+static const char *const kinds[] = {
+    "\"tied_unembed\": true, \"bias\": false, \"sink\": true",
+    "\"rms_norm\": false, \"activation_type\": \"relu\", \"enable_bigram_table\": true",
+    "\"d_pos_emb\": 2, \"sinusoidal_cat_pos_emb\": true, \"residual_activation_type\": \"relu\"",
+    "\"afrac\": 0.5, \"afrac_loctypes\": \"attn_in,attn_q,attn_k,attn_v,attn_out,mlp_in,mlp_neuron\"",
+};
+
+static void write_model(sn_context *context, const char *folder, size_t kind)
+{
+    char config[512], name[64];
+    sn_model *model;
+    snprintf(config, sizeof config,
+             "{\"block_size\": 4, \"vocab_size\": 5, \"n_layer\": 1, \"n_head\": 1, \"d_head\": 2,"
+             " \"d_model\": 4, \"d_mlp\": 3, %s}",
+             kinds[kind]);
+    small_must(sn_model_create(&model, context, config, strlen(config), 1));
+    snprintf(name, sizeof name, "native/small%zu", kind);
+    small_must(sn_model_save(model, context, path_in(folder, name)));
+    snprintf(name, sizeof name, "exported/small%zu", kind);
+    small_must(sn_model_export(model, context, path_in(folder, name)));
+    sn_model_free(model);
+}
+
 int main(int n_arguments, char **arguments)
 {
     if (n_arguments != 2)
@@ -56,6 +81,8 @@ int main(int n_arguments, char **arguments)
     write_checkpoint(context, "dense", path_in(arguments[1], "checkpoint/dense"));
     write_checkpoint(context, "support", path_in(arguments[1], "checkpoint/support"));
     write_search(context, path_in(arguments[1], "search/whole"));
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        write_model(context, arguments[1], i);
     sn_context_free(context);
     return 0;
 }

@@ -4,7 +4,7 @@
 # What the targets expect in one file, fuzz_*.c say.
 set -eu
 shared=$1 to=$2
-mkdir -p "$to"/{tensors,native,config,folder,pt,tokenizer,viz,checkpoint,search}
+mkdir -p "$to"/{tensors,native,config,folder,pt,tokenizer,viz,checkpoint,search,exported}
 [ -z "${MAKE_SEEDS:-}" ] || "$MAKE_SEEDS" "$to"
 
 joined() { # joined FIRST SECOND OUT: both with a NUL between
@@ -16,7 +16,7 @@ for model in "$shared"/goldens/*/ "$shared"/bad/*/; do
     config=
     for file in "$model/beeg_config.json" "$model/config.json"; do [ ! -f "$file" ] || config=$file; done
     # large ones make a fuzzer slow and teach it nothing
-    small() { [ -f "$1" ] && [ "$(stat -c %s "$1")" -lt 200000 ]; }
+    small() { [ -f "$1" ] && [ "$(stat -c %s "$1")" -lt 40000 ]; }
     [ -z "$config" ] || cp "$config" "$to/config/$name"
     ! small "$model/model.safetensors" || cp "$model/model.safetensors" "$to/tensors/$name"
     ! small "$model/ops.safetensors" || cp "$model/ops.safetensors" "$to/tensors/$name"
@@ -38,6 +38,13 @@ if [ -n "${CONVERT:-}" ]; then
     cp "$to/native/own" "$to/tensors/own"
     joined "$own/beeg_config.json" "$to/native/own" "$to/folder/own"
 fi
+for model in "$to"/exported/*/; do
+    [ -f "$model/model.safetensors" ] || continue
+    name=$(basename "$model")
+    cp "$model/config.json" "$to/config/$name"
+    cp "$model/model.safetensors" "$to/tensors/$name"
+    joined "$model/config.json" "$model/model.safetensors" "$to/folder/$name"
+done
 for form in tests/data/tokenizer*/; do
     [ -d "$form" ] || continue
     name=$(basename "$form")

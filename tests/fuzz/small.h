@@ -18,4 +18,19 @@ sn_search *small_search(sn_context *context, sn_model *model, const sn_means *me
 sn_circuit *small_circuit(sn_context *context, sn_model *model);
 void small_must(int status);
 
+/* What is the same for every input: made once, in memory of its own, which no input's cap concerns and none
+ * has to give back. */
+struct small {
+    sn_context *context;
+    sn_model *model;
+    sn_corpus *corpus; /* its tokens */
+    sn_means *means;
+    sn_task *task;
+    sn_corpus *texts;        /* a few lines of Python */
+    sn_tokenizer *tokenizer; /* with the tokens that generated tasks want */
+};
+const struct small *small_fixed(void);
+/* That in tests/data/released, likewise. Run at the root of the sources. */
+sn_model *small_released(void);
+
 #endif
