@@ -2,6 +2,7 @@
 #include "small.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static void use_circuit(sn_circuit *circuit, sn_context *context)
 {
@@ -31,7 +32,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sn_context *context = fuzz_context(16);
     sn_circuit *circuit;
     sn_task *task;
-    const char *path = fuzz_write_zip("viz_data.pt", data, size);
+    char path[256];
+    strcpy(path,
+           fuzz_write_zip("viz_data.pt", data, size)); /* others are written before it is read again */
     fuzz_check(sn_circuit_load_released(&circuit, NULL, context, model, path, NULL), context);
     if (circuit)
         use_circuit(circuit, context);
