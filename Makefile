@@ -265,7 +265,8 @@ FUZZ_SHARED  := tests/fuzz/fuzz.c tests/fuzz/small.c
 FUZZ_HEADERS := tests/fuzz/fuzz.h tests/fuzz/small.h tests/zip_fix.h
 FUZZ_SEEDS   := $(BUILD)/tests/fuzz/make_seeds
 
-.PHONY: tests
+.PHONY: tests fuzz-replays
+fuzz-replays: $(FUZZ) $(FUZZ_SEEDS) $(BUILD)/examples/convert
 tests: $(RUNNER) $(RANDOM) $(TOOLS) $(BENCH) $(FUZZ) $(FUZZ_SEEDS) examples
 
 # A suite is any tests/test_NAME.c; it defines Suite *NAME_suite(void).

@@ -8,7 +8,7 @@ set -u
 . tests/lint/steps.sh
 runner=$BUILD/tests/check_all
 
-# build FOLDER VARIABLE=VALUE...: a second build of the tests
+# build FOLDER VARIABLE=VALUE... [TARGET...]: a second build of the tests
 build() {
     $MAKE -j "$build_jobs" BUILD="$BUILD/$1" WERROR=0 "${@:2}" "$BUILD/$1/tests/check_all" "$BUILD/$1/tests/golden_check" \
         "$BUILD/$1/tests/random_calls/random_calls"
@@ -43,7 +43,7 @@ step_alone "memory of the largest released shape" large_memory
 # The two builds take longest to use: first, so that what needs them need not wait.
 asan="build with AddressSanitizer and UBSan"
 tsan="build with ThreadSanitizer"
-step "$asan" build asan SAN=address,undefined CC=gcc
+step "$asan" build asan SAN=address,undefined CC=gcc fuzz-replays "$BUILD/asan/tests/load_check"
 step "$tsan" build tsan SAN=thread CC=gcc
 aarch64_steps
 
@@ -71,6 +71,9 @@ all_suites 6 "$asan" "all suites under AddressSanitizer and UBSan" \
     env CK_FORK=no UBSAN_OPTIONS=print_stacktrace=1 "$BUILD/asan/tests/check_all"
 step_after "$asan" "300000 random calls under AddressSanitizer and UBSan" \
     "$BUILD/asan/tests/random_calls/random_calls" --calls 300000 --seed 2
+step_after "$asan" "malformed models under AddressSanitizer and UBSan" \
+    env BUILD="$BUILD/asan" SAN=address,undefined bash tests/bad_models.sh
+step_after "$asan" "fuzz corpora under AddressSanitizer and UBSan" env BUILD="$BUILD/asan" bash tests/fuzz/replay.sh
 step_after "$asan" "goldens under AddressSanitizer and UBSan" golden "$BUILD/asan"
 step_after "$asan" "goldens from their .pt under AddressSanitizer and UBSan" golden "$BUILD/asan" --pt
 step_after "$asan" "the C++ binding under AddressSanitizer and UBSan" \
