@@ -263,7 +263,7 @@ static int limit_work(const char *stage, size_t done, size_t total, double value
 {
     size_t *n = payload;
     (void)stage, (void)done, (void)total, (void)value;
-    return (*n)++ >= 200;
+    return (*n)++ >= 80;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -37,16 +37,11 @@ static void write_checkpoint(sn_context *context, const char *gradient, const ch
 
 static void write_search(sn_context *context, const char *path)
 {
-    sn_model *model = small_model(context);
-    sn_means *means = small_means(context, model);
-    sn_task *task = small_task(context);
-    sn_search *search = small_search(context, model, means, task);
+    const struct small *small = small_fixed();
+    sn_search *search = small_search(context, small->model, small->means, small->task);
     small_must(sn_search_set_file(search, path));
     small_must(sn_search_run(search));
     sn_search_free(search);
-    sn_task_free(task);
-    sn_means_free(means);
-    sn_model_free(model);
 }
 
 /* The smallest of each kind: of what is small most is read and mutated in a given time. */
