@@ -373,7 +373,8 @@ SN_API int sn_trainer_snapshot(sn_model **out, sn_trainer *trainer);
 SN_API int sn_trainer_statistic(double *value, sn_trainer *trainer, const char *name);
 /* Where sn_trainer_run writes checkpoints every "checkpoint_interval" steps. */
 SN_API int sn_trainer_set_checkpoint(sn_trainer *trainer, const char *path);
-/* Writes the whole state, with a checksum, atomically; resuming gives the same bits as going on. */
+/* Writes the whole state, with a checksum, atomically; resuming gives the same bits as going on. SN_ERROR_NUMERIC where
+ * weights or moments are no finite numbers: the checkpoint that was there stays. */
 SN_API int sn_trainer_save(sn_trainer *trainer, const char *path);
 /* Reads a state written by sn_trainer_save; corpora and tasks must be added again in the same order. */
 SN_API int sn_trainer_load(sn_trainer **out, sn_context *context, const char *path);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/checksum.h"
 #include "base/random.h"
@@ -661,40 +662,60 @@ START_TEST(damaged_checkpoints_are_refused)
 END_TEST
 
 /* A file whose checksum is right but whose contents lie: a status, never a crash. */
-/* `place` holds something else for a moment. */
-static void assert_no_number(sn_trainer *trainer, struct temporary *temporary, float *place, float value,
-                             const char *part)
+/* What was changed has its checksum put right; it is refused with `part` in the message. Frees the bytes. */
+static void refuse_marked(struct temporary *temporary, unsigned char *bytes, size_t size,
+                          const char *part)
 {
-    const float own = *place;
-    sn_trainer *again;
-    *place = value;
-    ok(sn_trainer_save(trainer, temporary_path(temporary, "state")));
-    *place = own;
-    ck_assert_int_eq(sn_trainer_load(&again, context, temporary_path(temporary, "state")),
-                     SN_ERROR_FORMAT);
+    const uint32_t checksum = checksum_update(0, bytes, size - 4);
+    memcpy(bytes + size - 4, &checksum, sizeof checksum);
+    ck_assert_int_eq(load_bytes(temporary, bytes, size), SN_ERROR_FORMAT);
     ck_assert_msg(strstr(sn_context_message(context), part) != NULL, "%s", sn_context_message(context));
+    free(bytes);
+}
+
+/* Where `from` first stands in the file of the trainer, `to` takes its place. */
+static void refuse_instead(sn_trainer *trainer, struct temporary *temporary, const void *from,
+                           const void *to, size_t n, const char *part)
+{
+    size_t size, at = 0;
+    ok(sn_trainer_save(trainer, temporary_path(temporary, "state")));
+    unsigned char *bytes = temporary_read(temporary_path(temporary, "state"), &size);
+    while (memcmp(bytes + at, from, n) != 0)
+        ck_assert_uint_lt(++at + n, size);
+    memcpy(bytes + at, to, n);
+    refuse_marked(temporary, bytes, size, part);
+}
+
+/* `place` holds what is no number: it is neither written nor read. */
+static void refuse_number(sn_trainer *trainer, struct temporary *temporary, float *place, float value,
+                          const char *part)
+{
+    const float own = *place, mark = 1234.5678f;
+    *place = value;
+    ck_assert_int_eq(sn_trainer_save(trainer, temporary_path(temporary, "none")), SN_ERROR_NUMERIC);
+    ck_assert_ptr_nonnull(strstr(sn_context_message(context), "finite"));
+    ck_assert_int_ne(access(temporary_path(temporary, "none"), F_OK), 0);
+    *place = mark;
+    refuse_instead(trainer, temporary, &mark, &value, sizeof mark, part);
+    *place = own;
 }
 
 START_TEST(what_is_no_number_is_refused)
 {
     struct temporary temporary;
-    sn_trainer *again;
+    const double none = NAN;
     temporary_create(&temporary);
     for (size_t variant = 0; variant < 2; variant++) {
         sn_trainer *trainer = open_trainer(model, resume_options[variant ? 5 : 0]);
         ok(sn_trainer_run(trainer, 2));
         struct train_parameter *parameter = &trainer->parameters[0];
         float *weights = parameter_values(&trainer->model->parameters[parameter->index]);
-        assert_no_number(trainer, &temporary, &weights[0], NAN, "finite");
-        assert_no_number(trainer, &temporary, &weights[0], INFINITY, "finite");
-        assert_no_number(trainer, &temporary, &parameter->first[1], -INFINITY, "finite");
-        assert_no_number(trainer, &temporary, &parameter->second[1], NAN, "squares");
-        assert_no_number(trainer, &temporary, &parameter->second[0], -1, "squares");
-        trainer->loss = NAN;
-        ok(sn_trainer_save(trainer, temporary_path(&temporary, "state")));
-        ck_assert_int_eq(sn_trainer_load(&again, context, temporary_path(&temporary, "state")),
-                         SN_ERROR_FORMAT);
-        ck_assert_ptr_nonnull(strstr(sn_context_message(context), "statistic"));
+        refuse_number(trainer, &temporary, &weights[0], NAN, "finite");
+        refuse_number(trainer, &temporary, &weights[0], INFINITY, "finite");
+        refuse_number(trainer, &temporary, &parameter->first[1], -INFINITY, "moments");
+        refuse_number(trainer, &temporary, &parameter->second[1], NAN, "moments");
+        refuse_number(trainer, &temporary, &parameter->second[0], -1, "moments");
+        refuse_instead(trainer, &temporary, &trainer->loss, &none, sizeof none, "statistic");
         sn_trainer_free(trainer);
     }
     temporary_remove(&temporary);

@@ -1,6 +1,7 @@
 /* Writing a checkpoint. */
 #include "train/checkpoint.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -109,6 +110,26 @@ static void put_state(struct writer *writer, const struct sn_trainer *trainer,
     put(writer, parameter->second, parameter->n_values * sizeof(float));
 }
 
+/* A training that has gone out of the numbers must not take the place of its last good checkpoint, and what is written
+ * must be read. */
+static int check_finite(const struct sn_trainer *trainer)
+{
+    const struct kernel_table *kernels = trainer->context->kernels;
+    for (size_t i = 0; i < trainer->model->n_parameters; i++) {
+        const struct parameter *parameter = &trainer->model->parameters[i];
+        if ((parameter->matrix || parameter->vector) &&
+            !isfinite(kernels->sum_of_squares(parameter_values(parameter), parameter_size(parameter))))
+            return fail(trainer->context, SN_ERROR_NUMERIC,
+                        "sn_trainer_save: not all weights of %s are finite numbers", parameter->name);
+    }
+    for (size_t i = 0; i < trainer->n_parameters; i++)
+        if (!train_moments_are_sound(trainer, &trainer->parameters[i]))
+            return fail(trainer->context, SN_ERROR_NUMERIC,
+                        "sn_trainer_save: not all moments of %s are finite numbers",
+                        train_model_parameter(trainer, &trainer->parameters[i])->name);
+    return SN_OK;
+}
+
 int sn_trainer_save(sn_trainer *trainer, const char *path)
 {
     if (!trainer)
@@ -117,6 +138,8 @@ int sn_trainer_save(sn_trainer *trainer, const char *path)
     if (!path)
         return fail(trainer->context, SN_ERROR_ARGUMENT, "sn_trainer_save: path is NULL");
     int status = trainer_check_whole(trainer, "sn_trainer_save");
+    if (status == SN_OK)
+        status = check_finite(trainer);
     if (status != SN_OK)
         return status;
     writer.status = file_writer_open(&writer.file, trainer->context, path);

@@ -1,4 +1,6 @@
 /* What both gradient modes do with a parameter: budgets, moments, keep masks, AdamW. */
+#include <math.h>
+
 #include "base/threads.h"
 #include "train/trainer.h"
 
@@ -35,6 +37,17 @@ int train_moments_create(struct sn_context *context, struct train_parameter *par
         return SN_OK;
     free_moments(context->memory, parameter);
     return fail_memory(context, "moments", 2 * n_values * sizeof(float));
+}
+
+int train_moments_are_sound(const struct sn_trainer *trainer, const struct train_parameter *parameter)
+{
+    const struct kernel_table *kernels = trainer->context->kernels;
+    if (!isfinite(kernels->sum_of_squares(parameter->first, parameter->n_values)))
+        return 0;
+    for (size_t i = 0; i < parameter->n_values; i++)
+        if (!(parameter->second[i] >= 0))
+            return 0;
+    return 1;
 }
 
 void train_keep_free(struct sn_context *context, struct train_parameter *parameter)

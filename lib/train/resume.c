@@ -340,10 +340,8 @@ static void take_state(struct reader *reader, struct sn_trainer *trainer,
         return;
     take(reader, parameter->first, n * sizeof(float));
     take(reader, parameter->second, n * sizeof(float));
-    check_finite(reader, model->name, parameter->first, n);
-    for (size_t i = 0; i < n; i++) /* squares of large gradients may be too large for a float */
-        if (!(parameter->second[i] >= 0))
-            refuse(reader, "a mean of squares below zero");
+    if (reader->status == SN_OK && !train_moments_are_sound(trainer, parameter))
+        refuse(reader, "moments that are no finite numbers, or means of squares below zero");
 }
 
 static void take_states(struct reader *reader, struct sn_trainer *trainer)

@@ -152,6 +152,8 @@ size_t train_budget(const struct train_parameter *parameter, const struct step_p
 int train_stored_sparse(const struct train_parameter *parameter, size_t support);
 /* Zeroed moments of n_values entries, replacing the old ones. */
 int train_moments_create(struct sn_context *context, struct train_parameter *parameter, size_t n_values);
+/* Finite means of gradients, and of their squares none below zero. (Squares may be too large for a float.) */
+int train_moments_are_sound(const struct sn_trainer *trainer, const struct train_parameter *parameter);
 void train_keep_free(struct sn_context *context, struct train_parameter *parameter);
 /* Room for a keep mask, its contents undefined if it is new. */
 int train_keep_create(struct sn_context *context, struct train_parameter *parameter);
