@@ -89,7 +89,7 @@ static void compare(double worst[N_QUANTITIES], const struct results *a, const s
     const float *from = a->values[GRADIENTS], *other = b->values[GRADIENTS];
     for (size_t q = 0; q < N_QUANTITIES; q++) {
         ck_assert_uint_eq(a->n[q], b->n[q]);
-        allow(worst, q, distance(a->values[q], b->values[q], a->n[q], 1e-2), set, what);
+        allow(worst, (enum quantity)q, distance(a->values[q], b->values[q], a->n[q], 1e-2), set, what);
     }
     /* A tensor whose true gradient is next to nothing holds the rounding of others: hence the floor. */
     double floor = 1e-3 * largest(from, a->n[GRADIENTS]) + 1e-3;
