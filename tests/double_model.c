@@ -85,7 +85,7 @@ static void keep_largest(const struct double_run *run, double *x, size_t width, 
     for (size_t i = 0; i < width; i++) {
         size_t n_above = 0;
         for (size_t j = 0; j < width; j++)
-            n_above += fabs(old[j]) > fabs(old[i]) || (fabs(old[j]) == fabs(old[i]) && j < i);
+            n_above += fabs(old[j]) > fabs(old[i]) || (j < i && fabs(old[j]) == fabs(old[i]));
         decide(run, n_above < k, 1, 0);
         if (n_above < k)
             least = fmin(least, fabs(old[i]));

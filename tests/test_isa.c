@@ -188,7 +188,7 @@ static void train(struct results *results, const char *config)
         const char *key;
         double value;
     } settings[] = {{"steps", 40}, {"batch", 6}, {"density", 1}, {"learning_rate", 0.01}, {"seed", 2}};
-    int32_t tokens[300];
+    int32_t tokens[300] = {0};
     unsigned seed = 3;
     sn_model *model = strong_model(config, 3);
     sn_corpus *corpus;

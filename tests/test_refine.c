@@ -439,7 +439,7 @@ static float *masks_of(struct search *search, int wanted_first)
     size_t n = extract_mask_count(search);
     float *tau = malloc(n * sizeof *tau);
     unsigned char *kept = malloc(search->n);
-    struct edge_refinement edges;
+    struct edge_refinement edges = {0};
     memset(kept, 1, search->n);
     if (search->settings.method == JUDGE_NODES) {
         ok(refine_eliminate(search, kept));

@@ -526,7 +526,7 @@ START_TEST(keys_select_and_sort)
     struct random_state random;
     random_seed(&random, 9, 0);
     for (size_t round = 0; round < 200; round++) {
-        uint64_t keys[300], sorted[300];
+        uint64_t keys[300] = {0}, sorted[300];
         size_t n = random_below(&random, 301), k = random_below(&random, n + 1);
         for (size_t i = 0; i < n; i++) /* many equal, rising, falling or random */
             keys[i] = round % 4 == 0   ? random_below(&random, 5)
