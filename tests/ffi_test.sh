@@ -4,7 +4,7 @@
 #   ffi_test.sh python | cpp | lua | node     the cases of one language; 77 where it is missing
 #   ffi_test.sh programs    the program quote_circuit of each language that is there finds the circuit that C finds; 77
 #                           when one is not there, after the others have passed
-# Wants BUILD, CC, CXX, MAKE; SAN as in the Makefile. With ALL_LANGUAGES=1 what is missing is a failure.
+# Wants BUILD, CC, CXX, MAKE; SAN as in the Makefile.
 set -eu
 here=$PWD
 work=$here/$BUILD/tests/ffi
@@ -20,7 +20,6 @@ flags() { pkg-config "$@" sparsenet; }
 
 missing() {
     echo "$1"
-    [ -z "${ALL_LANGUAGES:-}" ] || exit 1
     exit 77
 }
 
